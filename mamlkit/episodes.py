@@ -138,9 +138,11 @@ class EpisodeSampler:
             drawn, turns = np.divmod(drawn, 4)
         elif self._turned_episodes:
             turns = rng.integers(4, size=self.n_way)
-        classes = self._classes[drawn]
-        images = [self._draw_images(label, turn, rng) for label, turn in zip(classes, turns, strict=True)]
-        pixels = torch.from_numpy(np.stack(images)).to(torch.float32).div_(255)  # [N, k + q, H, W(, 3)]
+        images = self._draw_images(self._classes[drawn], rng)  # [N, k + q, H, W(, 3)]
+        for row, turn in enumerate(turns):
+            if turn:
+                images[row] = np.rot90(images[row], int(turn), axes=(1, 2))
+        pixels = torch.from_numpy(images).to(torch.float32).div_(255)
         pixels = pixels.movedim(-1, 2) if pixels.ndim == 5 else pixels.unsqueeze(2)  # [N, k + q, C, H, W]
         labels = torch.arange(self.n_way)
         return Episode(
@@ -155,10 +157,13 @@ class EpisodeSampler:
         episodes = [self.episode(first_index + task) for task in range(n_tasks)]
         return Episode(*(torch.stack(field) for field in zip(*episodes, strict=True)))
 
-    def _draw_images(self, label: np.int64, turn: np.int64, rng: np.random.Generator) -> NDArray[np.uint8]:
-        images = self.store.class_images(label)
-        chosen = rng.choice(len(images), self.k_shot + self.q_query, replace=False)
-        return np.rot90(images[chosen], int(turn), axes=(1, 2))
+    def _draw_images(self, classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
+        first, counts = self.store.offsets[classes], np.diff(self.store.offsets)[classes]  # [N]
+        keys = rng.random((len(classes), counts.max()))  # sorting random keys draws without replacement
+        keys[np.arange(counts.max()) >= counts[:, None]] = 1.0  # places beyond a small class sort last
+        chosen = keys.argsort(axis=1)[:, : self.k_shot + self.q_query]  # [N, k + q]
+        images: NDArray[np.uint8] = self.store.images[first[:, None] + chosen]
+        return images
 
     def _check_supply(self, rotation: str) -> None:
         if self.n_way > self.n_classes:
