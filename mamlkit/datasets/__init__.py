@@ -1,0 +1,38 @@
+"""Class-indexed image stores under one ``load``, and the sinusoid regression toy beside them."""
+
+from __future__ import annotations
+
+import difflib
+
+from mamlkit.datasets.omniglot import load_omniglot
+from mamlkit.episodes import ImageStore
+from mamlkit.errors import InputError
+
+__all__ = ["NAMES", "ImageStore", "load"]
+
+NAMES = ("glyphs", "omniglot", "mini-imagenet", "folder")
+
+
+def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
+    """Open a data set by name.
+
+    Args:
+        name: ``"glyphs"``, ``"omniglot"``, ``"mini-imagenet"`` or ``"folder"``.
+        path: folder of the images; only for ``mini-imagenet`` and ``folder``.
+        image_size: height and width of an image in pixels, 1 or more.
+
+    Returns:
+        The images, class after class, with the splits train, val and test.
+
+    Raises:
+        InputError: the name is unknown, or the data are missing or bad.
+
+    Writes: a cache file on first use, see ``mamlkit.datasets.store.cached``.
+    """
+    if image_size < 1:
+        raise InputError(f"image_size = {image_size} is not positive; 1 or more is allowed")
+    if name == "omniglot":
+        return load_omniglot(image_size)
+    near = difflib.get_close_matches(name, NAMES, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InputError(f"data set {name!r} is unknown{hint}; choose one of {', '.join(NAMES)}")

@@ -1,0 +1,150 @@
+"""Omniglot: 1,623 hand-written characters of 50 alphabets, 20 people's drawings of each.
+
+Lake, Salakhutdinov and Tenenbaum, "Human-level concept learning through probabilistic program induction",
+Science 350 (2015). The split is the one of the MAML++ authors' code: over characters, 1150/50/423.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pooch
+from numpy.typing import NDArray
+
+from mamlkit.datasets.pictures import decode
+from mamlkit.datasets.store import Build, cache_dir, cached, data_dir
+from mamlkit.episodes import ImageStore
+from mamlkit.errors import InputError
+
+URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
+ARCHIVES = {
+    "images_background.zip": "0d62fd2dc478a7881c55f70b3c2535f0eb4daaa56bf3b744e58d38ea8bb30bd9",
+    "images_evaluation.zip": "cbc898af80df5152131ad63e69ee39e8f03cf7a8c173e201738dc17dbf402c6f",
+}
+SPLIT_SEED, SPLIT_CUTS = 985773, (1150, 1200)
+BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+Members = dict[str, list[tuple[Path, str]]]  # class name -> (archive, member) of its images
+
+
+def load_omniglot(image_size: int) -> ImageStore:
+    """Open Omniglot with ink 255 on background 0, downloading and building it if that has not been done.
+
+    The two archives are looked for in ``$MAMLKIT_DATA/omniglot/``, then in the cache folder, then on the internet.
+
+    Args:
+        image_size: height and width in pixels; the originals are 105.
+
+    Raises:
+        InputError: an archive cannot be downloaded, is damaged or is not the published one.
+
+    Writes: the cache, see ``store.cached``. MAML++ paper, section 4.1; split of the authors' code.
+    """
+    paths = [find_archive(name) for name in ARCHIVES]
+    states = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    where = f"{image_size} " + " ".join(str(path.resolve()) for path in paths)
+    return cached("omniglot", where, states, lambda: _build(paths, image_size))
+
+
+def find_archive(name: str) -> Path:
+    """Return the path of one of the two archives, downloading it if it is nowhere.
+
+    Raises:
+        InputError: it cannot be downloaded, or what came is not the published file.
+
+    Writes: ``omniglot/<name>`` in the cache folder, if it was downloaded.
+    """
+    here = local_archive(name)
+    if here is not None:
+        return here
+    try:
+        return Path(
+            pooch.retrieve(URL + name, f"sha256:{ARCHIVES[name]}", name, cache_dir() / "omniglot", progressbar=True)
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot download {URL}{name} ({error}); put the file into the folder omniglot of $MAMLKIT_DATA"
+        ) from error
+
+
+def local_archive(name: str) -> Path | None:
+    """Return the path of one of the two archives if it is on this computer, otherwise None."""
+    folders = [folder / "omniglot" for folder in (data_dir(), cache_dir()) if folder is not None]
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def split_classes(n_classes: int) -> dict[str, NDArray[np.int64]]:
+    """Return the split of the authors' code: a fixed shuffle of the sorted classes, cut at 1150 and 1200.
+
+    Pure: it depends on ``n_classes`` alone, which is 1,623 for Omniglot.
+    """
+    order = np.arange(n_classes, dtype=np.int32)
+    np.random.RandomState(SPLIT_SEED).shuffle(order)
+    train, val, test = np.split(order.astype(np.int64), SPLIT_CUTS)
+    return {"train": train, "val": val, "test": test}
+
+
+def _build(paths: list[Path], image_size: int) -> Build:
+    members: Members = {}
+    for path in paths:
+        for name in _list_pngs(path):
+            parts = PurePosixPath(name).parts
+            members.setdefault("/".join(parts[-3:-1]), []).append((path, name))
+    class_names = sorted(members)
+    return Build(
+        class_names=class_names,
+        counts=[len(members[name]) for name in class_names],
+        splits=split_classes(len(class_names)),
+        image_shape=(image_size, image_size),
+        images=_decode_all([item for name in class_names for item in sorted(members[name])], image_size),
+        sha256=lambda: _verify(paths),
+    )
+
+
+def _list_pngs(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except BAD_ARCHIVE as error:
+        raise _damaged(path, error) from error
+    for name in names:
+        parts = PurePosixPath(name.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in name:
+            raise InputError(f"{path} has a member {name!r} that leaves the archive's folder; delete the file")
+    return [name for name in names if name.endswith(".png")]
+
+
+def _decode_all(items: list[tuple[Path, str]], image_size: int) -> Iterator[NDArray[np.uint8]]:
+    with ExitStack() as stack:
+        archives = {path: stack.enter_context(zipfile.ZipFile(path)) for path in {path for path, _ in items}}
+        for path, name in items:
+            try:
+                file = archives[path].open(name)
+            except BAD_ARCHIVE as error:
+                raise _damaged(path, error) from error
+            with file:
+                yield decode(file, f"{name} in {path}", image_size, colour=False, invert=True)
+
+
+def _verify(paths: list[Path]) -> str:
+    """Return one SHA-256 for all archives, after comparing each with the published one."""
+    digests = []
+    for path in paths:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != ARCHIVES[path.name]:
+            raise InputError(
+                f"{path} has SHA-256 {digest}, but the published archive has {ARCHIVES[path.name]}; "
+                "delete the file and fetch it again"
+            )
+        digests.append(digest)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is a damaged zip archive ({error}); delete it and fetch it again")
