@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from mamlkit.datasets.glyphs import load_glyphs
 from mamlkit.datasets.omniglot import load_omniglot
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
@@ -31,6 +32,8 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
     """
     if image_size < 1:
         raise InputError(f"image_size = {image_size} is not positive; 1 or more is allowed")
+    if name == "glyphs":
+        return load_glyphs(image_size)
     if name == "omniglot":
         return load_omniglot(image_size)
     near = difflib.get_close_matches(name, NAMES, n=1)
