@@ -29,6 +29,7 @@ SHARES = (0.7, 0.1)  # of the classes, in train and val; the rest are test
 VERSIONS = f"matplotlib {mpl.__version__}, Pillow {PIL.__version__}"
 FINE = 4 * SIZE  # drawing happens on a canvas four times as fine
 BOX = 80  # the longer side of a character on that canvas
+SHORTEST = 24  # points in a line: fewer are nothing but dots
 PEN = (2.4, 4.4)  # smallest and largest pen radius, in fine pixels
 LOOK_ALIKE = 0.85  # cosine similarity of blurred clean pictures from which two characters count as one
 
@@ -158,14 +159,14 @@ def shift(character: Character, rng: np.random.Generator) -> NDArray[np.float64]
 
 
 def centre_lines() -> list[Character]:
-    """Return every candidate that leaves a line, in order."""
+    """Return every candidate that leaves a line of some length, in order."""
     drawn = [(code, name, shape) for code, name, font in candidates() if (shape := render(code, font)) is not None]
     characters = []
     for first in range(0, len(drawn), 100):
         chunk = drawn[first : first + 100]
         for (code, name, _), line in zip(chunk, thin(np.stack([shape for _, _, shape in chunk])), strict=True):
             y, x = np.nonzero(line)
-            if len(x):
+            if len(x) >= SHORTEST:
                 characters.append(Character(code, name, np.stack([x, y], axis=1) / (FINE / 2) - 1))
     return characters
 
