@@ -94,8 +94,8 @@ class EpisodeSampler:
         seed: int,
         rotation: str = "none",
     ) -> None:
-        _check_choice("split", split, tuple(store.splits))
-        _check_choice("rotation", rotation, ROTATIONS)
+        check_choice("split", split, SPLITS)
+        check_choice("rotation", rotation, ROTATIONS)
         for name, value in (("n_way", n_way), ("k_shot", k_shot), ("q_query", q_query)):
             if value < 1:
                 raise InputError(f"{name} = {value} is not positive; 1 or more is allowed")
@@ -130,8 +130,7 @@ class EpisodeSampler:
 
         Pure: it depends on ``(seed, split, index)`` alone.
         """
-        entropy = np.random.SeedSequence([self.seed, SPLITS.index(self.split), index])
-        rng = np.random.default_rng(entropy)
+        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
         drawn = rng.choice(self.n_classes, self.n_way, replace=False)  # [N], in random order
         turns = np.zeros(self.n_way, dtype=np.int64)
         if self._turned_classes:
@@ -186,7 +185,8 @@ class EpisodeSampler:
             )
 
 
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise an ``InputError`` that names the nearest choice if ``value`` is not allowed."""
     if value not in allowed:
         near = difflib.get_close_matches(value, allowed, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-
+from mamlkit.datasets.folders import load_folder, load_mini_imagenet
 from mamlkit.datasets.glyphs import load_glyphs
 from mamlkit.datasets.omniglot import load_omniglot
-from mamlkit.episodes import ImageStore
+from mamlkit.episodes import ImageStore, check_choice
 from mamlkit.errors import InputError
 
 __all__ = ["NAMES", "ImageStore", "load"]
@@ -30,12 +29,13 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
 
     Writes: a cache file on first use, see ``mamlkit.datasets.store.cached``.
     """
+    check_choice("data set", name, NAMES)
     if image_size < 1:
         raise InputError(f"image_size = {image_size} is not positive; 1 or more is allowed")
+    if path and name not in ("mini-imagenet", "folder"):
+        raise InputError(f"path = {path!r} has no meaning for {name}; leave it empty")
     if name == "glyphs":
         return load_glyphs(image_size)
     if name == "omniglot":
         return load_omniglot(image_size)
-    near = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise InputError(f"data set {name!r} is unknown{hint}; choose one of {', '.join(NAMES)}")
+    return load_folder(path, image_size) if name == "folder" else load_mini_imagenet(path, image_size)

@@ -28,7 +28,7 @@ ARCHIVES = {
     "images_evaluation.zip": "cbc898af80df5152131ad63e69ee39e8f03cf7a8c173e201738dc17dbf402c6f",
 }
 SPLIT_SEED, SPLIT_CUTS = 985773, (1150, 1200)
-BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 Members = dict[str, list[tuple[Path, str]]]  # class name -> (archive, member) of its images
 
@@ -79,6 +79,26 @@ def local_archive(name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
+def verify(paths: list[Path]) -> str:
+    """Return one SHA-256 for the archives, after comparing each with the published one.
+
+    Raises:
+        InputError: an archive is not the published one.
+
+    Pure: it only reads.
+    """
+    digests = []
+    for path in paths:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != ARCHIVES[path.name]:
+            raise InputError(
+                f"{path} has SHA-256 {digest}, but the published archive has {ARCHIVES[path.name]}; "
+                "delete the file and fetch it again"
+            )
+        digests.append(digest)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def split_classes(n_classes: int) -> dict[str, NDArray[np.int64]]:
     """Return the split of the authors' code: a fixed shuffle of the sorted classes, cut at 1150 and 1200.
 
@@ -103,7 +123,7 @@ def _build(paths: list[Path], image_size: int) -> Build:
         splits=split_classes(len(class_names)),
         image_shape=(image_size, image_size),
         images=_decode_all([item for name in class_names for item in sorted(members[name])], image_size),
-        sha256=lambda: _verify(paths),
+        sha256=lambda: verify(paths),
     )
 
 
@@ -132,19 +152,5 @@ def _decode_all(items: list[tuple[Path, str]], image_size: int) -> Iterator[NDAr
                 yield decode(file, f"{name} in {path}", image_size, colour=False, invert=True)
 
 
-def _verify(paths: list[Path]) -> str:
-    """Return one SHA-256 for all archives, after comparing each with the published one."""
-    digests = []
-    for path in paths:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != ARCHIVES[path.name]:
-            raise InputError(
-                f"{path} has SHA-256 {digest}, but the published archive has {ARCHIVES[path.name]}; "
-                "delete the file and fetch it again"
-            )
-        digests.append(digest)
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is a damaged zip archive ({error}); delete it and fetch it again")
+    return InputError(f"{path} cannot be read as a zip archive ({error}); delete it and fetch it again")
