@@ -1,0 +1,52 @@
+"""What several test files share: a cache of their own, and the real Omniglot where it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mamlkit.datasets import ImageStore, load
+
+ARCHIVES = ("images_background.zip", "images_evaluation.zip")
+BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data" / "omniglot"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's own cache."""
+    cache = tmp_path / "mamlkit-cache"
+    monkeypatch.setenv("MAMLKIT_CACHE", str(cache))
+    return cache
+
+
+@pytest.fixture(scope="session")
+def omniglot_root() -> Path:
+    """The folder of the two archives, ``$MAMLKIT_DATA/omniglot``; without them the test is skipped."""
+    root = Path(os.environ.get("MAMLKIT_DATA", "")).expanduser() / "omniglot"
+    if os.environ.get("MAMLKIT_DATA") and all((root / name).is_file() for name in ARCHIVES):
+        return root
+    found = f"MAMLKIT_DATA = {os.environ.get('MAMLKIT_DATA', '')!r} does not lead to Omniglot's two archives"
+    if os.environ.get("CI") == "true" and BESIDE_THE_REPOSITORY.is_dir():
+        pytest.fail(f"{found}, though {BESIDE_THE_REPOSITORY} exists")
+    pytest.skip(found)
+
+
+@pytest.fixture(scope="session")
+def omniglot_cache(omniglot_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which the real Omniglot is built once, 28x28; for reading only."""
+    cache = tmp_path_factory.mktemp("omniglot-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMLKIT_CACHE", str(cache))
+        patch.setenv("MAMLKIT_DATA", str(omniglot_root.parent))
+        load("omniglot")
+    return cache
+
+
+@pytest.fixture
+def omniglot(omniglot_cache: Path, omniglot_root: Path, monkeypatch: pytest.MonkeyPatch) -> ImageStore:
+    """The real Omniglot, 28x28, opened from the shared cache."""
+    monkeypatch.setenv("MAMLKIT_CACHE", str(omniglot_cache))
+    monkeypatch.setenv("MAMLKIT_DATA", str(omniglot_root.parent))
+    return load("omniglot")
