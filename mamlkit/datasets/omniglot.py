@@ -67,9 +67,12 @@ def find_archive(name: str) -> Path:
         return Path(
             pooch.retrieve(URL + name, f"sha256:{ARCHIVES[name]}", name, cache_dir() / "omniglot", progressbar=True)
         )
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise InputError(f"what came from {URL}{name} is not the published archive ({error})") from error
+    except OSError as error:
         raise InputError(
-            f"cannot download {URL}{name} ({error}); put the file into the folder omniglot of $MAMLKIT_DATA"
+            f"cannot download {URL}{name} ({type(error).__name__}); put the file into the folder omniglot "
+            "of $MAMLKIT_DATA"
         ) from error
 
 
