@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mamlkit.datasets import ImageStore, load
 
@@ -50,3 +53,20 @@ def omniglot(omniglot_cache: Path, omniglot_root: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("MAMLKIT_CACHE", str(omniglot_cache))
     monkeypatch.setenv("MAMLKIT_DATA", str(omniglot_root.parent))
     return load("omniglot")
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Callable[..., Path]:
+    """A function that makes a tree of random pictures: ``picture_folder({"cats": 3}, mode="RGB")``."""
+
+    def make(counts: dict[str, int], *, mode: str = "L", suffix: str = ".png") -> Path:
+        rng = np.random.default_rng(0)
+        root = tmp_path / "pictures"
+        for label, count in counts.items():
+            (root / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+                Image.fromarray(pixels).convert(mode).save(root / label / f"{number}{suffix}")
+        return root
+
+    return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import numpy as np
@@ -210,3 +211,22 @@ def test_images_that_are_not_square_cannot_turn(rotation: str) -> None:
     with pytest.raises(InputError, match=f"rotation = '{rotation}' needs square images, but those of numbers are 3x4"):
         EpisodeSampler(store, "train", rotation=rotation, **SIZES)
     assert EpisodeSampler(store, "train", **SIZES).episode(0).support_x.shape == (6, 1, 3, 4)
+
+
+def test_a_turn_is_a_quarter_turn_of_the_stored_picture() -> None:
+    sampler = make_sampler(rotation="classes")
+    images = sampler.episode(0).support_x
+    for image, (label, number, turn) in zip(images, read(images)):
+        stored = sampler.store.class_images(label)[number]
+        assert np.array_equal((image[0] * 255).round().numpy(), np.rot90(stored, turn))
+
+
+def test_a_meta_batch_of_eight_omniglot_episodes_takes_milliseconds(omniglot: ImageStore) -> None:
+    sampler = EpisodeSampler(omniglot, "train", n_way=5, k_shot=1, q_query=1, seed=0, rotation="classes")
+    assert sampler.n_classes == 4600
+    seconds = []
+    for number in range(20):
+        start = time.perf_counter()
+        sampler.batch(8 * number, 8)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.005
