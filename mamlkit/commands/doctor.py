@@ -1,0 +1,222 @@
+"""``mamlkit doctor``: check this computer and this installation, and say what to do about each problem."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mamlkit import datasets
+from mamlkit.commands.lab import notebooks_folder
+from mamlkit.datasets import omniglot
+from mamlkit.datasets.store import cache_dir
+from mamlkit.errors import InputError
+
+INSTALL_LAB = 'Install the notebooks\' packages: pip install "mamlkit[lab]"'
+OLDEST_PYTHON, OLDEST_TORCH = (3, 10), (2, 6)
+OLDEST_WIDGETS = {"anywidget": (0, 9), "ipywidgets": (8, 1)}
+LITTLE_DISK, NO_DISK = 1e9, 5e7  # bytes
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+KERNEL_PROBE = """
+from jupyter_client.manager import run_kernel
+with run_kernel(kernel_name="python3") as client:
+    ask = {"prefix": "__import__('sys').prefix"}
+    reply = client.execute_interactive("", user_expressions=ask, timeout=60)
+    print(reply["content"]["user_expressions"]["prefix"]["data"]["text/plain"].strip("'"))
+"""
+
+
+class Check(NamedTuple):
+    """One line of the report; ``advice`` says in one sentence what to do, and is empty when ``status`` is ok."""
+
+    name: str
+    status: str  # ok, warn or fail
+    found: str
+    advice: str = ""
+
+
+def check_python() -> Check:
+    """Check that the version of Python is one that mamlkit supports."""
+    found = f"{'.'.join(map(str, sys.version_info[:3]))} in {sys.prefix}"
+    if sys.version_info < OLDEST_PYTHON:
+        return Check("Python", "fail", found, "Make the environment anew with Python 3.10 or later.")
+    return Check("Python", "ok", found)
+
+
+def check_torch() -> Check:
+    """Check that torch is recent and that its second derivative of a convolution agrees with finite differences."""
+    found = f"torch {torch.__version__}"
+    if _release(torch.__version__) < OLDEST_TORCH:
+        return Check("torch", "fail", found, 'Install a later torch: pip install "torch>=2.6"')
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((1, 1, 3, 3), (1, 1, 2, 2))
+    inputs = tuple(torch.rand(s, generator=generator, dtype=torch.float64, requires_grad=True) for s in shapes)
+    try:
+        torch.autograd.gradgradcheck(lambda x, w: F.conv2d(x, w).square(), inputs)
+    except RuntimeError as error:
+        return Check(
+            "torch", "fail", f"{found}: {error}", "Install torch again: its second derivatives are wrong here."
+        )
+    return Check("torch", "ok", f"{found}, second derivatives right")
+
+
+def check_threads() -> Check:
+    """Check that torch does not use more threads than there are cores for this process."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    threads, cores = torch.get_num_threads(), len(affinity(0)) if affinity else os.cpu_count() or 1
+    found = f"{threads} for {cores} cores"
+    if threads > cores:
+        return Check(
+            "Threads", "warn", found, f"Set OMP_NUM_THREADS={cores}: more threads than cores wait for another."
+        )
+    return Check("Threads", "ok", found)
+
+
+def check_accelerators() -> Check:
+    """Name the accelerators that torch sees; none is needed."""
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("Apple GPU (mps)")
+    return Check("Accelerators", "ok", ", ".join(names) or "none; the course needs none")
+
+
+def check_kernel() -> Check:
+    """Start the Jupyter kernel ``python3`` and check that it runs in this environment."""
+    if not (_version("ipykernel") and _version("jupyter-client")):
+        return Check("Jupyter kernel", "warn", "ipykernel is not installed", INSTALL_LAB)
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", KERNEL_PROBE], check=False, capture_output=True, text=True, timeout=120
+        )
+    except subprocess.TimeoutExpired:
+        return Check("Jupyter kernel", "fail", "it did not answer in two minutes", INSTALL_LAB)
+    lines = (probe.stdout if probe.returncode == 0 else probe.stderr).strip().splitlines()
+    if probe.returncode:
+        return Check("Jupyter kernel", "fail", f"it did not start: {lines[-1] if lines else 'no message'}", INSTALL_LAB)
+    if Path(lines[-1]) != Path(sys.prefix):
+        advice = "Register this Python as the kernel: python -m ipykernel install --sys-prefix"
+        return Check("Jupyter kernel", "fail", f"python3 is another Python, in {lines[-1]}", advice)
+    return Check("Jupyter kernel", "ok", f"python3 runs this Python, ipykernel {_version('ipykernel')}")
+
+
+def check_widgets() -> Check:
+    """Check the versions of the packages behind the figures that move."""
+    versions = {name: _version(name) for name in OLDEST_WIDGETS}
+    found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
+    if not all(versions.values()):
+        return Check("Widgets", "warn", found, INSTALL_LAB)
+    if any(_release(version) < OLDEST_WIDGETS[name] for name, version in versions.items()):
+        return Check("Widgets", "fail", found, 'Bring them up to date: pip install -U "mamlkit[lab]"')
+    return Check("Widgets", "ok", found)
+
+
+def check_notebooks() -> Check:
+    """Check that the originals of the course are here."""
+    try:
+        folder = notebooks_folder()
+    except InputError as error:
+        return Check("Notebooks", "fail", "missing", f"{error}.")
+    return Check("Notebooks", "ok", f"{len(list(folder.glob('*.ipynb')))} in {folder}")
+
+
+def check_glyphs() -> Check:
+    """Check that the embedded data set opens."""
+    try:
+        store = datasets.load("glyphs")
+    except (InputError, OSError) as error:
+        return Check("Data: glyphs", "fail", "cannot be opened", f"Install mamlkit again: {error}.")
+    return Check("Data: glyphs", "ok", f"{len(store.class_names)} classes, {len(store.images)} images")
+
+
+def check_omniglot() -> Check:
+    """Check whether Omniglot is on this computer; only the runs on Omniglot need it."""
+    paths = [omniglot.local_archive(name) for name in omniglot.ARCHIVES]
+    if None in paths:
+        names = " and ".join(omniglot.ARCHIVES)
+        advice = f"It is downloaded when first used; or put {names} into the folder omniglot of $MAMLKIT_DATA."
+        return Check("Data: omniglot", "warn", "not on this computer yet", advice)
+    return Check("Data: omniglot", "ok", " and ".join(str(path) for path in paths))
+
+
+def check_folder(name: str, folder: Path, remedy: str) -> Check:
+    """Check that ``folder``, or its nearest parent that exists, can be written to and has room.
+
+    Writes: a temporary file, gone at once.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free
+    except OSError as error:
+        return Check(name, "fail", f"{folder} cannot be written to ({error.strerror})", f"{remedy}.")
+    found = f"{folder}, {free / 1e9:.1f} GB free"
+    if free < LITTLE_DISK:
+        return Check(name, "fail" if free < NO_DISK else "warn", found, f"Make room on this disk, or: {remedy}.")
+    return Check(name, "ok", found)
+
+
+def _version(package: str) -> str:
+    """Return the installed version of a package, or nothing."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version: ``"2.13.0+cpu"`` is (2, 13)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+CHECKS: tuple[Callable[[], Check], ...] = (
+    check_python,
+    check_torch,
+    check_threads,
+    check_accelerators,
+    check_kernel,
+    check_widgets,
+    check_notebooks,
+    check_glyphs,
+    check_omniglot,
+    lambda: check_folder("Cache", cache_dir().absolute(), "set MAMLKIT_CACHE to another folder"),
+    lambda: check_folder("Current folder", Path.cwd(), "run mamlkit from another folder"),
+)
+
+
+def _print_table(checks: list[Check]) -> None:
+    table = Table("Check", "Status", "Found, and what to do about it")
+    for check in checks:
+        advice = f"\n-> {check.advice}" if check.advice else ""
+        table.add_row(check.name, Text(check.status, COLOURS[check.status]), Text(check.found + advice))
+    Console().print(table)
+
+
+@click.command(name="doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+def command(*, as_json: bool) -> None:
+    """Check this computer and this installation; exit with 1 if something fails.
+
+    A warning names what a part of the course would miss; a failure what keeps mamlkit from working.
+    """
+    checks = [check() for check in CHECKS]
+    failed = any(check.status == "fail" for check in checks)
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "checks": [check._asdict() for check in checks]}, indent=2))
+    else:
+        _print_table(checks)
+    click.get_current_context().exit(int(failed))

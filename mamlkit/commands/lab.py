@@ -1,0 +1,189 @@
+"""``mamlkit lab``: copy the course to a folder of the reader's own and open JupyterLab there."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from mamlkit.errors import InputError
+
+MANIFEST = ".mamlkit-lab.json"  # {file name: SHA-256 of the original when it was copied}
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class CopyReport(NamedTuple):
+    """What ``copy_notebooks`` did: file names relative to the folder, sorted."""
+
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def notebooks_folder() -> Path:
+    """Return the folder of the course's originals: in the installed package, or beside it in a source tree.
+
+    Raises:
+        InputError: this installation came without notebooks.
+
+    Pure: reads the file system only.
+    """
+    folders = (_PACKAGE / "notebooks", _PACKAGE.parent / "notebooks")
+    for folder in folders:
+        if any(folder.glob("*.ipynb")):
+            return folder
+    places = " and ".join(str(folder) for folder in folders)
+    raise InputError(f"no notebooks in {places}; install mamlkit again, or run from a complete clone")
+
+
+def copy_notebooks(source: Path, target: Path) -> CopyReport:
+    """Copy every file of the course that the reader has not changed.
+
+    A file of ``target`` is the reader's own when it differs both from the original and from what was copied last;
+    it is kept. An older copy that nobody edited is brought up to date.
+
+    Args:
+        source: folder of the originals; only read.
+        target: folder of the copies; made when missing.
+
+    Returns:
+        The names written and the names kept because the reader changed them.
+
+    Raises:
+        InputError: ``target`` is a file, lies inside ``source`` or is it, or holds a broken ``.mamlkit-lab.json``.
+
+    Writes: the copies and ``.mamlkit-lab.json`` in ``target``, each in one step.
+    """
+    source, target = source.resolve(), target.resolve()
+    if target.is_relative_to(source):
+        raise InputError(f"--dir {target} is inside the originals in {source}; choose another folder")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"--dir {target} is a file; choose a folder")
+    manifest_path = target / MANIFEST
+    copied = _read_manifest(manifest_path)
+    written, kept = [], []
+    for original in _course_files(source):
+        name = original.relative_to(source).as_posix()
+        copy = target / name
+        digest, present = _sha256(original), _sha256(copy) if copy.exists() else None
+        if present not in (None, digest, copied.get(name)):
+            kept.append(name)
+            continue
+        if present != digest:
+            _replace(copy, original.read_bytes())
+            written.append(name)
+        copied[name] = digest
+    _replace(manifest_path, json.dumps(copied, indent=1).encode())
+    return CopyReport(tuple(written), tuple(kept))
+
+
+def _read_manifest(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is not the list of copied files that mamlkit wrote; delete it") from error
+
+
+def _course_files(source: Path) -> list[Path]:
+    """Return the files to copy, without hidden ones and caches."""
+    files = []
+    for path in sorted(source.rglob("*")):
+        parts = path.relative_to(source).parts
+        if path.is_file() and not any(part.startswith((".", "__")) for part in parts):
+            files.append(path)
+    return files
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` at once: by a temporary file beside it, gone on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def find_notebook(folder: Path, name: str) -> str:
+    """Return the one notebook of ``folder`` that ``name`` means: its file name, or how it begins (``03``).
+
+    Raises:
+        InputError: no notebook, or more than one, is meant.
+
+    Pure: reads the file system only.
+    """
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*.ipynb"))
+    exact = [each for each in names if name in (each, each.removesuffix(".ipynb"))]
+    found = exact or [each for each in names if each.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"notebook {name!r} may be {' or '.join(found)}; give more of its name")
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(f"no notebook {name!r}; {hint}There are: {', '.join(names)}")
+
+
+def run_jupyterlab(folder: Path, options: list[str]) -> int:
+    """Run JupyterLab in ``folder`` with this Python until it ends; return its exit code.
+
+    Ctrl-C reaches JupyterLab, which asks before it stops; a request to end this process is passed on to it.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=folder)
+    handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: process.terminate()}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@click.command(name="lab")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("mamlkit-lab"),
+    show_default=True,
+    help="Folder of your copy of the notebooks; made when missing.",
+)
+@click.option("--no-browser", is_flag=True, help="Start the server and print its address; open no browser.")
+@click.argument("arguments", nargs=-1, metavar="[NOTEBOOK] [-- JUPYTERLAB_OPTIONS]")
+def command(*, folder: Path, no_browser: bool, arguments: tuple[str, ...]) -> None:
+    """Open the course in JupyterLab, in a copy of your own.
+
+    NOTEBOOK is the one to open first: its file name or how it begins, as 03. Notebooks you have changed are never
+    overwritten, and the originals never edited. Options for JupyterLab itself follow two dashes:
+
+    mamlkit lab 03 -- --port=9000
+    """
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise InputError('JupyterLab is not installed here; install it with: pip install "mamlkit[lab]"')
+    source = notebooks_folder()
+    options = list(arguments)
+    if options and not options[0].startswith("-"):
+        options[0] = find_notebook(source, options[0])
+    if no_browser:
+        options.insert(0, "--no-browser")
+    try:
+        report = copy_notebooks(source, folder)
+    except OSError as error:
+        raise InputError(f"cannot write to --dir {folder}: {error.strerror}; choose another folder") from error
+    click.echo(f"The course is in {folder}: {len(report.written)} files written, {len(report.kept)} of yours kept.")
+    for name in report.kept:
+        click.echo(f"  kept as you changed it: {name} (delete it to get the original back)")
+    click.get_current_context().exit(run_jupyterlab(folder, options))
