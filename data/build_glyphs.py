@@ -122,6 +122,12 @@ def thin(shapes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return shapes
 
 
+def points_of(line: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the points of a thin line, ``[n, 2]`` as (x, y) in [-1, 1]."""
+    y, x = np.nonzero(line)
+    return np.stack([x, y], axis=1) / (FINE / 2) - 1
+
+
 def draw(points: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
     """Draw points of [-1, 1] with a round pen on the fine canvas and return them at ``SIZE``."""
     reach = np.arange(-6, 7)
@@ -165,9 +171,9 @@ def centre_lines() -> list[Character]:
     for first in range(0, len(drawn), 100):
         chunk = drawn[first : first + 100]
         for (code, name, _), line in zip(chunk, thin(np.stack([shape for _, _, shape in chunk])), strict=True):
-            y, x = np.nonzero(line)
-            if len(x) >= SHORTEST:
-                characters.append(Character(code, name, np.stack([x, y], axis=1) / (FINE / 2) - 1))
+            points = points_of(line)
+            if len(points) >= SHORTEST:
+                characters.append(Character(code, name, points))
     return characters
 
 

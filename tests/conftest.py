@@ -55,6 +55,12 @@ def omniglot(omniglot_cache: Path, omniglot_root: Path, monkeypatch: pytest.Monk
     return load("omniglot")
 
 
+@pytest.fixture(scope="session")
+def glyphs() -> ImageStore:
+    """The embedded data set."""
+    return load("glyphs")
+
+
 @pytest.fixture
 def picture_folder(tmp_path: Path) -> Callable[..., Path]:
     """A function that makes a tree of random pictures: ``picture_folder({"cats": 3}, mode="RGB")``."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +51,7 @@ def load_glyphs(image_size: int) -> ImageStore:
         with np.load(io.BytesIO(content)) as file:
             bits, split = file["bits"], file["split"]  # uint8 [n, 20, 98] and [n]
             names = tuple(file["names"].tobytes().decode().split("\n"))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is damaged ({error}); install mamlkit again") from error
     images = np.unpackbits(bits.reshape(-1), axis=0).reshape(-1, SIZE, SIZE) * np.uint8(255)
     counts = [bits.shape[1]] * len(names)

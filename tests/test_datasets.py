@@ -1,0 +1,25 @@
+"""``load``: one door to all data sets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from mamlkit.datasets import load
+from mamlkit.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("omniglott", {}, "'omniglott' is unknown (did you mean 'omniglot'?); choose one of glyphs, omniglot, mini"),
+        ("xyz", {}, "'xyz' is unknown; choose one of glyphs, omniglot, mini-imagenet, folder"),
+        ("glyphs", {"image_size": 0}, "image_size = 0 is not positive; 1 or more is allowed"),
+        ("omniglot", {"path": "pictures"}, "path = 'pictures' has no meaning for omniglot; leave it empty"),
+    ],
+)
+def test_bad_arguments_are_named(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        load(name, **options)
