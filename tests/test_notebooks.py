@@ -1,0 +1,213 @@
+"""The course: what every notebook must hold, that each runs with other parameters, and that its outputs are its own."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from mamlkit.course import check
+from mamlkit.course.exercise import EXERCISES
+
+ROOT = Path(__file__).parents[1]
+SANITIZER = Path(__file__).with_name("nbval_sanitize.cfg")
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ODD = {  # one unusual set of parameters for each notebook
+    "00_welcome": {"seed": 3, "n_way": 3, "n_places": 2},
+    "01_maml_from_scratch": {"seed": 3, "k_shot": 5, "n_steps": 4, "inner_lr": 0.02},
+    "02_episodes": {"seed": 3, "n_way": 3, "k_shot": 2, "q_query": 1, "n_places": 2},
+}
+FORBIDDEN = (r";[ \t]*$", r"\bOutput\(", r"\binteract\(", r"\binteractive_output\(", r"\bclear_output\(", r"^[%!]")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def sources(path: Path, kind: str) -> list[str]:
+    return [cell.source for cell in read(path).cells if cell.cell_type == kind]
+
+
+def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a module of this Python outside of pytest's own warnings-are-errors, with the package importable."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    env = {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(folder / "ipython"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=env, capture_output=True, text=True, timeout=280
+    )
+
+
+def run_nbval(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    options = [
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(path.parent),
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--nbval-cell-timeout=120",
+    ]
+    return run("pytest", "--nbval", str(path), f"--nbval-sanitize-with={SANITIZER}", *options, folder=folder)
+
+
+def test_every_notebook_has_an_odd_set_of_parameters() -> None:
+    assert [path.stem for path in NOTEBOOKS] == list(ODD)
+
+
+@each_notebook
+def test_the_head_says_title_objectives_minutes_and_prerequisites(path: Path) -> None:
+    head = sources(path, "markdown")[0]
+    assert head.startswith(f"# {path.stem[:2]} ")
+    assert re.search(r"\*\*Minutes:\*\* \d+", head)
+    assert "**Prerequisites:**" in head
+    assert "**Objectives.**" in head
+
+
+@each_notebook
+def test_the_text_explains_asks_runs_and_ends_in_recap_and_references(path: Path) -> None:
+    text = "\n".join(sources(path, "markdown"))
+    for mark in (
+        "## Set-up",
+        "**Explain.**",
+        "**Predict.**",
+        "**Run",
+        "explore.**",
+        "heck.**",
+        "## Recap",
+        "## References",
+    ):
+        assert mark in text, f"{path.name} has no {mark}"
+    for question in re.findall(r"\*\*Predict\.\*\*(.*?)(?:\n\n|\Z)", text, re.DOTALL):
+        assert "?" in question, f"{path.name} predicts without a question: {question}"
+
+
+@each_notebook
+def test_the_parameters_are_literals_with_seed_and_fast(path: Path) -> None:
+    tagged = [cell for cell in read(path).cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(tagged[0].source).body}
+    assert {"seed", "fast"} <= values.keys()
+    assert values["fast"] is True
+    assert values.get("dataset", "glyphs") == "glyphs"  # the committed outputs need no download
+
+
+@each_notebook
+def test_the_code_keeps_to_what_a_strict_comparison_of_outputs_allows(path: Path) -> None:
+    for source in sources(path, "code"):
+        for pattern in FORBIDDEN:
+            assert not re.search(pattern, source, re.MULTILINE), f"{path.name}: {pattern} in\n{source}"
+        for line in source.splitlines():
+            assert len(line) <= 120, f"{path.name}: a line of {len(line)} characters: {line}"
+
+
+@each_notebook
+def test_functions_are_short_and_do_not_redefine_the_package(path: Path) -> None:
+    package = {
+        node.name
+        for file in (ROOT / "mamlkit").glob("*.py")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    for source in sources(path, "code"):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                assert node.end_lineno - node.lineno < 15, f"{path.name}: {node.name} is longer than 15 lines"
+                assert node.name not in package, f"{path.name} redefines {node.name}"
+
+
+@each_notebook
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in LINK.findall("\n".join(sources(path, "markdown"))):
+        assert target.startswith("https://") or (path.parent / target).is_file(), f"{path.name}: {target} leads nowhere"
+
+
+@each_notebook
+def test_there_are_two_exercises_with_hint_and_a_right_solution(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = "\n".join(sources(path, "code")), "\n".join(sources(path, "markdown"))
+    asked = re.findall(r'^check\("([\d.]+)", (\w+)\)', code, re.MULTILINE)
+    assert len(asked) >= 2
+    assert {number for number, _ in asked} == {
+        number for number in EXERCISES if number.startswith(f"{int(path.stem[:2])}.")
+    }
+    for number, name in asked:
+        assert f'hint("{number}")' in code
+        solution = re.search(rf"<summary>Solution {re.escape(number)}</summary>\n+```python\n(.*?)```", text, re.DOTALL)
+        names = {"torch": torch, "F": F}
+        exec(solution[1], names)
+        check(number, names[name])
+        assert capsys.readouterr().out == f"Exercise {number} is right.\n"
+
+
+@each_notebook
+def test_the_committed_file_is_executed_in_order_small_and_portable(path: Path) -> None:
+    notebook = read(path)
+    nbformat.validate(notebook)
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+    assert "widgets" not in notebook.metadata
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.metadata.language_info.name == "python"
+    assert path.stat().st_size < 400_000
+    assert not any("papermill" in cell.metadata or "execution" in cell.metadata for cell in notebook.cells)
+
+
+@each_notebook
+def test_committed_outputs_have_no_error_address_or_path_and_no_blank_picture(path: Path) -> None:
+    pictures = 0
+    for cell in read(path).cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr"
+            said = output.get("text", "") + output.get("data", {}).get("text/plain", "")
+            assert not re.search(r"0x[0-9a-f]{6,}|(^|\s)/\w+/", said), said
+            if "image/png" in output.get("data", {}):
+                image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+                assert np.asarray(image.convert("L")).std() > 5
+                pictures += 1
+    assert pictures >= 1
+
+
+@each_notebook
+@pytest.mark.parametrize("odd", [False, True], ids=["fast", "odd"])
+def test_a_notebook_runs_through_with_its_exercises_empty(path: Path, odd: bool, tmp_path: Path) -> None:
+    values = {"fast": True, **(ODD[path.stem] if odd else {})}
+    known = papermill.inspect_notebook(str(path))
+    assert values.keys() <= known.keys(), f"{path.name} has no parameter {values.keys() - known.keys()}"
+    target = tmp_path / path.name
+    given = [part for name, value in values.items() for part in ("-p", name, str(value))]
+    done = run("papermill", str(path), str(target), "--no-progress-bar", "-k", "python3", *given, folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed = "".join(output.get("text", "") for cell in read(target).cells for output in cell.get("outputs", []))
+    assert printed.count("is still empty: write ") == printed.count("Exercise ") >= 2
+
+
+@each_notebook
+def test_committed_outputs_come_out_again(path: Path, tmp_path: Path) -> None:
+    done = run_nbval(path, tmp_path)
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+@pytest.mark.parametrize(("committed", "refused"), [("loss 0.12", False), ("loss 0.13", True)])
+def test_the_comparison_of_outputs_refuses_another_number(committed: str, refused: bool, tmp_path: Path) -> None:
+    output = nbformat.v4.new_output("stream", name="stdout", text=f"{committed}\n")
+    cell = nbformat.v4.new_code_cell("print('loss 0.12')", execution_count=1, outputs=[output])
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata=read(NOTEBOOKS[0]).metadata)
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    assert (run_nbval(tmp_path / "one.ipynb", tmp_path).returncode != 0) == refused
