@@ -13,11 +13,11 @@ from mamlkit.datasets.store import cache_dir, data_dir
 from mamlkit.episodes import ImageStore
 
 
-@click.command()
+@click.command(name="data")
 @click.argument("name", default="")
 @click.argument("path", default="")
 @click.option("--image-size", default=28, show_default=True, help="Height and width in pixels.")
-def command(name: str, path: str, image_size: int) -> None:
+def command(*, name: str, path: str, image_size: int) -> None:
     """List the data sets, or fetch, check and open one.
 
     Without a name: list them. With the NAME of one (glyphs, omniglot, mini-imagenet or folder): download it if it is
