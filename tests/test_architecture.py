@@ -47,6 +47,7 @@ ONLY_IMPORTS = {"schedules": {"config", "errors"}, "config": {"errors"}, "errors
 
 MAX_MODULE, MAX_FUNCTION, MAX_POSITIONAL = 250, 40, 5  # lines, code lines, arguments; the first two are not reached
 ONLY_NOTEBOOKS = {"IPython", "anywidget", "ipywidgets", "matplotlib", "traitlets"}
+ONLY_SHELL = {"PIL", "click", "jinja2", "pooch", "rich"}  # for data files, the command line and reports
 LOADED_ON_IMPORT = {"mamlkit", "torch", "numpy", "tomli", "sympy", "mpmath", "networkx"}  # the last three by torch
 
 # mamlkit/x.py is tested by tests/test_x.py. In a package, one file per module or one for the whole package:
@@ -55,7 +56,7 @@ LOADED_ON_IMPORT = {"mamlkit", "torch", "numpy", "tomli", "sympy", "mpmath", "ne
 TEST_NAMES = {"commands": "test_command_{module}.py", "__main__": "test_main.py"}
 
 # What would tie a file to one machine: absolute paths of home, work and temporary folders.
-MACHINE_PATH = re.compile(r"(?<![\w.+/=>$}~-])/(?:work|root|home|Users|tmp)/\w")
+MACHINE_PATH = re.compile(r"(?:file://|(?<![\w.+/$}~-]))/(?:work|root|home|Users|tmp|opt)/\w")
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]
@@ -189,6 +190,12 @@ def test_the_core_never_imports_widgets_or_what_only_notebooks_need(path: Path) 
     if place(dotted_name(path)) in CORE:
         assert "widgets" not in {place(name) for name in own_imports(path)}
         assert {name.split(".")[0] for name in imports(path)} & ONLY_NOTEBOOKS == set()
+
+
+@each_module
+def test_the_core_beside_the_data_sets_never_imports_what_only_the_shell_needs(path: Path) -> None:
+    if place(dotted_name(path)) in set(CORE) - {"datasets"}:
+        assert {name.split(".")[0] for name in imports(path)} & ONLY_SHELL == set()
 
 
 def test_importing_mamlkit_loads_only_torch_and_numpy_and_what_torch_loads() -> None:
