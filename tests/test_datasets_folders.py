@@ -78,10 +78,13 @@ def test_hidden_and_other_files_do_not_count(picture_folder: MakeFolder) -> None
 
 
 def test_a_picture_that_was_added_or_changed_is_noticed(picture_folder: MakeFolder) -> None:
-    root = picture_folder({"a": 1, "b": 1, "c": 1})
+    root = picture_folder({"a": 1, "b": 1, "c": 1}, suffix=".bmp")
     first = load("folder", path=str(root))
-    Image.new("L", (9, 9), 77).save(root / "a" / "0.png")
-    os.utime(root / "a" / "0.png", (1, 1))
+    changed = root / "a" / "0.bmp"
+    size = changed.stat().st_size
+    Image.new("L", (24, 20), 77).save(changed)
+    os.utime(changed, (1, 1))
+    assert changed.stat().st_size == size  # only the time tells
     second = load("folder", path=str(root))
     assert (second.images[0] == 77).all()
     assert second.sha256 != first.sha256
@@ -105,6 +108,15 @@ def test_a_file_that_does_not_decode_is_named_and_nothing_is_written(
     assert cached_files(own_cache) == []
 
 
+def test_a_link_that_leads_nowhere_is_named(picture_folder: MakeFolder, own_cache: Path) -> None:
+    root = picture_folder({"a": 2, "b": 2, "c": 2})
+    (root / "b" / "9.png").symlink_to(root / "gone.png")
+    with pytest.raises(InputError) as caught:
+        load("folder", path=str(root))
+    assert f"cannot read {root / 'b' / '9.png'}: No such file" in str(caught.value)
+    assert cached_files(own_cache) == []
+
+
 def test_an_empty_class_folder_is_named(picture_folder: MakeFolder) -> None:
     root = picture_folder({"a": 2, "b": 0, "c": 2})
     with pytest.raises(InputError) as caught:
@@ -117,6 +129,12 @@ def test_a_missing_folder_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load(name, path=str(tmp_path / "nowhere"))
     assert f"{tmp_path / 'nowhere'} is not a folder" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["folder", "mini-imagenet"])
+def test_the_home_of_nobody_is_a_missing_folder(name: str) -> None:
+    with pytest.raises(InputError, match="~there-is-no-such-user/pictures is not a folder"):
+        load(name, path="~there-is-no-such-user/pictures")
 
 
 @pytest.mark.parametrize("name", ["folder", "mini-imagenet"])
