@@ -170,12 +170,17 @@ def test_a_truncated_archive_is_refused(forge: Callable[..., Path], own_cache: P
     assert cached_files(own_cache) == []
 
 
-def test_a_corrupt_member_is_refused(forge: Callable[..., Path], own_cache: Path) -> None:
+@pytest.mark.parametrize(
+    ("start", "damage"),
+    [(0, b"\xff" * 4), (60, bytes(10)), (79, b"\xff" * 4), (14 + 79, b"\x5a")],
+    ids=["header", "name", "compression", "content"],
+)
+def test_a_corrupt_member_is_refused(start: int, damage: bytes, forge: Callable[..., Path], own_cache: Path) -> None:
     path = forge() / EVALUATION
     content = bytearray(path.read_bytes())
-    content[60:140] = bytes(80)  # inside the first member's compressed data
+    content[start : start + len(damage)] = damage  # the first member's header is 79 bytes, then come its data
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"images_evaluation\.zip"):
+    with pytest.raises(InputError, match=r"images_evaluation\.zip cannot be read as a zip archive"):
         load("omniglot")
     assert cached_files(own_cache) == []
 

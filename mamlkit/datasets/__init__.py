@@ -11,6 +11,7 @@ from mamlkit.errors import InputError
 __all__ = ["NAMES", "ImageStore", "load"]
 
 NAMES = ("glyphs", "omniglot", "mini-imagenet", "folder")
+LARGEST = 1024  # pixels on a side
 
 
 def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
@@ -19,7 +20,7 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
     Args:
         name: ``"glyphs"``, ``"omniglot"``, ``"mini-imagenet"`` or ``"folder"``.
         path: folder of the images; only for ``mini-imagenet`` and ``folder``.
-        image_size: height and width of an image in pixels, 1 or more.
+        image_size: height and width of an image in pixels, 1 to 1024.
 
     Returns:
         The images, class after class, with the splits train, val and test.
@@ -30,8 +31,8 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
     Writes: a cache file on first use, see ``mamlkit.datasets.store.cached``.
     """
     check_choice("data set", name, NAMES)
-    if image_size < 1:
-        raise InputError(f"image_size = {image_size} is not positive; 1 or more is allowed")
+    if not 1 <= image_size <= LARGEST:
+        raise InputError(f"image_size = {image_size} is out of range; 1 to {LARGEST} is allowed")
     if path and name not in ("mini-imagenet", "folder"):
         raise InputError(f"path = {path!r} has no meaning for {name}; leave it empty")
     if name == "glyphs":

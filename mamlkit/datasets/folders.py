@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def load_folder(path: str, image_size: int) -> ImageStore:
     """
     if not path:
         raise InputError("the data set folder needs a path, the folder of your pictures; it is empty")
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))
     return _load("folder", root, image_size, split=(root / "train").is_dir(), colour=None)
 
 
@@ -58,7 +59,7 @@ def load_mini_imagenet(path: str, image_size: int) -> ImageStore:
     parent = data_dir()
     if not path and parent is None:
         raise InputError("mini-imagenet needs a path, or its folder as $MAMLKIT_DATA/mini-imagenet; neither is set")
-    root = Path(path).expanduser() if path or parent is None else parent / "mini-imagenet"
+    root = Path(os.path.expanduser(path)) if path or parent is None else parent / "mini-imagenet"
     return _load("mini-imagenet", root, image_size, split=True, colour=True)
 
 
@@ -76,8 +77,7 @@ def split_classes(n_classes: int) -> dict[str, NDArray[np.int64]]:
 def _load(name: str, root: Path, image_size: int, *, split: bool, colour: bool | None) -> ImageStore:
     tree = _scan(root, split)
     files = [file for classes in tree.values() for pictures in classes.values() for file in pictures]
-    states = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    state = hashlib.sha256(repr(states).encode()).hexdigest()
+    state = hashlib.sha256(repr([_state(file, root) for file in files]).encode()).hexdigest()
 
     def build() -> Build:
         in_colour = any(is_colour(file) for file in files) if colour is None else colour
@@ -92,6 +92,14 @@ def _load(name: str, root: Path, image_size: int, *, split: bool, colour: bool |
         )
 
     return cached(name, f"{image_size} {root.resolve()}", [state], build)
+
+
+def _state(file: Path, root: Path) -> tuple[str, int, int]:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    return str(file.relative_to(root)), status.st_size, status.st_mtime_ns
 
 
 def _scan(root: Path, split: bool) -> Tree:
@@ -136,6 +144,10 @@ def _decode_all(files: list[Path], image_size: int, colour: bool, digest: Any) -
         try:
             content = file.read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read {file}: {error.strerror}") from error
+            raise _unreadable(file, error) from error
         digest.update(content)
         yield decode(io.BytesIO(content), str(file), image_size, colour=colour, invert=False)
+
+
+def _unreadable(file: Path, error: OSError) -> InputError:
+    return InputError(f"cannot read {file}: {error.strerror}")

@@ -7,6 +7,7 @@ Science 350 (2015). The split is the one of the MAML++ authors' code: over chara
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -148,11 +149,10 @@ def _decode_all(items: list[tuple[Path, str]], image_size: int) -> Iterator[NDAr
         archives = {path: stack.enter_context(zipfile.ZipFile(path)) for path in {path for path, _ in items}}
         for path, name in items:
             try:
-                file = archives[path].open(name)
+                content = archives[path].read(name)  # whole, so that its checksum is compared
             except BAD_ARCHIVE as error:
                 raise _damaged(path, error) from error
-            with file:
-                yield decode(file, f"{name} in {path}", image_size, colour=False, invert=True)
+            yield decode(io.BytesIO(content), f"{name} in {path}", image_size, colour=False, invert=True)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

@@ -1,0 +1,53 @@
+"""Learn, see and reproduce MAML and MAML++ ("How to train your MAML", Antoniou, Edwards, Storkey, ICLR 2019).
+
+    from mamlkit import Trainer, configure
+    from mamlkit.datasets import load
+
+    trainer = Trainer.from_config(configure("mamlpp", n_way=5, k_shot=1), load("glyphs"))
+    for record in trainer.epochs():
+        print(record.epoch, record.validation.accuracy)
+
+The paper's words and ours:
+
+    target set                      query set: ``query_x``, ``query_y``
+    LSLR, learned inner rates       ``inner_lrs``, a row for each adapted tensor, a column for each inner step
+    BNRS, per-step statistics       ``per_step_stats``; buffers ``norms.{i}.running_mean`` and ``running_var`` [K, C]
+    BNWB, per-step weights, biases  ``per_step_bn``; parameters ``norms.{i}.weight`` and ``bias`` [K, C]
+    MSL, multi-step loss            ``loss_weights``, one for each inner step
+    DA, derivative-order annealing  ``second_order``, by epoch
+    CA, cosine annealing            ``cosine_lr``
+"""
+
+from mamlkit.config import Config
+from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.errors import InputError
+from mamlkit.evaluation import Evaluation, evaluate
+from mamlkit.experiments import RECIPES, configure
+from mamlkit.inner_loop import InnerTrace, MetaParams, adapt, inner_loop
+from mamlkit.learner import MetaLearner
+from mamlkit.outer_loop import MetaStep, meta_gradient
+from mamlkit.schedules import StepConfig
+from mamlkit.trainer import EpochRecord, Trainer
+
+__all__ = [
+    "RECIPES",
+    "Config",
+    "Episode",
+    "EpisodeSampler",
+    "EpochRecord",
+    "Evaluation",
+    "ImageStore",
+    "InnerTrace",
+    "InputError",
+    "MetaLearner",
+    "MetaParams",
+    "MetaStep",
+    "StepConfig",
+    "Trainer",
+    "adapt",
+    "configure",
+    "evaluate",
+    "inner_loop",
+    "meta_gradient",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,116 @@
+"""Measure a meta-learner, or an ensemble of its epochs, on fixed episodes, with a 95 % interval.
+
+Axis letters: ``E`` episodes, ``T`` tasks at once, ``Q`` query images, ``N`` way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mamlkit.episodes import Episode
+from mamlkit.errors import InputError
+from mamlkit.learner import MetaLearner
+from mamlkit.outer_loop import run_tasks
+from mamlkit.schedules import eval_config
+
+Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+EVAL_CHUNK = 8
+
+
+class Sampler(Protocol):
+    """What episodes are drawn from: see ``mamlkit.episodes.EpisodeSampler``."""
+
+    def batch(self, first_index: int, n_tasks: int) -> Episode:
+        """Return episodes ``first_index .. first_index + n_tasks - 1`` with a leading [T]."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on fixed episodes.
+
+    Attributes:
+        accuracy: mean over episodes, fraction in [0, 1]; NaN for a regression.
+        ci95: half the width of its 95 % interval over episodes.
+        loss: mean query loss, nats for a classification.
+        episodes: how many.
+        norm: ``"batch"`` (transductive: the query set is normalised by itself) or ``"running"`` (recorded statistics:
+            a prediction does not depend on the other query images).
+    """
+
+    accuracy: float
+    ci95: float
+    loss: float
+    episodes: int
+    norm: str
+
+
+def mean_ci95(values: Tensor) -> tuple[float, float]:
+    """Return the mean of ``values`` [E] and half the width of its 95 % interval, 1.96 * sd / sqrt(E).
+
+    >>> mean_ci95(torch.tensor([0.5, 0.7]))
+    (0.6, 0.196)
+    """
+    half = Z95 * float(values.double().std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return round(float(values.double().mean()), 6), round(half, 6)
+
+
+def evaluate(
+    learners: Sequence[MetaLearner],
+    sampler: Sampler,
+    episodes: int,
+    *,
+    norm: str | None = None,
+    on_episodes: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Adapt every learner to each episode by itself, and score the mean of their logits.
+
+    Args:
+        learners: one, or an ensemble of equal configuration.
+        sampler: where episodes ``0 .. episodes - 1`` are drawn from.
+        episodes: E, at least 2.
+        norm: statistics of the query pass; default: the configuration's ``norm_eval``.
+        on_episodes: called with the number of episodes just done, for a progress bar.
+
+    Raises:
+        InputError: there is no learner, or fewer than 2 episodes.
+
+    Pure: no learner is changed. Source: the mean of logits over epochs is the authors' code's; the paper only says
+    that the best three epochs form an ensemble (section 4.2).
+    """
+    if not learners:
+        raise InputError("learners is empty; one or more are needed")
+    if episodes < 2:
+        raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
+    norm = norm or learners[0].config.norm_eval
+    accuracies, losses = [], []
+    for first in range(0, episodes, EVAL_CHUNK):
+        batch = learners[0].to_device(sampler.batch(first, min(EVAL_CHUNK, episodes - first)))
+        logits = torch.stack([_logits(learner, batch, norm) for learner in learners]).mean(0)  # [T, Q, N]
+        losses.append(torch.stack([learners[0].loss_fn(row, y) for row, y in zip(logits, batch.query_y)]))
+        accuracies.append(_accuracies(logits, batch.query_y))
+        if on_episodes is not None:
+            on_episodes(len(logits))
+    accuracy, ci95 = mean_ci95(torch.cat(accuracies))
+    loss, _ = mean_ci95(torch.cat(losses))
+    return Evaluation(accuracy, ci95, loss, episodes, norm)
+
+
+def _logits(learner: MetaLearner, batch: Episode, norm: str) -> Tensor:
+    with torch.no_grad():
+        settings = eval_config(learner.config, norm)
+        _, trace = run_tasks(
+            learner.model, learner.meta, learner.buffers, batch, settings, loss_fn=learner.loss_fn
+        )  # trace of [T, ...]
+    return trace.query_logits
+
+
+def _accuracies(logits: Tensor, y: Tensor) -> Tensor:
+    if y.is_floating_point():
+        return torch.full((len(y),), torch.nan)
+    return (logits.argmax(-1) == y).double().mean(1)  # [T, Q] -> [T]

@@ -1,0 +1,198 @@
+"""Named recipes: each is a function from a configuration to one that differs in what its docstring says.
+
+To add a fix: give it a field in ``mamlkit.config``, act on it where it belongs (a schedule in ``schedules``, a network
+layer in ``backbone``, a step of the loops in ``inner_loop`` or ``outer_loop``), write its recipe here, and list it in
+``RECIPES``. The command line and its help follow by themselves.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from mamlkit.config import Config
+from mamlkit.episodes import check_choice
+
+# The fixes: what each changes in plain MAML. A recipe is one of them, or several.
+MSL: dict[str, Any] = {"multi_step_loss": True, "msl_share": 0.1}
+DA: dict[str, Any] = {"first_order_share": 1 / 3}
+BN: dict[str, Any] = {"per_step_bn": True, "per_step_stats": True, "norm_eval": "running"}
+LSLR: dict[str, Any] = {"learn_inner_lrs": True}
+CA: dict[str, Any] = {"cosine_lr": True, "min_outer_lr": 1e-5}
+
+
+def maml(base: Config) -> Config:
+    """Plain MAML, second order, with the protocol of the paper: what every other recipe differs from.
+
+    Text: Adam with a second-moment decay of 0.99, an ensemble of the best 3 epochs, and for Omniglot rotated
+    characters as classes of their own in every split; mini-ImageNet at 84x84 with 4 tasks (1-shot) or 2 (5-shot).
+    Code: where the text is silent. Inner rate 0.1, 1 query image per class (15 on mini-ImageNet), 64 filters (48),
+    and 8 tasks on Omniglot, where the text says 16: half the tasks make an iteration half as long. Batch-norm weights
+    and biases are learned and shared by all steps; the batch's own statistics normalise, always.
+    """
+    off = replace(
+        base,
+        multi_step_loss=False,
+        second_order=True,
+        first_order_share=0.0,
+        per_step_bn=False,
+        per_step_stats=False,
+        norm_eval="batch",
+        learn_inner_lrs=False,
+        cosine_lr=False,
+        adapt="all",
+        beta2=0.99,
+        ensemble=3,
+    )
+    if base.dataset == "omniglot":
+        return replace(off, rotation="classes")
+    if base.dataset == "mini-imagenet":
+        n_tasks = 4 if base.k_shot == 1 else 2
+        return replace(off, image_size=84, filters=48, q_query=15, eval_query=15, n_tasks=n_tasks, grad_clamp=10.0)
+    return off
+
+
+def fomaml(base: Config) -> Config:
+    """First-order MAML: the inner gradient is a constant to the outer derivative.
+
+    Text: the approximation of the original MAML paper, as section 3.1 discusses it.
+    """
+    return replace(maml(base), second_order=False)
+
+
+def maml_msl(base: Config) -> Config:
+    """Add the multi-step loss: the query loss after every inner step counts, early steps less and less.
+
+    Text: a weighted sum, weights equal at first and then annealed towards the last step; no formula, no length.
+    Code: the ramp of ``mamlkit.schedules.msl_weights`` over the first tenth of the epochs (10 of 100), then the last
+    step alone. No loss of the unadapted network (the equation's i = 0), as in the code.
+    """
+    return replace(maml(base), **MSL)
+
+
+def maml_da(base: Config) -> Config:
+    """Add derivative-order annealing: first-order epochs, then second-order ones.
+
+    Text: first-order for the first 50 of 150 epochs, here the first third. Code: no shipped configuration uses it.
+    """
+    return replace(maml(base), **DA)
+
+
+def maml_bn(base: Config) -> Config:
+    """Add per-step batch norm: running statistics, weights and biases of their own for each inner step.
+
+    Text: the statistics recorded for each step normalise (here: the query set at evaluation; training and support
+    sets use the batch's own, so that the gradient flows through them). Code: records them and never uses them;
+    ``norm_eval = "batch"`` does the same.
+    """
+    return replace(maml(base), **BN)
+
+
+def maml_lslr(base: Config) -> Config:
+    """Add learned inner rates, one for each adapted tensor and step, free to become negative.
+
+    Text: one per layer and step. Code: one per tensor, so that a layer's weight and bias have one each, as here.
+    """
+    return replace(maml(base), **LSLR)
+
+
+def maml_ca(base: Config) -> Config:
+    """Add cosine annealing of the outer rate.
+
+    Text: cosine annealing, without a minimum. Code: down to 1e-5 on Omniglot, constant within an epoch, as here.
+    """
+    return replace(maml(base), **CA)
+
+
+def mamlpp(base: Config) -> Config:
+    """MAML++ as the paper's text has it: the five recipes above in one, so all six fixes (batch norm counts twice).
+
+    Text and code: for each fix as its own recipe says.
+    """
+    return replace(maml(base), **MSL, **DA, **BN, **LSLR, **CA)
+
+
+def mamlpp_authors(base: Config) -> Config:
+    """MAML++ as the authors' code has it at its last commit (86964701, November 2021).
+
+    Code: second order from the start, batch statistics always, Adam's usual 0.999, an ensemble of the best 5 epochs,
+    1 query image per class at evaluation, and on Omniglot a random quarter turn per class and episode, in training
+    only. On mini-ImageNet: 2 tasks, and the cosine ends where it starts, so that the outer rate is constant.
+    Text: departs from all of these.
+    """
+    code = replace(mamlpp(base), first_order_share=0.0, norm_eval="batch", beta2=0.999, ensemble=5)
+    if base.dataset == "omniglot":
+        return replace(code, rotation="episodes", eval_query=1)
+    if base.dataset == "mini-imagenet":
+        return replace(code, n_tasks=2, msl_share=0.15, min_outer_lr=base.outer_lr)
+    return code
+
+
+def anil(base: Config) -> Config:
+    """Almost no inner loop: only the head adapts. Raghu et al., ICLR 2020; protocol as ``maml``."""
+    return replace(maml(base), adapt="head")
+
+
+def boil(base: Config) -> Config:
+    """Body only in the inner loop: all but the head adapts. Oh et al., ICLR 2021; protocol as ``maml``."""
+    return replace(maml(base), adapt="body")
+
+
+class Recipe(NamedTuple):
+    """A named recipe, the one it is a difference of, and the function that makes it."""
+
+    name: str
+    base: str
+    apply: Callable[[Config], Config]
+
+    @property
+    def doc(self) -> str:
+        """The function's docstring: where the recipe follows the paper's text, where the authors' code."""
+        return inspect.getdoc(self.apply) or ""
+
+    def changes(self, config: Config) -> dict[str, Any]:
+        """Return the fields that this recipe sets differently from its base, for the data set of ``config``."""
+        base = config if not self.base else RECIPES[self.base].apply(config)
+        return self.apply(config).difference(base)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("maml", "", maml),
+        Recipe("fomaml", "maml", fomaml),
+        Recipe("maml+msl", "maml", maml_msl),
+        Recipe("maml+da", "maml", maml_da),
+        Recipe("maml+bn", "maml", maml_bn),
+        Recipe("maml+lslr", "maml", maml_lslr),
+        Recipe("maml+ca", "maml", maml_ca),
+        Recipe("mamlpp", "maml", mamlpp),
+        Recipe("mamlpp-authors", "mamlpp", mamlpp_authors),
+        Recipe("anil", "maml", anil),
+        Recipe("boil", "maml", boil),
+    )
+}
+
+
+def configure(recipe: str, **values: Any) -> Config:
+    """Return the configuration of a recipe with some values set by hand, which go before the recipe's own.
+
+    Args:
+        recipe: a name in ``RECIPES``.
+        values: fields of ``mamlkit.config.Config``.
+
+    Raises:
+        InputError: the recipe or a key is unknown, or a value is not allowed.
+
+    >>> configure("mamlpp", n_way=20, n_steps=3).learn_inner_lrs
+    True
+    """
+    check_choice("recipe", recipe, tuple(RECIPES))
+    return Config.from_dict(values, RECIPES[recipe].apply(_before_recipe(values)))
+
+
+def _before_recipe(values: dict[str, Any]) -> Config:
+    """Return what a recipe may look at: the data set, and the shots that its protocol depends on."""
+    return Config.from_dict({key: values[key] for key in ("dataset", "k_shot") if key in values})

@@ -1,0 +1,59 @@
+"""Write whole files or nothing, and say in one sentence why a file could not be written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from mamlkit.errors import InputError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, whatever stops the program in between.
+
+    Raises:
+        InputError: the file cannot be written, as on a full disk; then no part of it is left.
+
+    Writes: ``path``, and its folder if that is missing.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        _discard(temporary)
+        raise _unwritable(path, error) from error
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Append to a file; where that fails the file is as it was before.
+
+    Raises:
+        InputError: the file cannot be written, as on a full disk.
+
+    Writes: ``path``.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if path.exists():
+            os.truncate(path, size)
+        raise _unwritable(path, error) from error
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):  # its folder is a file, or cannot be written to: nothing of ours is there
+        path.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot write {path} ({error.strerror}); make room there, or choose another folder")

@@ -1,0 +1,203 @@
+"""Recompute meta-iterations that were written down from the authors' code, and measure the differences.
+
+A golden case is one ``.npz`` file: a configuration, a start, a meta-batch, and what one meta-iteration made of them
+in float64. Its names (``conv0``, ``norm0.gamma``) become ours (``convs.0``, ``norms.0.weight``) here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mamlkit.backbone import Conv4
+from mamlkit.config import Config
+from mamlkit.episodes import Episode
+from mamlkit.errors import InputError
+from mamlkit.inner_loop import MetaParams
+from mamlkit.learner import MetaLearner
+from mamlkit.outer_loop import MetaStep, meta_gradient
+from mamlkit.schedules import StepConfig, last_step_only, msl_weights
+
+CASES = Path(__file__).parent / "golden_cases"
+TOLERANCE = 1e-10
+# The authors' constructors send blank images through step 0 twice to learn the layers' shapes, and each pass leaves
+# 0.9 of the variance, in float32: their first row starts at 0.81 where every other starts at 1.
+FIRST_ROW_VAR = float(np.float32(0.9) * np.float32(0.9))
+QUANTITIES = (
+    "loss",
+    "query_logits_last_step",
+    "grad",
+    "grad_inner_lr",
+    "after_adam",
+    "after_adam_inner_lr",
+    "running_after",
+)
+REQUIRED_ARRAYS = ("config", "support_x", "support_y", "query_x", "query_y", "loss", "query_logits_last_step")
+REQUIRED_KEYS = ("n_way", "K", "filters", "inner_lr", "lslr", "per_step_bn", "msl", "msl_epochs", "epoch", "max_pool")
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def find_cases(folder: Path) -> list[Path]:
+    """Return the golden files of a folder, by name.
+
+    Raises:
+        InputError: there is no such folder, or no ``.npz`` file in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--golden {folder} is not a folder; give one that holds .npz files")
+    cases = sorted(folder.glob("*.npz"))
+    if not cases:
+        raise InputError(f"--golden {folder} holds no .npz file; at least one is needed")
+    return cases
+
+
+def read_case(path: Path) -> tuple[dict[str, Any], Arrays]:
+    """Return the settings and the arrays of a golden file.
+
+    Raises:
+        InputError: the file is not a golden case.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        missing = [name for name in REQUIRED_ARRAYS if name not in arrays]
+        settings = json.loads(str(arrays["config"])) if not missing else {}
+        missing = missing or [name for name in REQUIRED_KEYS if name not in settings]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a golden case: {error}") from error
+    if missing:
+        raise InputError(f"{path} is not a golden case: it lacks {', '.join(missing)}")
+    return settings, arrays
+
+
+def compare_case(path: Path) -> dict[str, float]:
+    """Return the largest absolute difference of each quantity of a golden file, in order of ``QUANTITIES``.
+
+    Quantities that the file does not hold (a plain MAML has no learned rates) are left out.
+    """
+    settings, arrays = read_case(path)
+    ours = recompute(settings, arrays)
+    differences: dict[str, float] = {}
+    for quantity in QUANTITIES:
+        names = [name for name in arrays if name == quantity or name.startswith(f"{quantity}/")]
+        if names:
+            differences[quantity] = max(_distance(ours[name], arrays[name], f"{path}: {name}") for name in names)
+    return differences
+
+
+def recompute(settings: Mapping[str, Any], arrays: Arrays) -> Arrays:
+    """Return our own numbers for a golden case, under the file's own names."""
+    learner = _learner(settings, arrays)
+    names = ("support_x", "support_y", "query_x", "query_y")
+    batch = Episode(*(torch.from_numpy(arrays[name]) for name in names))
+    step = meta_gradient(learner.model, learner.meta, learner.buffers, batch, _step_config(settings, arrays))
+    if not learner.apply(step._replace(gradient=_settle_noise(learner, step.gradient, arrays)), epoch=0):
+        raise InputError("the recomputed meta-gradient is not finite")
+    return _collect(learner, step)
+
+
+def _settle_noise(learner: MetaLearner, gradient: MetaParams, arrays: Arrays) -> MetaParams:
+    """Take the file's own gradient where it is zero to within the tolerance, as it is for a bias before batch norm.
+
+    What is left there is rounding noise, and Adam's first step, g / (|g| + 1e-8), would magnify it 1e5 times.
+    """
+
+    def settle(ours: Tensor, name: str) -> Tensor:
+        theirs = torch.from_numpy(arrays.get(name, ours.numpy()))
+        return torch.where(theirs.abs() < TOLERANCE, theirs, ours)
+
+    rates = [settle(row, f"grad_inner_lr/{_theirs(name)}") for row, name in zip(gradient.inner_lrs, learner.rows)]
+    model = {name: settle(value, f"grad/{_theirs(name)}") for name, value in gradient.model.items()}
+    return MetaParams(model, torch.stack(rates))
+
+
+def _learner(settings: Mapping[str, Any], arrays: Arrays) -> MetaLearner:
+    config = Config(
+        n_way=settings["n_way"],
+        filters=settings["filters"],
+        max_pool=settings["max_pool"],
+        per_step_bn=settings["per_step_bn"],
+        per_step_stats=settings["per_step_bn"],
+        n_steps=settings["K"],
+        inner_lr=settings["inner_lr"],
+        learn_inner_lrs=settings["lslr"],
+        device="cpu",
+        dtype="float64",
+    )
+    channels, size = arrays["support_x"].shape[2:4]
+    model = Conv4(
+        channels,
+        size,
+        config.n_way,
+        filters=config.filters,
+        n_steps=config.n_steps,
+        max_pool=config.max_pool,
+        per_step_bn=config.per_step_bn,
+        per_step_stats=config.per_step_stats,
+    )
+    learner = MetaLearner(model, config)
+    start = {f"model/{_ours(name)}": torch.from_numpy(value) for name, value in _under(arrays, "init")}
+    rates = {_ours(name): torch.from_numpy(value) for name, value in _under(arrays, "init_inner_lr")}
+    start["inner_lrs"] = torch.stack([rates[name] for name in learner.rows]) if rates else learner.inner_lrs
+    learner.load_state({**learner.state(), **start})
+    for name, value in learner.buffers.items():
+        if name.endswith("running_var") and value.dim() == 2:
+            value[0] = FIRST_ROW_VAR
+    return learner
+
+
+def _step_config(settings: Mapping[str, Any], arrays: Arrays) -> StepConfig:
+    """Take the multi-step weights from the file, which are rounded to float32, and hold them to our formula."""
+    weights = last_step_only(settings["K"])
+    if settings["msl"] and settings["epoch"] < settings["msl_epochs"]:
+        weights = msl_weights(settings["K"], settings["epoch"], settings["msl_epochs"])
+        if "msl_weights" in arrays:
+            theirs = tuple(arrays["msl_weights"].tolist())
+            if not np.allclose(weights, theirs, rtol=0, atol=1e-6):
+                raise InputError(f"msl_weights = {theirs} are not those of the epoch, {weights}")
+            weights = theirs
+    return StepConfig(weights, second_order=settings["epoch"] > settings.get("first_order_to_second_order_epoch", -1))
+
+
+def _collect(learner: MetaLearner, step: MetaStep) -> Arrays:
+    found: dict[str, Tensor] = {"loss": step.loss, "query_logits_last_step": step.trace.query_logits}
+    for name, value in step.gradient.model.items():
+        found[f"grad/{_theirs(name)}"] = value
+        found[f"after_adam/{_theirs(name)}"] = learner.params[name]
+    for row, name in enumerate(learner.rows):
+        found[f"grad_inner_lr/{_theirs(name)}"] = step.gradient.inner_lrs[row]
+        found[f"after_adam_inner_lr/{_theirs(name)}"] = learner.inner_lrs[row]
+    for name, value in learner.buffers.items():
+        layer, kind = re.fullmatch(r"norms\.(\d+)\.running_(\w+)", name).groups()  # type: ignore[union-attr]
+        found[f"running_after/norm{layer}.{kind}"] = value
+    return {name: value.detach().numpy() for name, value in found.items()}
+
+
+def _under(arrays: Arrays, prefix: str) -> list[tuple[str, npt.NDArray[Any]]]:
+    return [(name.split("/", 1)[1], value) for name, value in arrays.items() if name.startswith(f"{prefix}/")]
+
+
+def _ours(name: str) -> str:
+    name = name.replace("gamma", "weight").replace("beta", "bias")
+    return re.sub(r"^(conv|norm)(\d+)", r"\1s.\2", name)
+
+
+def _theirs(name: str) -> str:
+    name = re.sub(r"^(conv|norm)s\.(\d+)", r"\1\2", name)
+    return name.replace("weight", "gamma").replace("bias", "beta") if name.startswith("norm") else name
+
+
+def _distance(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], name: str) -> float:
+    if ours.shape != theirs.shape:
+        raise InputError(f"{name} has shape {theirs.shape}; {ours.shape} is what its configuration gives")
+    return float(np.abs(ours - theirs).max())

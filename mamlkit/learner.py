@@ -1,0 +1,163 @@
+"""The one owner of what meta-training changes: parameters, inner rates, buffers and Adam's moments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from mamlkit import backbone
+from mamlkit.config import Config
+from mamlkit.episodes import Episode
+from mamlkit.errors import InputError
+from mamlkit.inner_loop import LossFn, MetaParams, Params, adapted_names
+from mamlkit.outer_loop import MetaStep, meta_gradient
+from mamlkit.schedules import outer_lr, step_config
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; auto takes the fastest one present.
+
+    Raises:
+        InputError: the named device is not on this machine.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in present.items() if there))
+    if not present[name]:
+        there = ", ".join(kind for kind in present if present[kind])
+        raise InputError(f"device = {name!r} is not on this machine; it has {there}")
+    return torch.device(name)
+
+
+class MetaLearner:
+    """A network under meta-training.
+
+    Args:
+        model: ``model(x, step, norm) -> (outputs, statistics)``; see ``mamlkit.backbone.Plain`` for any other module.
+            Its weights are copied; the module itself stays as it is.
+        config: see ``mamlkit.config.Config``.
+        loss_fn: ``(outputs, targets) -> scalar``.
+
+    Attributes:
+        params: every parameter by name, moved by Adam alone.
+        inner_lrs: [n_adapted, K]; see ``MetaParams``.
+        buffers: the model's buffers, with the recorded batch-norm statistics.
+        rows: names of the rows of ``inner_lrs``.
+
+    Source: section 3 of the paper; Adam as in section 4.2.
+    """
+
+    def __init__(self, model: nn.Module, config: Config, *, loss_fn: LossFn = F.cross_entropy) -> None:
+        self.model = model
+        self.config = config
+        self.loss_fn = loss_fn
+        self.rows = adapted_names(model, config.adapt)
+        place = {"device": pick_device(config.device), "dtype": getattr(torch, config.dtype)}
+        self.params: Params = {name: p.detach().clone().to(**place) for name, p in model.named_parameters()}
+        self.buffers: Params = {name: b.detach().clone().to(**place) for name, b in model.named_buffers()}
+        columns = max(config.n_steps, config.eval_steps)
+        self.inner_lrs = torch.full((len(self.rows), columns), config.inner_lr, **place)
+        learned = [*self.params.values(), *([self.inner_lrs] if config.learn_inner_lrs else [])]
+        self.optimizer = torch.optim.Adam(learned, lr=config.outer_lr, betas=(0.9, config.beta2), eps=1e-8)
+
+    @classmethod
+    def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> MetaLearner:
+        """Build the network that the configuration names, with the weights of its seed, without torch's own state.
+
+        Args:
+            config: see ``mamlkit.config.Config``.
+            image_shape: (C, H, W) of the data.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = backbone.build(config, image_shape)
+        return cls(model, config)
+
+    @property
+    def meta(self) -> MetaParams:
+        """Return what the outer loop learns, without a copy."""
+        return MetaParams(self.params, self.inner_lrs)
+
+    def to_device(self, batch: Episode) -> Episode:
+        """Return a meta-batch on the learner's device, its real numbers in the learner's precision."""
+        like = self.inner_lrs
+        return Episode(*(x.to(like.device, like.dtype if x.is_floating_point() else x.dtype) for x in batch))
+
+    def meta_step(self, batch: Episode, epoch: int) -> MetaStep:
+        """Return the meta-gradient of a batch in an epoch.
+
+        Pure: nothing of the learner is changed; ``apply`` takes the step.
+        """
+        config = step_config(self.config, epoch)
+        chunk = self.config.tasks_per_chunk
+        batch = self.to_device(batch)
+        return meta_gradient(
+            self.model, self.meta, self.buffers, batch, config, loss_fn=self.loss_fn, tasks_per_chunk=chunk
+        )
+
+    def apply(self, step: MetaStep, epoch: int) -> bool:
+        """Take one Adam step and the new buffers; refuse a step in which any number is not finite.
+
+        Returns:
+            False where the step was refused; then nothing was changed.
+
+        Writes: params, inner_lrs where they are learned, buffers, Adam's moments.
+        """
+        tensors: list[Tensor] = pytree.tree_leaves((tuple(step.gradient), step.loss, step.buffers))
+        if not all(bool(torch.isfinite(x).all()) for x in tensors):
+            return False
+        gradients = [*step.gradient.model.values(), step.gradient.inner_lrs]
+        [group] = self.optimizer.param_groups
+        for tensor, gradient in zip(group["params"], gradients):
+            clamp = self.config.grad_clamp
+            tensor.grad = gradient.clamp(-clamp, clamp) if clamp else gradient
+        if self.config.grad_clip:
+            nn.utils.clip_grad_norm_(group["params"], self.config.grad_clip)
+        group["lr"] = outer_lr(self.config, epoch)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.buffers = step.buffers
+        return True
+
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor that a checkpoint must hold, by a flat name; no copy.
+
+        ``model/<name>``, ``buffers/<name>``, ``inner_lrs``, ``adam/<i>/<moment>``.
+        """
+        state = {f"model/{name}": value for name, value in self.params.items()}
+        state |= {f"buffers/{name}": value for name, value in self.buffers.items()}
+        state["inner_lrs"] = self.inner_lrs
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            state |= {f"adam/{i}/{name}": value for name, value in moments.items()}
+        return state
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take over what ``state`` returned, of a learner with the same configuration.
+
+        Raises:
+            InputError: a tensor is missing, unknown or of another shape.
+
+        Writes: params, inner_lrs, buffers, Adam's moments.
+        """
+        mine = {name: value for name, value in self.state().items() if not name.startswith("adam/")}
+        theirs = {name: value for name, value in state.items() if not name.startswith("adam/")}
+        if mine.keys() != theirs.keys():
+            odd = ", ".join(sorted(mine.keys() ^ theirs.keys()))
+            raise InputError(f"the checkpoint's tensors are not this network's; {odd} stand in one of them only")
+        for name, value in mine.items():
+            if value.shape != theirs[name].shape:
+                shapes = f"{list(theirs[name].shape)}; this network needs {list(value.shape)}"
+                raise InputError(f"the checkpoint's {name} has shape {shapes}")
+        with torch.no_grad():
+            for name, value in mine.items():
+                value.copy_(theirs[name])
+        moments: dict[int, dict[str, Any]] = {}
+        for name, value in state.items():
+            if name.startswith("adam/"):
+                _, index, moment = name.split("/")
+                moments.setdefault(int(index), {})[moment] = value
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
