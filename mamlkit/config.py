@@ -134,17 +134,6 @@ class Config:
                 raise InputError(f"unknown key {key!r} = {values[key]!r} in the configuration{hint}")
         return dataclasses.replace(base or cls(), **values)
 
-    @classmethod
-    def from_toml(cls, path: Path, base: Config | None = None) -> Config:
-        """Read a flat TOML file; see ``from_dict``."""
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not valid TOML: {error}") from error
-        return cls.from_dict(values, base)
-
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, in order."""
         return dataclasses.asdict(self)
@@ -153,6 +142,20 @@ class Config:
         """Return the fields in which this configuration departs from ``base``."""
         theirs = base.to_dict()
         return {key: value for key, value in self.to_dict().items() if value != theirs[key]}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a TOML file, as ``Config.from_dict`` takes them.
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
 
 
 FIELD_TYPES: dict[str, type] = get_type_hints(Config)

@@ -77,6 +77,19 @@ class MetaLearner:
             model = backbone.build(config, image_shape)
         return cls(model, config)
 
+    def reconfigure(self, config: Config) -> MetaLearner:
+        """Return a learner with these tensors, copied, that is evaluated as ``config`` says.
+
+        Args:
+            config: of the same network; may differ in all that concerns evaluation alone, as ``eval_steps``.
+        """
+        other = MetaLearner(self.model, config, loss_fn=self.loss_fn)
+        columns = min(self.inner_lrs.shape[1], other.inner_lrs.shape[1])
+        rates = other.inner_lrs.clone()
+        rates[:, :columns] = self.inner_lrs[:, :columns]
+        other.load_state({**self.state(), "inner_lrs": rates})
+        return other
+
     @property
     def meta(self) -> MetaParams:
         """Return what the outer loop learns, without a copy."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,6 +91,15 @@ def make_sampler(store: ImageStore, config: Config, split: str) -> EpisodeSample
     )
 
 
+def best_epochs(history: Sequence[EpochRecord], n: int) -> list[int]:
+    """Return the ``n`` epochs with the best validation accuracy, best first; of equals the earlier one.
+
+    Where there is no accuracy, as in a regression, the lowest loss is the best.
+    """
+    ranked = sorted(history, key=lambda record: -_rank(record.validation))
+    return [record.epoch for record in ranked[:n]]
+
+
 class Trainer:
     """Train a meta-learner on one sampler and validate it on another.
 
@@ -123,12 +132,7 @@ class Trainer:
     def stopped_early(self) -> bool:
         """Whether ``patience`` epochs have passed without a better validation."""
         patience = self.learner.config.patience
-        return bool(patience and self.history) and len(self.history) - self.best_epochs(1)[0] >= patience
-
-    def best_epochs(self, n: int) -> list[int]:
-        """Return the ``n`` epochs with the best validation accuracy, best first; of equals the earlier one."""
-        ranked = sorted(self.history, key=lambda record: -_rank(record.validation))
-        return [record.epoch for record in ranked[:n]]
+        return bool(patience and self.history) and len(self.history) - best_epochs(self.history, 1)[0] >= patience
 
     def epochs(self, *, on_iteration: Callable[[Iteration], None] | None = None) -> Iterator[EpochRecord]:
         """Train and yield epoch after epoch, from the first that ``history`` lacks.

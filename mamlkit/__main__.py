@@ -1,0 +1,50 @@
+"""The command line: ``mamlkit`` and ``python -m mamlkit``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mamlkit import __version__
+from mamlkit.commands import data, doctor, evaluate, lab, train, verify
+from mamlkit.commands import list as list_recipes
+from mamlkit.errors import InputError
+
+
+class BadInput(click.ClickException):
+    """One sentence on standard error, exit code 2, no traceback."""
+
+    exit_code = 2
+
+
+class Group(click.Group):
+    """The commands in the order a newcomer meets them; bad input ends in one sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order they were added."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise BadInput(str(error)) from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="mamlkit")
+def main() -> None:
+    """Learn, see and reproduce MAML and MAML++.
+
+    Begin with "mamlkit tour" (three minutes), then "mamlkit lab" (the course).
+    """
+
+
+for module in (lab, train, evaluate, list_recipes, data, verify, doctor):
+    main.add_command(module.command)
+
+
+if __name__ == "__main__":
+    main()

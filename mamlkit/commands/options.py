@@ -1,0 +1,86 @@
+"""Make the options of ``mamlkit train`` from the fields of the configuration, and the other way round."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from mamlkit.config import FIELD_TYPES, Config
+from mamlkit.experiments import configure
+
+
+class FieldOption(click.Option):
+    """An option that sets one field of the configuration; unset, it is None."""
+
+    def __init__(self, _: Sequence[str], field: dataclasses.Field[Any]) -> None:
+        self.group: str = field.metadata["group"]
+        name, kind = flag(field.name), FIELD_TYPES[field.name]
+        choices = field.metadata["choices"]
+        shown = f"[{'|'.join(choices)}; default: {field.default}]" if choices else f"[default: {field.default}]"
+        if kind is bool:
+            shown = f"[default: {'on' if field.default else 'off'}]"
+        super().__init__(
+            [f"{name}/--no-{name[2:]}" if kind is bool else name],
+            type=kind,
+            default=None,
+            help=f"{field.metadata['help']}  {shown}",
+            metavar=None if kind is bool else "NAME" if choices else kind.__name__.upper(),
+        )
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows the configuration's options under their own headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section for each group."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "group", "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one option for each field of the configuration."""
+    for field in reversed(dataclasses.fields(Config)):  # decorators apply from the bottom up
+        function = click.option(f"--{field.name}", cls=FieldOption, field=field)(function)
+    return function
+
+
+def flag(field: str) -> str:
+    """Return the option of a field.
+
+    >>> flag("n_way")
+    '--n-way'
+    """
+    return f"--{field.replace('_', '-')}"
+
+
+def command_line(recipe: str, config: Config) -> str:
+    """Return the shortest ``mamlkit train`` that gives this configuration.
+
+    >>> command_line("anil", configure("anil", dataset="omniglot", n_way=20))
+    'mamlkit train --dataset omniglot --recipe anil --n-way 20'
+    """
+    base = configure(recipe, dataset=config.dataset, k_shot=config.k_shot)
+    changes = {"k_shot": config.k_shot} if config.k_shot != Config().k_shot else {}
+    changes = {**config.difference(base), **changes}
+    named = {key: changes[key] for key in config.to_dict() if key in changes}  # in order of the fields
+    return shlex.join(["mamlkit", "train", "--dataset", config.dataset, "--recipe", recipe, *_arguments(named)])
+
+
+def _arguments(values: Mapping[str, Any]) -> list[str]:
+    arguments: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, bool):
+            arguments.append(flag(key) if value else f"--no-{flag(key)[2:]}")
+        else:
+            arguments += [flag(key), str(value)]
+    return arguments

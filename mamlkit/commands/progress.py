@@ -1,0 +1,68 @@
+"""Progress bars of training and evaluation, the same in every command."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import click
+from tqdm import tqdm
+
+from mamlkit.evaluation import Evaluation, Sampler, evaluate
+from mamlkit.learner import MetaLearner
+from mamlkit.trainer import EpochRecord, Iteration, Trainer
+
+RECENT = 25  # iterations whose mean loss and accuracy the bar shows
+
+
+def train(trainer: Trainer, title: str, *, position: int = 0) -> Iterator[EpochRecord]:
+    """Yield ``trainer.epochs()`` under a bar with loss, accuracy and time left.
+
+    Args:
+        trainer: goes on from where it is.
+        title: stands before the bar.
+        position: the bar's line, where several are shown.
+    """
+    config = trainer.learner.config
+    recent: deque[Iteration] = deque(maxlen=RECENT)
+    lost = sum(record.nonfinite for record in trainer.history)
+    total, done = (epochs * config.iterations_per_epoch for epochs in (config.epochs, len(trainer.history)))
+    with tqdm(
+        total=total, initial=done, desc=title, unit="it", position=position, dynamic_ncols=True, disable=None
+    ) as bar:
+
+        def show(iteration: Iteration) -> None:
+            nonlocal lost
+            recent.append(iteration)
+            lost += not iteration.finite
+            loss, accuracy = (statistics.fmean(values) for values in zip(*((i.loss, i.accuracy) for i in recent)))
+            bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.1%}" + f", {lost} not finite" * bool(lost))
+            bar.update()
+
+        yield from trainer.epochs(on_iteration=show)
+
+
+def say_epoch(record: EpochRecord, epochs: int) -> None:
+    """Print one line on an epoch above the bar."""
+    val = record.validation
+    lost = f"  {record.nonfinite} steps not finite" if record.nonfinite else ""
+    line = (
+        f"epoch {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.train_loss:.3f}  "
+        f"accuracy {record.train_accuracy:6.2%}  validation {val.accuracy:6.2%} ± {val.ci95:.2%}  "
+        f"{record.seconds:.0f} s{lost}"
+    )
+    with tqdm.external_write_mode():
+        click.echo(line)
+
+
+def evaluate_both(learners: Sequence[MetaLearner], sampler: Sampler, episodes: int) -> dict[str, Evaluation]:
+    """Return the evaluations with the batch's own statistics (transductive) and with the recorded ones, under a bar."""
+    with tqdm(total=2 * episodes, desc="test", unit="episode", leave=False, dynamic_ncols=True, disable=None) as bar:
+
+        def move(done: int) -> None:
+            bar.update(done)
+
+        return {
+            norm: evaluate(learners, sampler, episodes, norm=norm, on_episodes=move) for norm in ("batch", "running")
+        }

@@ -1,0 +1,40 @@
+"""The tables that more than one command prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from mamlkit.evaluation import Evaluation
+from mamlkit.runs import RunFolder
+
+NORM_WORDS = {
+    "batch": "the query set's own (transductive)",
+    "running": "the recorded ones (non-transductive)",
+}
+
+
+def percent(accuracy: float, ci95: float) -> str:
+    """Return an accuracy and its interval.
+
+    >>> percent(0.98765, 0.00123)
+    '98.77 ± 0.12 %'
+    """
+    return f"{100 * accuracy:.2f} ± {100 * ci95:.2f} %"
+
+
+def show_evaluations(folder: RunFolder, evaluations: Mapping[str, Evaluation], epochs: Sequence[int]) -> None:
+    """Print accuracy with both normalisations; the headline is marked."""
+    config = folder.config
+    which = f"epoch {epochs[0]}" if len(epochs) == 1 else f"mean logits of epochs {', '.join(map(str, epochs))}"
+    title = f"{folder.about['recipe']} on {config.dataset}, {config.n_way}-way {config.k_shot}-shot, {which}"
+    table = Table("statistics that normalise", "accuracy, 95 % interval", "loss", "episodes", title=title)
+    for norm, evaluation in evaluations.items():
+        words = NORM_WORDS[norm] + (" *" if norm == config.norm_eval else "")
+        accuracy = percent(evaluation.accuracy, evaluation.ci95)
+        table.add_row(words, accuracy, f"{evaluation.loss:.4f}", str(evaluation.episodes))
+    console = Console()
+    console.print(table)
+    console.print("* what this run's norm_eval names", highlight=False)

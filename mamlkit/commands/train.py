@@ -1,0 +1,108 @@
+"""``mamlkit train``: meta-train one recipe, and go on with a run that was stopped."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mamlkit.commands import progress, tables
+from mamlkit.commands.evaluate import open_data
+from mamlkit.commands.events import event_log
+from mamlkit.commands.options import GroupedCommand, command_line, config_options
+from mamlkit.config import read_toml
+from mamlkit.datasets import load
+from mamlkit.episodes import ImageStore
+from mamlkit.errors import InputError
+from mamlkit.experiments import configure
+from mamlkit.results import result
+from mamlkit.runs import RunFolder
+from mamlkit.trainer import Trainer, best_epochs, make_sampler
+
+DEFAULT_RECIPE = "mamlpp"
+
+
+@click.command(name="train", cls=GroupedCommand)
+@click.option("--recipe", metavar="NAME", help=f"What to train; see mamlkit list.  [default: {DEFAULT_RECIPE}]")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with options by name.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<what it is>]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder; nothing else.")
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard event files into the run's folder.")
+@config_options
+def command(
+    *,
+    recipe: str | None,
+    config_file: Path | None,
+    out: Path | None,
+    resume: Path | None,
+    tensorboard: bool,
+    **values: Any,
+) -> None:
+    r"""Meta-train one recipe and test it.
+
+    A recipe sets some options, a TOML file may set others, and the command line goes before both. The run's folder
+    keeps the configuration, metrics.jsonl, checkpoints and result.json.
+
+    \b
+    mamlkit train --dataset omniglot --recipe mamlpp --n-way 5 --k-shot 1
+    mamlkit train --recipe maml --n-steps 3 --epochs 10 --out runs/three-steps
+    mamlkit train --resume runs/three-steps
+    """
+    given = {key: value for key, value in values.items() if value is not None}
+    if resume is not None:
+        if given or recipe or config_file or out:
+            raise InputError(
+                f"--resume {resume} goes on as the run was begun; no other option but --tensorboard is allowed"
+            )
+        folder = RunFolder.open(resume)
+        store = open_data(folder)
+    else:
+        folder, store = _begin(recipe, config_file, out, given)
+    trainer = Trainer.from_config(folder.config, store)
+    folder.restore(trainer)
+    _train(folder, trainer, tensorboard)
+    _test(folder, trainer, store)
+
+
+def _begin(
+    recipe: str | None, config_file: Path | None, out: Path | None, given: dict[str, Any]
+) -> tuple[RunFolder, ImageStore]:
+    values = {**(read_toml(config_file) if config_file else {}), **given}
+    name = recipe or DEFAULT_RECIPE
+    config = configure(name, **values)
+    store = load(config.dataset, path=config.data_path, image_size=config.image_size)
+    for split in ("train", "val", "test"):
+        make_sampler(store, config, split)  # refuses what the data cannot supply, before anything is written
+    what = f"{config.dataset}-{config.n_way}way-{config.k_shot}shot-{name}-seed{config.seed}"
+    path = out or Path("runs") / what
+    return RunFolder.create(path, config, store, recipe=name, command=command_line(name, config)), store
+
+
+def _train(folder: RunFolder, trainer: Trainer, tensorboard: bool) -> None:
+    epochs = folder.config.epochs
+    click.echo(f"{folder.about['recipe']} into {folder.path} from epoch {len(trainer.history) + 1} of {epochs}")
+    with event_log(folder.path / "tensorboard" if tensorboard else None) as log:
+        try:
+            for record in progress.train(trainer, folder.about["recipe"]):
+                folder.save(trainer)
+                log(record)
+                progress.say_epoch(record, epochs)
+        except KeyboardInterrupt:
+            click.echo(f"\nStopped. Go on with: mamlkit train --resume {folder.path}")
+            raise
+    if trainer.stopped_early:
+        click.echo(f"Stopped early: no better validation in {folder.config.patience} epochs.")
+
+
+def _test(folder: RunFolder, trainer: Trainer, store: ImageStore) -> None:
+    epochs = best_epochs(trainer.history, folder.config.ensemble)
+    begin = time.perf_counter()
+    sampler = make_sampler(store, folder.config, "test")
+    learners = folder.learners(epochs, sampler.image_shape)
+    evaluations = progress.evaluate_both(learners, sampler, folder.config.test_episodes)
+    seconds = time.perf_counter() - begin
+    folder.finish(result(folder, trainer.history, evaluations, tested_epochs=epochs, test_seconds=seconds))
+    tables.show_evaluations(folder, evaluations, epochs)
+    click.echo(f"Everything is in {folder.path}; the numbers in {folder.path / 'result.json'}.")

@@ -1,0 +1,61 @@
+"""``mamlkit verify``: compare this installation with numbers of the paper authors' code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mamlkit.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases
+
+HEADS = {
+    "loss": "loss",
+    "query_logits_last_step": "logits",
+    "grad": "meta-gradient",
+    "grad_inner_lr": "rate gradient",
+    "after_adam": "parameters after Adam",
+    "after_adam_inner_lr": "rates after Adam",
+    "running_after": "running statistics",
+}
+
+
+@click.command(name="verify")
+@click.option(
+    "--golden",
+    type=click.Path(path_type=Path),
+    default=CASES,
+    help="Folder of golden cases (.npz).  [default: those in the package]",
+)
+def command(*, golden: Path) -> None:
+    """Recompute every golden case and print the largest absolute difference of each quantity.
+
+    A golden case is one meta-iteration of the paper authors' code in float64: its start, its episodes, and what came
+    out. Exits with 1 if any difference is over 1e-10.
+    """
+    rows = {path.stem: compare_case(path) for path in find_cases(golden)}
+    console = Console()
+    table = Table("case", *(HEADS[name] for name in QUANTITIES), title="Largest absolute differences, float64")
+    for case, differences in rows.items():
+        table.add_row(case, *(_cell(differences.get(name)) for name in QUANTITIES))
+    console.print(table)
+    worst = max((value, case) for case, differences in rows.items() for value in differences.values())
+    agree = not any(_differs(value) for differences in rows.values() for value in differences.values())
+    verdict = "all agree" if agree else "NOT ALL AGREE"
+    console.print(
+        f"{len(rows)} cases, {verdict} to {TOLERANCE:g}; the largest difference is {worst[0]:.1e}, in {worst[1]}.",
+        highlight=False,
+    )
+    click.get_current_context().exit(0 if agree else 1)
+
+
+def _differs(value: float) -> bool:
+    return not value <= TOLERANCE  # NaN differs
+
+
+def _cell(value: float | None) -> Text:
+    if value is None:
+        return Text("-", "dim")
+    return Text(f"{value:.0e}", "bold red" if _differs(value) else "green")

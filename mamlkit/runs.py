@@ -1,0 +1,217 @@
+"""One training run as a folder: its configuration, its metrics, its checkpoints and, at the end, its result.
+
+    config.toml                 every field, resolved
+    run.json                    recipe, command, versions, the data's SHA-256
+    metrics.jsonl               one line for each meta-iteration, one for each epoch
+    checkpoints/epoch-0007.npz  the last epoch and the best ones
+    result.json                 accuracy with its interval, and all that is needed to get it again
+
+A run that was killed at any moment goes on from its last whole epoch; what came after that is written again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+
+from mamlkit import checkpoints
+from mamlkit.config import Config, read_toml
+from mamlkit.episodes import ImageStore
+from mamlkit.errors import InputError
+from mamlkit.evaluation import Evaluation
+from mamlkit.files import append_whole, write_whole
+from mamlkit.learner import MetaLearner
+from mamlkit.trainer import EpochRecord, Iteration, Trainer, best_epochs
+
+FORMAT = 1
+RUN_KEYS = ("format", "recipe", "command", "versions", "data_sha256")
+JSON_ERRORS = (ValueError, KeyError, TypeError)
+
+
+class RunFolder:
+    """A run on disk.
+
+    Attributes:
+        path: the folder.
+        config: what the run was started with.
+        about: ``recipe``, ``command``, ``versions`` and ``data_sha256``.
+    """
+
+    def __init__(self, path: Path, config: Config, about: dict[str, Any]) -> None:
+        self.path, self.config, self.about = path, config, about
+
+    @classmethod
+    def create(cls, path: Path, config: Config, store: ImageStore, *, recipe: str, command: str) -> RunFolder:
+        """Begin a run in a new folder, or in one where nothing was begun.
+
+        Raises:
+            InputError: the folder holds a run already, or cannot be written.
+
+        Writes: ``config.toml``, ``run.json``.
+        """
+        if (path / "run.json").exists():
+            raise InputError(
+                f"--out {path} holds a run already; go on with it by --resume {path}, or choose another folder"
+            )
+        about = {
+            "format": FORMAT,
+            "recipe": recipe,
+            "command": command,
+            "versions": versions(),
+            "data_sha256": store.sha256,
+        }
+        write_whole(path / "config.toml", tomli_w.dumps(config.to_dict()).encode())
+        write_whole(path / "run.json", _dump(about, indent=2))  # last: from here on it is a run
+        return cls(path, config, about)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the folder of a run.
+
+        Raises:
+            InputError: the folder holds no run, or one of another version.
+        """
+        file = path / "run.json"
+        try:
+            about = json.loads(file.read_text(encoding="utf-8"))
+            missing = [key for key in RUN_KEYS if key not in about]
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{path} holds no run (there is no {file}); give a folder that mamlkit train made"
+            ) from error
+        except (OSError, *JSON_ERRORS) as error:
+            raise InputError(f"{file} is damaged ({error}); restore a copy of it, or train again") from error
+        if missing:
+            raise InputError(f"{file} is damaged: it lacks {', '.join(missing)}")
+        if about["format"] != FORMAT:
+            raise InputError(f"{file} has format {about['format']}; this version of mamlkit reads {FORMAT}")
+        return cls(path, Config.from_dict(read_toml(path / "config.toml")), about)
+
+    def save(self, trainer: Trainer) -> None:
+        """Keep the epoch that a trainer has just done, and drop checkpoints that nobody needs any more.
+
+        Raises:
+            InputError: the disk is full; what was kept before is still whole.
+
+        Writes: ``metrics.jsonl``, then ``checkpoints/``: a run killed in between lacks only the checkpoint.
+        """
+        record = trainer.history[-1]
+        append_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in _to_lines(record)))
+        checkpoints.save(self._checkpoint(record.epoch), trainer.learner, record.epoch)
+        needed = {record.epoch, *best_epochs(trainer.history, self.config.ensemble)}
+        for epoch in self._saved_epochs():
+            if epoch not in needed:
+                self._checkpoint(epoch).unlink()
+
+    def restore(self, trainer: Trainer) -> None:
+        """Bring a new trainer to the last whole epoch.
+
+        Raises:
+            InputError: a file of the run is damaged or of another configuration.
+
+        Writes: the trainer; ``metrics.jsonl`` without what came after that epoch.
+        """
+        done = max(self._saved_epochs(), default=0)
+        history = [record for record in self.history() if record.epoch <= done]
+        if len(history) < done:
+            raise InputError(f"{self._metrics} ends with epoch {len(history)}; the last checkpoint is of epoch {done}")
+        if done:
+            checkpoints.restore(self._checkpoint(done), trainer.learner)
+        trainer.history = history
+        lines = [line for record in history for line in _to_lines(record)]
+        write_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in lines))
+
+    def history(self) -> list[EpochRecord]:
+        """Return the whole epochs in ``metrics.jsonl``; a last line cut short is left out."""
+        records: list[EpochRecord] = []
+        iterations: list[Iteration] = []
+        lines = self._metrics.read_bytes().split(b"\n")[:-1] if self._metrics.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                values = json.loads(line)
+                if values.pop("kind") == "iteration":
+                    iterations.append(_to_iteration(values))
+                    continue
+                validation = Evaluation(**{name: _number(values[f"val_{name}"]) for name in _EVALUATION_FIELDS})
+                records.append(EpochRecord(values["epoch"], tuple(iterations), validation, values["seconds"]))
+            except JSON_ERRORS as error:
+                raise InputError(f"{self._metrics} is damaged at line {number} ({error})") from error
+            iterations = []
+        return records
+
+    def learners(self, epochs: list[int], image_shape: tuple[int, int, int]) -> list[MetaLearner]:
+        """Return the learners of some saved epochs, as for an ensemble.
+
+        Raises:
+            InputError: a checkpoint is missing or damaged.
+        """
+        learners = []
+        for epoch in epochs:
+            learner = MetaLearner.from_config(self.config, image_shape)
+            checkpoints.restore(self._checkpoint(epoch), learner)
+            learners.append(learner)
+        return learners
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write ``result.json``."""
+        write_whole(self.path / "result.json", _dump(result, indent=2) + b"\n")
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def _checkpoint(self, epoch: int) -> Path:
+        return self.path / "checkpoints" / f"epoch-{epoch:04}.npz"
+
+    def _saved_epochs(self) -> list[int]:
+        return [int(path.stem.split("-")[1]) for path in (self.path / "checkpoints").glob("epoch-*.npz")]
+
+
+def versions() -> dict[str, str]:
+    """Return what a number may depend on beside the configuration: versions, platform and threads."""
+    packages = {name: importlib.metadata.version(name) for name in ("mamlkit", "torch", "numpy")}
+    machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
+    return {"python": platform.python_version(), **packages, "machine": machine}
+
+
+_EVALUATION_FIELDS = tuple(field.name for field in dataclasses.fields(Evaluation))
+
+
+def _to_lines(record: EpochRecord) -> list[dict[str, Any]]:
+    lines = [
+        {"kind": "iteration", "epoch": record.epoch, **dataclasses.asdict(iteration)} for iteration in record.iterations
+    ]
+    values = {f"val_{name}": value for name, value in dataclasses.asdict(record.validation).items()}
+    train = {"train_loss": record.train_loss, "train_accuracy": record.train_accuracy, "nonfinite": record.nonfinite}
+    return [*lines, {"kind": "epoch", "epoch": record.epoch, **train, **values, "seconds": record.seconds}]
+
+
+def _to_iteration(values: dict[str, Any]) -> Iteration:
+    del values["epoch"]
+    norms = tuple(_number(norm) for norm in values.pop("inner_grad_norms"))
+    return Iteration(inner_grad_norms=norms, **{name: _number(value) for name, value in values.items()})
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def _dump(value: Any, indent: int | None = None) -> bytes:
+    return json.dumps(_plain(value), indent=indent, allow_nan=False).encode()
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` with null for what is not finite: JSON has no NaN."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
