@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mamlkit import __version__
-from mamlkit.commands import data, doctor, evaluate, lab, train, verify
+from mamlkit.commands import data, doctor, evaluate, lab, tour, train, verify
 from mamlkit.commands import list as list_recipes
 from mamlkit.errors import InputError
 
@@ -42,7 +42,7 @@ def main() -> None:
     """
 
 
-for module in (lab, train, evaluate, list_recipes, data, verify, doctor):
+for module in (tour, lab, train, evaluate, list_recipes, data, verify, doctor):
     main.add_command(module.command)
 
 

@@ -52,7 +52,7 @@ class Config:
     )
     n_way: int = _option(5, "Data", "Classes in an episode.", low=2)
     k_shot: int = _option(1, "Data", "Support images per class.", low=1)
-    q_query: int = _option(1, "Data", "Query images per class in training.", low=1)
+    q_query: int = _option(5, "Data", "Query images per class in training.", low=1)
     eval_query: int = _option(5, "Data", "Query images per class in validation and test.", low=1)
 
     backbone: str = _option("conv4", "Network", "Network.", choices=("conv4", "mlp"))
@@ -74,7 +74,7 @@ class Config:
     learn_inner_lrs: bool = _option(False, "Inner loop", "Learn one inner rate per tensor and step, sign included.")
     adapt: str = _option("all", "Inner loop", "Tensors that the inner loop moves.", choices=("all", "head", "body"))
 
-    n_tasks: int = _option(8, "Outer loop", "Tasks in a meta-batch.", low=1)
+    n_tasks: int = _option(4, "Outer loop", "Tasks in a meta-batch.", low=1)
     outer_lr: float = _option(1e-3, "Outer loop", "Adam's learning rate.", low=0.0)
     beta2: float = _option(0.999, "Outer loop", "Adam's second-moment decay.", low=0.0, high=0.999999)
     cosine_lr: bool = _option(False, "Outer loop", "Anneal the outer rate by a cosine, epoch by epoch.")
@@ -93,7 +93,7 @@ class Config:
         "stop", "Outer loop", "What follows a non-finite meta-gradient.", choices=("stop", "skip")
     )
 
-    epochs: int = _option(20, "Run", "Epochs.", low=1)
+    epochs: int = _option(25, "Run", "Epochs.", low=1)
     iterations_per_epoch: int = _option(100, "Run", "Meta-iterations in an epoch.", low=1)
     val_episodes: int = _option(200, "Run", "Fixed validation episodes after each epoch.", low=2)
     test_episodes: int = _option(600, "Run", "Fixed test episodes at the end.", low=2)

@@ -43,12 +43,12 @@ def train(trainer: Trainer, title: str, *, position: int = 0) -> Iterator[EpochR
         yield from trainer.epochs(on_iteration=show)
 
 
-def say_epoch(record: EpochRecord, epochs: int) -> None:
-    """Print one line on an epoch above the bar."""
+def say_epoch(record: EpochRecord, epochs: int, *, title: str = "") -> None:
+    """Print one line on an epoch above the bars, beginning with ``title``."""
     val = record.validation
     lost = f"  {record.nonfinite} steps not finite" if record.nonfinite else ""
     line = (
-        f"epoch {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.train_loss:.3f}  "
+        f"{title}{' ' * bool(title)}epoch {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.train_loss:.3f}  "
         f"accuracy {record.train_accuracy:6.2%}  validation {val.accuracy:6.2%} ± {val.ci95:.2%}  "
         f"{record.seconds:.0f} s{lost}"
     )

@@ -1,0 +1,78 @@
+"""``mamlkit tour``: train MAML and MAML++ side by side for a few minutes, and see what the fixes do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mamlkit.commands import progress
+from mamlkit.commands.tour_report import HEADS, Side, page
+from mamlkit.datasets import load
+from mamlkit.experiments import configure
+from mamlkit.files import write_whole
+from mamlkit.trainer import Trainer, make_sampler
+
+RECIPES = {"MAML": "maml", "MAML++": "mamlpp"}
+SIZES: dict[str, Any] = {"filters": 32, "n_tasks": 4, "val_episodes": 100, "test_episodes": 200, "on_nonfinite": "skip"}
+
+
+@click.command(name="tour")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("mamlkit-tour.html"),
+    show_default=True,
+    help="The report, one HTML file.",
+)
+@click.option("--dataset", default="glyphs", show_default=True, help="glyphs, or omniglot.")
+@click.option("--n-way", type=int, default=5, show_default=True, help="Classes in an episode.")
+@click.option("--epochs", type=int, default=6, show_default=True, help="Epochs of each method.")
+@click.option("--iterations-per-epoch", type=int, default=50, show_default=True, help="Meta-iterations in an epoch.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the weights and the episodes.")
+def command(*, out: Path, **options: int | str) -> None:
+    """Train MAML and MAML++ side by side, about three minutes on two cores.
+
+    Prints a table and writes one HTML report with pictures: accuracy, gradient norms per inner step, batch-norm drift
+    and the learned rates. Both methods see the same episodes and begin with the same weights.
+    """
+    configs = {name: configure(recipe, **SIZES, **options) for name, recipe in RECIPES.items()}
+    config = configs["MAML"]
+    store = load(config.dataset, image_size=config.image_size)
+    sides = [Side(name, Trainer.from_config(c, store)) for name, c in configs.items()]
+    sampler = make_sampler(store, config, "test")
+    write_whole(out, b"")  # refuses a place that cannot be written before minutes are spent
+    click.echo(
+        f"{config.n_way}-way {config.k_shot}-shot on {config.dataset}, {config.epochs} epochs of "
+        f"{config.iterations_per_epoch} meta-iterations for each method"
+    )
+    _train_in_turns(sides)
+    for side in sides:
+        side.evaluations = progress.evaluate_both([side.trainer.learner], sampler, config.test_episodes)
+    _print_table(sides)
+    write_whole(out, page(sides, sampler, options).encode())
+    click.echo(f"The report is {out}: open it in a browser. Next: mamlkit lab")
+
+
+def _print_table(sides: Sequence[Side]) -> None:
+    table = Table(title="MAML and MAML++ side by side")
+    for head in HEADS:
+        table.add_column(head, overflow="fold")
+    for side in sides:
+        table.add_row(*side.row())
+    Console().print(table)
+    click.echo(
+        "Intervals are 95 %, over test episodes; recorded statistics make a prediction independent of the others."
+    )
+
+
+def _train_in_turns(sides: Sequence[Side]) -> None:
+    """Train an epoch of each method in turn, so that both meet the same machine."""
+    running = [progress.train(side.trainer, f"{side.name:6}", position=i) for i, side in enumerate(sides)]
+    for records in zip(*running):
+        for side, record in zip(sides, records):
+            progress.say_epoch(record, side.config.epochs, title=side.name)
