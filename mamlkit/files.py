@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from mamlkit.errors import InputError
@@ -28,6 +29,24 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         _discard(temporary)
         raise _unwritable(path, error) from error
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written to, before time is spent on what shall stand there.
+
+    Raises:
+        InputError: the folder of ``path`` cannot be made, or no file can be made in it.
+
+    Writes: the folder of ``path``, if it is missing.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
 
 
 def append_whole(path: Path, content: bytes) -> None:

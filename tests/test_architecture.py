@@ -20,6 +20,7 @@ PACKAGE = ROOT / "mamlkit"
 # "mamlkit" is the package's own __init__, which hands out the core's names.
 LAYOUT = (
     "errors",
+    "files",
     "config",
     "episodes",
     "datasets",
@@ -34,6 +35,8 @@ LAYOUT = (
     "experiments",
     "golden",
     "mamlkit",
+    "runs",
+    "results",
     "diagnostics",
     "plots",
     "widgets",

@@ -17,12 +17,12 @@ NORM_WORDS = {
 
 
 def percent(accuracy: float, ci95: float) -> str:
-    """Return an accuracy and its interval.
+    """Return an accuracy and its interval in percent.
 
     >>> percent(0.98765, 0.00123)
-    '98.77 ± 0.12 %'
+    '98.77 ± 0.12'
     """
-    return f"{100 * accuracy:.2f} ± {100 * ci95:.2f} %"
+    return f"{100 * accuracy:.2f} ± {100 * ci95:.2f}"
 
 
 def show_evaluations(folder: RunFolder, evaluations: Mapping[str, Evaluation], epochs: Sequence[int]) -> None:
@@ -30,7 +30,7 @@ def show_evaluations(folder: RunFolder, evaluations: Mapping[str, Evaluation], e
     config = folder.config
     which = f"epoch {epochs[0]}" if len(epochs) == 1 else f"mean logits of epochs {', '.join(map(str, epochs))}"
     title = f"{folder.about['recipe']} on {config.dataset}, {config.n_way}-way {config.k_shot}-shot, {which}"
-    table = Table("statistics that normalise", "accuracy, 95 % interval", "loss", "episodes", title=title)
+    table = Table("statistics that normalise", "accuracy (%)", "loss", "episodes", title=title)
     for norm, evaluation in evaluations.items():
         words = NORM_WORDS[norm] + (" *" if norm == config.norm_eval else "")
         accuracy = percent(evaluation.accuracy, evaluation.ci95)

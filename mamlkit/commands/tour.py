@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +15,7 @@ from mamlkit.commands import progress
 from mamlkit.commands.tour_report import HEADS, Side, page
 from mamlkit.datasets import load
 from mamlkit.experiments import configure
-from mamlkit.files import write_whole
+from mamlkit.files import check_writable, write_whole
 from mamlkit.trainer import Trainer, make_sampler
 
 RECIPES = {"MAML": "maml", "MAML++": "mamlpp"}
@@ -45,7 +46,7 @@ def command(*, out: Path, **options: int | str) -> None:
     store = load(config.dataset, image_size=config.image_size)
     sides = [Side(name, Trainer.from_config(c, store)) for name, c in configs.items()]
     sampler = make_sampler(store, config, "test")
-    write_whole(out, b"")  # refuses a place that cannot be written before minutes are spent
+    check_writable(out)
     click.echo(
         f"{config.n_way}-way {config.k_shot}-shot on {config.dataset}, {config.epochs} epochs of "
         f"{config.iterations_per_epoch} meta-iterations for each method"
@@ -59,14 +60,14 @@ def command(*, out: Path, **options: int | str) -> None:
 
 
 def _print_table(sides: Sequence[Side]) -> None:
-    table = Table(title="MAML and MAML++ side by side")
+    table = Table(title="MAML and MAML++ side by side", box=box.SIMPLE_HEAD)
     for head in HEADS:
         table.add_column(head, overflow="fold")
     for side in sides:
         table.add_row(*side.row())
     Console().print(table)
     click.echo(
-        "Intervals are 95 %, over test episodes; recorded statistics make a prediction independent of the others."
+        "Test accuracy with its 95 % interval over episodes; recorded: normalised by statistics recorded in training"
     )
 
 

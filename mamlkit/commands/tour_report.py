@@ -21,9 +21,9 @@ from mamlkit.trainer import Trainer
 TRACED_TASKS = 16  # test episodes behind the picture of batch norm
 HEADS = (
     "method",
-    "test accuracy",
-    "recorded statistics",
-    "training",
+    "accuracy (%)",
+    "recorded (%)",
+    "seconds",
     "meta-gradient norm",
     "not finite",
 )
@@ -49,7 +49,7 @@ class Side:
         accuracies = (percent(e.accuracy, e.ci95) for e in self.evaluations.values())
         seconds = sum(record.seconds for record in history)
         spread = f"{min(norms):.2g} to {max(norms):.2g}" if norms else "never finite"
-        return (self.name, *accuracies, f"{seconds:.0f} s", spread, str(sum(record.nonfinite for record in history)))
+        return (self.name, *accuracies, f"{seconds:.0f}", spread, str(sum(record.nonfinite for record in history)))
 
 
 def page(sides: Sequence[Side], sampler: EpisodeSampler, options: Mapping[str, int | str]) -> str:
@@ -86,7 +86,7 @@ def _note(side: Side) -> str:
     return (
         f"Intervals are 95 %, over {episodes} test episodes, for one seed: they say how well these weights do, not "
         "what another seed would give. The first accuracy normalises the query set by its own statistics, so that a "
-        "prediction depends on the other query images (transductive); the second uses the statistics recorded in "
+        'prediction depends on the other query images (transductive); "recorded" uses the statistics recorded in '
         f"training. Guessing gives {100 / side.config.n_way:.0f} %."
     )
 

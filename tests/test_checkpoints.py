@@ -1,0 +1,262 @@
+"""Checkpoints: everything comes back, nothing is executed, and what is damaged or foreign is refused by name."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mamlkit import Config, ImageStore, InputError, MetaLearner, Trainer, checkpoints, configure
+from mamlkit.backbone import MLP
+
+TINY = configure(
+    "mamlpp", n_way=2, filters=3, n_steps=2, n_tasks=2, epochs=2, iterations_per_epoch=2, val_episodes=2, eval_query=2
+)
+SHAPE = (1, 28, 28)
+# NumPy leaves a file open that is no archive; that it does is no matter here.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def trained(glyphs: ImageStore) -> MetaLearner:
+    """A learner after one epoch; for reading only."""
+    trainer = Trainer.from_config(TINY, glyphs)
+    next(trainer.epochs())
+    return trainer.learner
+
+
+@pytest.fixture
+def path(trained: MetaLearner, tmp_path: Path) -> Path:
+    checkpoints.save(tmp_path / "epoch.npz", trained, 1)
+    return tmp_path / "epoch.npz"
+
+
+def fresh(**values: Any) -> MetaLearner:
+    return MetaLearner.from_config(Config.from_dict(values, TINY), SHAPE)
+
+
+def snapshot(learner: MetaLearner) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in learner.state().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def refused(path: Path, sentence: str, learner: MetaLearner | None = None) -> None:
+    """Check that ``restore`` says the sentence, in one line, and leaves the learner as it was."""
+    learner = learner or fresh()
+    before = snapshot(learner)
+    with pytest.raises(InputError, match=sentence) as caught:
+        checkpoints.restore(path, learner)
+    assert "\n" not in str(caught.value)
+    assert same(before, snapshot(learner))
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the arrays of a checkpoint, its header as a dictionary."""
+    with np.load(path) as archive:
+        arrays: dict[str, Any] = dict(archive)
+    arrays["header"] = json.loads(str(arrays["header"]))
+    change(arrays)
+    if isinstance(arrays.get("header"), dict):
+        arrays["header"] = np.array(json.dumps(arrays["header"]))
+    np.savez(path, **arrays)
+
+
+def test_everything_comes_back_with_the_number_of_epochs(trained: MetaLearner, path: Path) -> None:
+    learner = fresh()
+    assert not same(snapshot(learner), snapshot(trained))
+    assert checkpoints.restore(path, learner) == 1
+    assert same(snapshot(learner), snapshot(trained))
+    assert same(learner.params, trained.params)
+    assert same(learner.buffers, trained.buffers)
+    assert torch.equal(learner.inner_lrs, trained.inner_lrs)
+    assert sum(name.startswith("adam/") for name in learner.state()) == 3 * (len(trained.params) + 1)
+    assert checkpoints.read_config(path) == TINY
+
+
+def test_a_restored_learner_goes_on_bit_for_bit(trained: MetaLearner, path: Path, glyphs: ImageStore) -> None:
+    batch = Trainer.from_config(TINY, glyphs).train.batch(100, 2)
+    learners = [fresh(), fresh()]
+    for learner in learners:
+        checkpoints.restore(path, learner)
+        assert learner.apply(learner.meta_step(batch, epoch=1), epoch=1)
+    assert same(*(snapshot(learner) for learner in learners))
+    without_moments = fresh()
+    without_moments.load_state({k: v for k, v in trained.state().items() if not k.startswith("adam/")})
+    without_moments.apply(without_moments.meta_step(batch, epoch=1), epoch=1)
+    assert not same(snapshot(without_moments), snapshot(learners[0]))
+    assert snapshot(learners[0])["adam/0/step"] == 3
+
+
+def test_a_learner_that_never_stepped_has_a_checkpoint_too(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "start.npz", fresh(), 0)
+    assert checkpoints.restore(tmp_path / "start.npz", fresh()) == 0
+
+
+def test_the_device_may_be_another(path: Path, trained: MetaLearner) -> None:
+    learner = fresh(device="cpu")
+    checkpoints.restore(path, learner)
+    assert same(snapshot(learner), snapshot(trained))
+
+
+@pytest.mark.parametrize(
+    ("key", "theirs", "ours"),
+    [
+        ("seed", 0, 1),
+        ("n_way", 2, 3),
+        ("filters", 3, 4),
+        ("inner_lr", 0.1, 0.2),
+        ("cosine_lr", True, False),
+        ("dtype", "float32", "float64"),
+        ("val_episodes", 2, 3),
+    ],
+)
+def test_another_configuration_is_refused_with_the_key_and_both_values(
+    path: Path, key: str, theirs: Any, ours: Any
+) -> None:
+    sentence = f"{path} is of another configuration: its {key} is {theirs!r}, and {ours!r} is needed"
+    refused(path, f"^{re.escape(sentence)}$", fresh(**{key: ours}))
+
+
+def test_a_key_that_only_one_version_knows_is_refused(path: Path) -> None:
+    edit(path, lambda arrays: arrays["header"]["config"].update(magic=7))
+    refused(path, "its magic is 7, and 'absent' is needed")
+    edit(path, lambda arrays: [arrays["header"]["config"].pop(key) for key in ("magic", "seed")])
+    refused(path, "its seed is 'absent', and 0 is needed")
+
+
+def test_another_format_is_refused_with_both_numbers(path: Path) -> None:
+    edit(path, lambda arrays: arrays["header"].update(format=2))
+    refused(path, f"^{re.escape(str(path))} has checkpoint format 2; this version of mamlkit reads 1$")
+
+
+def test_a_network_with_other_layers_or_other_shapes_is_refused(tmp_path: Path) -> None:
+    two, three, wide = (MetaLearner(MLP(1, 1, hidden=h), TINY) for h in ((3,), (3, 3), (4,)))
+    checkpoints.save(tmp_path / "two.npz", two, 0)
+    refused(tmp_path / "two.npz", r"two\.npz has inner rates of .*; this network adapts .*'layers\.1\.weight'", three)
+    refused(tmp_path / "two.npz", r"model/layers\.0\.weight has shape \[3, 1\]; this network needs \[4, 1\]", wide)
+
+
+@pytest.mark.parametrize("key", ["format", "config", "epoch", "rows"])
+def test_a_header_that_lacks_something_is_refused(path: Path, key: str) -> None:
+    edit(path, lambda arrays: arrays["header"].pop(key))
+    refused(path, rf"epoch\.npz is not a checkpoint: its header lacks {key}$")
+
+
+@pytest.mark.parametrize("name", ["model/head.weight", "buffers/norms.0.running_var", "inner_lrs"])
+def test_a_tensor_that_is_missing_or_too_many_is_refused(path: Path, name: str) -> None:
+    edit(path, lambda arrays: arrays.pop(name))
+    refused(path, f"{name} stand in one of them only")
+    edit(path, lambda arrays: arrays.update({name: np.zeros(1), "model/more": np.zeros(1)}))
+    refused(path, "model/more stand in one of them only")
+
+
+@pytest.mark.xfail(reason="load_state looks at Adam's moments only after it has written the parameters")
+@pytest.mark.parametrize("moment", ["step", "exp_avg"])
+def test_a_moment_of_adam_that_is_missing_is_refused(path: Path, moment: str) -> None:
+    edit(path, lambda arrays: arrays.pop(f"adam/1/{moment}"))
+    refused(path, f"adam/1/{moment}")
+
+
+def test_a_file_cut_short_anywhere_is_refused_by_name(path: Path) -> None:
+    whole = path.read_bytes()
+    for cut in [*range(0, len(whole), len(whole) // 60), len(whole) - 1]:
+        path.write_bytes(whole[:cut])
+        refused(path, rf"^{re.escape(str(path))} is not a whole checkpoint \(.*\); delete it, or restore a copy$")
+
+
+def test_a_changed_byte_anywhere_in_the_arrays_is_refused_or_changes_nothing(trained: MetaLearner, path: Path) -> None:
+    whole = path.read_bytes()
+    refusals = 0
+    for place in range(3, whole.index(b"PK\x01\x02"), 401):  # up to the archive's table of contents
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        learner = fresh()
+        try:
+            checkpoints.restore(path, learner)
+            assert same(snapshot(learner), snapshot(trained))
+        except InputError as error:
+            assert str(error).startswith(f"{path} is not a whole checkpoint (")  # noqa: PT017
+            refusals += 1
+    assert refusals > 30
+
+
+@pytest.mark.xfail(reason="NotImplementedError and RuntimeError of zipfile are not taken for damage")
+@pytest.mark.parametrize(("offset", "bit"), [(8, 1), (10, 2)], ids=["encrypted", "compression"])
+def test_a_damaged_table_of_contents_is_refused(path: Path, offset: int, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + offset] ^= bit
+    path.write_bytes(content)
+    refused(path, "is not a whole checkpoint")
+
+
+def test_a_compressed_copy_is_read_and_its_damage_is_seen(path: Path) -> None:
+    with np.load(path) as archive:
+        np.savez_compressed(path, **archive)
+    assert checkpoints.restore(path, fresh()) == 1
+    content = bytearray(path.read_bytes())
+    start = content.index(b"header.npy") + len(b"header.npy") + 20  # after the name and zip's extra field
+    content[start : start + 40] = bytes(40)
+    path.write_bytes(content)
+    refused(path, r"is not a whole checkpoint \(Error -3 while decompressing data")
+
+
+def npy_file() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros(3))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x05\x06" + bytes(18),
+        b"hello\n",
+        pytest.param(npy_file(), marks=pytest.mark.xfail(reason="TypeError: a .npy file is no archive")),
+    ],
+    ids=["empty", "empty archive", "text", "one array"],
+)
+def test_another_kind_of_file_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    refused(path, r"epoch\.npz is not a whole checkpoint")
+
+
+def test_a_file_that_is_absent_is_named(tmp_path: Path) -> None:
+    refused(tmp_path / "absent.npz", r"absent\.npz .*No such file or directory")
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("name", ["header", "model/head.bias", "extra"])
+def test_a_pickled_object_is_refused_and_not_executed(path: Path, tmp_path: Path, name: str) -> None:
+    trap = tmp_path / "trap"
+    edit(path, lambda arrays: arrays.update({name: np.array([Trap(trap)], dtype=object)}))
+    with zipfile.ZipFile(path) as archive:
+        assert b"mkdir" in archive.read(f"{name}.npy")
+    refused(path, r"epoch\.npz is not a whole checkpoint \(.*allow_pickle")
+    path.write_bytes(pickle.dumps(Trap(trap)))
+    refused(path, r"epoch\.npz is not a whole checkpoint \(.*allow_pickle")
+    assert not trap.exists()
+    pickle.loads(path.read_bytes())
+    assert trap.exists()  # the trap would have worked

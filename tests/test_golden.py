@@ -1,0 +1,193 @@
+"""The golden numbers of the authors' code: every packaged case holds, a change is noticed, a bad file is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mamlkit.errors import InputError
+from mamlkit.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases, read_case
+
+NAMES = [path.name for path in find_cases(CASES)]
+CASE = CASES / "mamlpp_second_order_msl_epoch7.npz"
+EVERYWHERE = {"loss", "query_logits_last_step", "grad", "after_adam"}
+MAMLPP = {"grad_inner_lr", "after_adam_inner_lr", "running_after"}
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Change], Path]:
+    """A function that writes a case whose arrays have gone through another function."""
+
+    def write(change: Change) -> Path:
+        with np.load(CASE) as archive:
+            arrays = dict(archive)
+        change(arrays)
+        np.savez(tmp_path / "changed.npz", **arrays)
+        return tmp_path / "changed.npz"
+
+    return write
+
+
+def configure(arrays: dict[str, Any], **settings: Any) -> None:
+    merged = json.loads(str(arrays["config"])) | settings
+    arrays["config"] = np.array(json.dumps({key: value for key, value in merged.items() if value is not None}))
+
+
+def test_the_packaged_cases_cover_plain_maml_and_every_fix() -> None:
+    settings = [read_case(CASES / name)[0] for name in NAMES]
+    assert len(NAMES) >= 9
+    for key in ("per_step_bn", "lslr", "msl", "max_pool"):
+        assert {case[key] for case in settings} == {True, False}
+    assert {case["epoch"] > case.get("first_order_to_second_order_epoch", -1) for case in settings} == {True, False}
+    assert {case["channels"] for case in settings} == {1, 3}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_packaged_case_agrees_in_every_quantity(name: str) -> None:
+    differences = compare_case(CASES / name)
+    assert differences.keys() == (EVERYWHERE | MAMLPP if name.startswith("mamlpp") else EVERYWHERE)
+    assert list(differences) == [quantity for quantity in QUANTITIES if quantity in differences]
+    assert max(differences.values()) < 1e-10
+    assert TOLERANCE == 1e-10
+
+
+@pytest.mark.parametrize(
+    ("name", "quantity"),
+    [
+        ("loss", "loss"),
+        ("query_logits_last_step", "query_logits_last_step"),
+        ("grad/conv2.weight", "grad"),
+        ("grad/conv2.bias", "grad"),
+        ("grad/norm3.gamma", "grad"),
+        ("grad_inner_lr/head.bias", "grad_inner_lr"),
+        ("after_adam/norm0.beta", "after_adam"),
+        ("after_adam_inner_lr/conv0.weight", "after_adam_inner_lr"),
+        ("running_after/norm1.mean", "running_after"),
+        ("running_after/norm2.var", "running_after"),
+    ],
+)
+def test_a_changed_number_is_noticed(changed: Callable[[Change], Path], name: str, quantity: str) -> None:
+    def shift(arrays: dict[str, Any]) -> None:
+        arrays[name] = arrays[name].copy()
+        arrays[name].flat[-1] += 1e-7
+
+    differences = compare_case(changed(shift))
+    assert differences[quantity] == pytest.approx(1e-7, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["init/conv0.weight", "init/norm3.beta", "init_inner_lr/head.weight", "query_x"])
+def test_a_changed_start_is_noticed_in_what_follows(changed: Callable[[Change], Path], name: str) -> None:
+    differences = compare_case(changed(lambda arrays: arrays[name].__iadd__(1e-3)))
+    assert differences["loss"] > 1e-8
+    assert differences["grad"] > 1e-8
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"first_order_to_second_order_epoch": 20}, {"max_pool": True, "lslr": False}, {"msl": False}],
+    ids=["first order", "rates not learned", "last step alone"],
+)
+def test_a_changed_setting_is_noticed(changed: Callable[[Change], Path], settings: dict[str, Any]) -> None:
+    differences = compare_case(changed(lambda arrays: configure(arrays, **settings)))
+    assert max(differences.values()) > 1e-6
+
+
+def test_multi_step_weights_of_another_epoch_are_refused(changed: Callable[[Change], Path]) -> None:
+    path = changed(lambda arrays: configure(arrays, epoch=6))
+    with pytest.raises(InputError, match=r"msl_weights = \(.*\) are not those of the epoch, \("):
+        compare_case(path)
+
+
+def test_a_case_without_the_order_switch_is_second_order(changed: Callable[[Change], Path]) -> None:
+    path = changed(lambda arrays: configure(arrays, first_order_to_second_order_epoch=None))
+    assert max(compare_case(path).values()) < TOLERANCE
+
+
+@pytest.mark.parametrize("content", ["empty", "text", "first half", "without its end", "damaged", "one bare array"])
+def test_a_file_that_is_no_archive_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    whole = CASE.read_bytes()
+    middle = len(whole) // 2
+    path = tmp_path / "bad.npz"
+    if content == "one bare array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        damaged = whole[:middle] + bytes(b ^ 255 for b in whole[middle : middle + 2000]) + whole[middle + 2000 :]
+        kinds = {"empty": b"", "text": b"no archive", "first half": whole[:middle], "without its end": whole[:-30]}
+        path.write_bytes({**kinds, "damaged": damaged}[content])
+    with pytest.raises(InputError, match=r"bad\.npz is not a golden case"):
+        compare_case(path)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.npz is not a golden case: .*No such file"):
+        compare_case(tmp_path / "absent.npz")
+
+
+def test_an_array_that_hides_code_is_refused_by_name(changed: Callable[[Change], Path]) -> None:
+    path = changed(lambda arrays: arrays.update(extra=np.array([{}], dtype=object)))
+    with pytest.raises(InputError, match=r"changed\.npz is not a golden case: .*pickle"):
+        compare_case(path)
+
+
+@pytest.mark.parametrize("name", ["config", "support_x", "query_y", "loss", "query_logits_last_step"])
+def test_a_missing_array_is_refused_by_name(changed: Callable[[Change], Path], name: str) -> None:
+    path = changed(lambda arrays: arrays.pop(name))
+    with pytest.raises(InputError, match=rf"changed\.npz is not a golden case: it lacks {name}$"):
+        compare_case(path)
+
+
+@pytest.mark.parametrize("key", ["n_way", "K", "max_pool"])
+def test_a_missing_setting_is_refused_by_name(changed: Callable[[Change], Path], key: str) -> None:
+    path = changed(lambda arrays: configure(arrays, **{key: None}))
+    with pytest.raises(InputError, match=rf"changed\.npz is not a golden case: it lacks {key}$"):
+        compare_case(path)
+
+
+def test_settings_that_are_not_json_are_refused_by_name(changed: Callable[[Change], Path]) -> None:
+    path = changed(lambda arrays: arrays.update(config=np.array("K = 3")))
+    with pytest.raises(InputError, match=r"changed\.npz is not a golden case: Expecting value"):
+        compare_case(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "grad/head.bias",
+        "query_logits_last_step",
+        "running_after/norm0.mean",
+        "init/conv0.weight",
+        "init/norm2.gamma",
+        "init_inner_lr/head.bias",
+        "support_x",
+        "query_x",
+        "support_y",
+    ],
+)
+def test_an_array_of_another_shape_is_refused_by_name(changed: Callable[[Change], Path], name: str) -> None:
+    path = changed(lambda arrays: arrays.update({name: arrays[name][..., :-1]}))
+    with pytest.raises(InputError, match=r"changed\.npz"):
+        compare_case(path)
+
+
+def test_a_start_that_lacks_a_parameter_is_refused_by_name(changed: Callable[[Change], Path]) -> None:
+    path = changed(lambda arrays: arrays.pop("init/conv1.weight"))
+    with pytest.raises(InputError, match=r"changed\.npz.*init/conv1\.weight"):
+        compare_case(path)
+
+
+def test_cases_are_found_in_order_and_an_empty_or_absent_folder_is_refused_by_name(tmp_path: Path) -> None:
+    assert NAMES == sorted(NAMES)
+    with pytest.raises(InputError, match=r"absent is not a folder; give one that holds \.npz files"):
+        find_cases(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"README\.md is not a folder"):
+        find_cases(CASES / "README.md")
+    with pytest.raises(InputError, match=rf"{tmp_path.name} holds no \.npz file; at least one is needed"):
+        find_cases(tmp_path)

@@ -1,0 +1,86 @@
+"""The committed results: complete, as good as they were promised to be, and the same in the README."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from mamlkit.__main__ import main
+from mamlkit.commands.options import command_line
+from mamlkit.config import Config
+
+ROOT = Path(__file__).parents[1]
+KEYS = {
+    "dataset", "recipe", "n_way", "k_shot", "accuracy", "ci95", "episodes", "seeds", "iterations", "minutes", "config",
+    "versions", "data_sha256", "command", "curves", "evaluations",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("show_results", ROOT / "data" / "show_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def results(script: ModuleType) -> dict[str, dict[str, Any]]:
+    return script.read_results()
+
+
+def test_mamlpp_on_omniglot_is_over_97_percent_within_an_hour(results: dict[str, dict[str, Any]]) -> None:
+    result = results["omniglot-5way-1shot-mamlpp.json"]
+    assert result["accuracy"] >= 0.97
+    assert result["ci95"] < 0.005
+    assert result["minutes"] <= 60
+    assert result["command"] == "mamlkit train --dataset omniglot --recipe mamlpp"
+
+
+def test_maml_had_the_same_iterations_seed_and_episodes(results: dict[str, dict[str, Any]]) -> None:
+    plain, plus = (results[f"omniglot-5way-1shot-{name}.json"] for name in ("maml", "mamlpp"))
+    for key in ("dataset", "n_way", "k_shot", "episodes", "seeds", "iterations", "data_sha256", "versions"):
+        assert plain[key] == plus[key], key
+    assert plain["recipe"] == "maml"
+
+
+def test_every_result_is_complete_and_its_command_gives_its_configuration(results: dict[str, dict[str, Any]]) -> None:
+    assert results
+    for name, result in results.items():
+        assert result.keys() >= KEYS, name
+        config = Config.from_dict(result["config"])
+        assert result["command"] == command_line(result["recipe"], config), name
+        assert result["iterations"] == result["curves"]["iteration"][-1] == config.epochs * config.iterations_per_epoch
+        assert result["accuracy"] == result["evaluations"][config.norm_eval]["accuracy"]
+        assert re.fullmatch("[0-9a-f]{64}", result["data_sha256"])
+        assert {len(curve) for curve in result["curves"].values()} == {config.epochs}
+
+
+def test_the_commands_are_understood(results: dict[str, dict[str, Any]]) -> None:
+    for result in results.values():
+        arguments = shlex.split(result["command"])[1:]
+        assert CliRunner().invoke(main, [*arguments, "--help"]).exit_code == 0
+
+
+def test_the_readme_has_the_table_of_the_results(script: ModuleType, results: dict[str, dict[str, Any]]) -> None:
+    [section] = script.SECTION.findall((ROOT / "README.md").read_text("utf-8"))
+    assert section == script.table(results)
+
+
+def test_the_picture_is_of_these_results(script: ModuleType, results: dict[str, dict[str, Any]]) -> None:
+    names = [name for name in results if name.startswith("omniglot-5way-1shot")]
+    left, right = script.draw([results[name] for name in names]).axes
+    for line, name in zip(left.get_lines(), names):
+        assert np.allclose(line.get_ydata(), 100 * np.array(results[name]["curves"]["val_accuracy"]))
+    assert right.get_yscale() == "log"
+    picture = Image.open(ROOT / "data" / "results" / "omniglot-5way-1shot.png")
+    assert np.asarray(picture.convert("L")).std() > 5
