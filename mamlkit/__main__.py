@@ -33,7 +33,9 @@ class Group(click.Group):
             raise BadInput(str(error)) from error
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    name="mamlkit", cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="mamlkit")
 def main() -> None:
     """Learn, see and reproduce MAML and MAML++.

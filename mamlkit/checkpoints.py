@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mamlkit.config import Config
 from mamlkit.errors import InputError
-from mamlkit.files import write_whole
+from mamlkit.files import BAD_ARCHIVE, write_whole
 from mamlkit.learner import MetaLearner
 
 FORMAT = 1
 HEADER = "header"  # JSON: format, config, epoch, rows
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def save(path: Path, learner: MetaLearner, epoch: int) -> None:
@@ -64,9 +60,9 @@ def restore(path: Path, learner: MetaLearner) -> int:
     if header["format"] != FORMAT:
         raise InputError(f"{path} has checkpoint format {header['format']}; this version of mamlkit reads {FORMAT}")
     mine = learner.config.to_dict()
-    for key in sorted(mine.keys() | header["config"].keys() - {"device"}):
+    for key in sorted((mine.keys() | header["config"].keys()) - {"device"}):
         ours, theirs = mine.get(key, "absent"), header["config"].get(key, "absent")
-        if ours != theirs and key != "device":
+        if ours != theirs:
             raise InputError(f"{path} is of another configuration: its {key} is {theirs!r}, and {ours!r} is needed")
     if tuple(header["rows"]) != learner.rows:
         raise InputError(f"{path} has inner rates of {header['rows']}; this network adapts {list(learner.rows)}")
@@ -74,23 +70,13 @@ def restore(path: Path, learner: MetaLearner) -> int:
     return int(header["epoch"])
 
 
-def read_config(path: Path) -> Config:
-    """Return the configuration of a checkpoint.
-
-    Raises:
-        InputError: the file is damaged, or its configuration is not one of this version.
-    """
-    header, _ = _read(path)
-    return Config.from_dict(header["config"])
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays.pop(HEADER)))
-        missing = {"format", "config", "epoch", "rows"} - header.keys()
-    except UNREADABLE as error:
+        missing = {"format", "config", "epoch", "rows"} - set(header)
+    except BAD_ARCHIVE as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not a whole checkpoint ({reason}); delete it, or restore a copy") from error
     if missing:

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mamlkit.episodes import Episode
+from mamlkit.episodes import Episode, check_choice
 from mamlkit.errors import InputError
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import run_tasks
@@ -54,7 +54,7 @@ def mean_ci95(values: Tensor) -> tuple[float, float]:
     """Return the mean of ``values`` [E] and half the width of its 95 % interval, 1.96 * sd / sqrt(E).
 
     >>> mean_ci95(torch.tensor([0.5, 0.7]))
-    (0.6, 0.196)
+    (0.6, 0.195996)
     """
     half = Z95 * float(values.double().std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return round(float(values.double().mean()), 6), round(half, 6)
@@ -78,7 +78,7 @@ def evaluate(
         on_episodes: called with the number of episodes just done, for a progress bar.
 
     Raises:
-        InputError: there is no learner, or fewer than 2 episodes.
+        InputError: there is no learner, fewer than 2 episodes, or no such norm.
 
     Pure: no learner is changed. Source: the mean of logits over epochs is the authors' code's; the paper only says
     that the best three epochs form an ensemble (section 4.2).
@@ -88,6 +88,7 @@ def evaluate(
     if episodes < 2:
         raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
     norm = norm or learners[0].config.norm_eval
+    check_choice("norm", norm, ("batch", "running"))
     accuracies, losses = [], []
     for first in range(0, episodes, EVAL_CHUNK):
         batch = learners[0].to_device(sampler.batch(first, min(EVAL_CHUNK, episodes - first)))

@@ -120,12 +120,12 @@ def mamlpp_authors(base: Config) -> Config:
 
     Code: second order from the start, Adam's usual 0.999, an ensemble of the best 5 epochs, 8 tasks, 1 query image
     per class, and on Omniglot a random quarter turn per class and episode, in training only. On mini-ImageNet 2 tasks,
-    15 query images, and a cosine that ends where it starts, so that the outer rate is constant.
+    15 query images, and a constant outer rate: the cosine ends where it starts.
     Text: differs in all of these, or is silent.
     """
     code = replace(mamlpp(base), first_order_share=0.0, beta2=0.999, ensemble=5)
     if base.dataset == "mini-imagenet":
-        return replace(code, n_tasks=2, msl_share=0.15, min_outer_lr=base.outer_lr)
+        return replace(code, n_tasks=2, msl_share=0.15, cosine_lr=False)
     rotation = "episodes" if base.dataset == "omniglot" else base.rotation
     return replace(code, n_tasks=8, q_query=1, eval_query=1, rotation=rotation)
 

@@ -1,13 +1,28 @@
-"""Write whole files or nothing, and say in one sentence why a file could not be written."""
+"""Write whole files or nothing, say in one sentence why one could not be written, and know a damaged archive."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 
 from mamlkit.errors import InputError
+
+# What zipfile and numpy.load raise on an archive that is damaged, cut short or something else altogether.
+BAD_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -57,14 +72,16 @@ def append_whole(path: Path, content: bytes) -> None:
 
     Writes: ``path``.
     """
-    size = path.stat().st_size if path.exists() else 0
+    size = path.stat().st_size if path.is_file() else None
     try:
         with open(path, "ab") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        if path.exists():
+        if size is None:
+            _discard(path)
+        else:
             os.truncate(path, size)
         raise _unwritable(path, error) from error
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from mamlkit.backbone import Conv4
 from mamlkit.config import Config
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
+from mamlkit.files import BAD_ARCHIVE
 from mamlkit.inner_loop import MetaParams
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import MetaStep, meta_gradient
@@ -73,7 +73,7 @@ def read_case(path: Path) -> tuple[dict[str, Any], Arrays]:
         missing = [name for name in REQUIRED_ARRAYS if name not in arrays]
         settings = json.loads(str(arrays["config"])) if not missing else {}
         missing = missing or [name for name in REQUIRED_KEYS if name not in settings]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except BAD_ARCHIVE as error:
         raise InputError(f"{path} is not a golden case: {error}") from error
     if missing:
         raise InputError(f"{path} is not a golden case: it lacks {', '.join(missing)}")
@@ -86,12 +86,17 @@ def compare_case(path: Path) -> dict[str, float]:
     Quantities that the file does not hold (a plain MAML has no learned rates) are left out.
     """
     settings, arrays = read_case(path)
-    ours = recompute(settings, arrays)
+    try:
+        _check_input(settings, arrays)
+        ours = recompute(settings, arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     differences: dict[str, float] = {}
     for quantity in QUANTITIES:
         names = [name for name in arrays if name == quantity or name.startswith(f"{quantity}/")]
         if names:
-            differences[quantity] = max(_distance(ours[name], arrays[name], f"{path}: {name}") for name in names)
+            found = [_distance(ours.get(name), arrays[name], f"{path}: {name}") for name in names]
+            differences[quantity] = float(np.max(found))  # which keeps a NaN, as max() would not
     return differences
 
 
@@ -113,7 +118,9 @@ def _settle_noise(learner: MetaLearner, gradient: MetaParams, arrays: Arrays) ->
     """
 
     def settle(ours: Tensor, name: str) -> Tensor:
-        theirs = torch.from_numpy(arrays.get(name, ours.numpy()))
+        if name not in arrays:
+            return ours
+        theirs = torch.from_numpy(_expect(arrays, name, ours.shape))
         return torch.where(theirs.abs() < TOLERANCE, theirs, ours)
 
     rates = [settle(row, f"grad_inner_lr/{_theirs(name)}") for row, name in zip(gradient.inner_lrs, learner.rows)]
@@ -146,9 +153,13 @@ def _learner(settings: Mapping[str, Any], arrays: Arrays) -> MetaLearner:
         per_step_stats=config.per_step_stats,
     )
     learner = MetaLearner(model, config)
-    start = {f"model/{_ours(name)}": torch.from_numpy(value) for name, value in _under(arrays, "init")}
-    rates = {_ours(name): torch.from_numpy(value) for name, value in _under(arrays, "init_inner_lr")}
-    start["inner_lrs"] = torch.stack([rates[name] for name in learner.rows]) if rates else learner.inner_lrs
+    start = {
+        f"model/{name}": torch.from_numpy(_expect(arrays, f"init/{_theirs(name)}", value.shape))
+        for name, value in learner.params.items()
+    }
+    if any(name.startswith("init_inner_lr/") for name in arrays):
+        rates = [_expect(arrays, f"init_inner_lr/{_theirs(name)}", (config.n_steps,)) for name in learner.rows]
+        start["inner_lrs"] = torch.from_numpy(np.stack(rates))
     learner.load_state({**learner.state(), **start})
     for name, value in learner.buffers.items():
         if name.endswith("running_var") and value.dim() == 2:
@@ -183,13 +194,22 @@ def _collect(learner: MetaLearner, step: MetaStep) -> Arrays:
     return {name: value.detach().numpy() for name, value in found.items()}
 
 
-def _under(arrays: Arrays, prefix: str) -> list[tuple[str, npt.NDArray[Any]]]:
-    return [(name.split("/", 1)[1], value) for name, value in arrays.items() if name.startswith(f"{prefix}/")]
+def _check_input(settings: Mapping[str, Any], arrays: Arrays) -> None:
+    for part in ("support", "query"):
+        x = arrays[f"{part}_x"]
+        if x.ndim != 5:
+            raise InputError(f"{part}_x has shape {x.shape}; five axes, tasks, images, channels and pixels, are needed")
+        y = _expect(arrays, f"{part}_y", x.shape[:2])
+        if y.dtype != np.int64 or y.min() < 0 or y.max() >= settings["n_way"]:
+            raise InputError(f"{part}_y has {y.dtype} labels {y.min()} to {y.max()}; n_way = {settings['n_way']}")
 
 
-def _ours(name: str) -> str:
-    name = name.replace("gamma", "weight").replace("beta", "bias")
-    return re.sub(r"^(conv|norm)(\d+)", r"\1s.\2", name)
+def _expect(arrays: Arrays, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    if name not in arrays:
+        raise InputError(f"{name} is missing; its configuration needs it")
+    if arrays[name].shape != tuple(shape):
+        raise InputError(f"{name} has shape {arrays[name].shape}; {tuple(shape)} is what its configuration gives")
+    return arrays[name]
 
 
 def _theirs(name: str) -> str:
@@ -197,7 +217,9 @@ def _theirs(name: str) -> str:
     return name.replace("weight", "gamma").replace("bias", "beta") if name.startswith("norm") else name
 
 
-def _distance(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], name: str) -> float:
+def _distance(ours: npt.NDArray[Any] | None, theirs: npt.NDArray[Any], name: str) -> float:
+    if ours is None:
+        raise InputError(f"{name} is unknown; its configuration gives no such array")
     if ours.shape != theirs.shape:
         raise InputError(f"{name} has shape {theirs.shape}; {ours.shape} is what its configuration gives")
     return float(np.abs(ours - theirs).max())

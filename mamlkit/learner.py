@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -127,7 +125,7 @@ class MetaLearner:
         [group] = self.optimizer.param_groups
         for tensor, gradient in zip(group["params"], gradients):
             clamp = self.config.grad_clamp
-            tensor.grad = gradient.clamp(-clamp, clamp) if clamp else gradient
+            tensor.grad = gradient.clamp(-clamp, clamp) if clamp else gradient.clone()  # the clip writes into it
         if self.config.grad_clip:
             nn.utils.clip_grad_norm_(group["params"], self.config.grad_clip)
         group["lr"] = outer_lr(self.config, epoch)
@@ -157,20 +155,28 @@ class MetaLearner:
         Writes: params, inner_lrs, buffers, Adam's moments.
         """
         mine = {name: value for name, value in self.state().items() if not name.startswith("adam/")}
-        theirs = {name: value for name, value in state.items() if not name.startswith("adam/")}
-        if mine.keys() != theirs.keys():
-            odd = ", ".join(sorted(mine.keys() ^ theirs.keys()))
+        if any(name.startswith("adam/") for name in state):  # it has taken a step
+            mine |= self._blank_moments()
+        if mine.keys() != state.keys():
+            odd = ", ".join(sorted(mine.keys() ^ state.keys()))
             raise InputError(f"the checkpoint's tensors are not this network's; {odd} stand in one of them only")
         for name, value in mine.items():
-            if value.shape != theirs[name].shape:
-                shapes = f"{list(theirs[name].shape)}; this network needs {list(value.shape)}"
+            if value.shape != state[name].shape:
+                shapes = f"{list(state[name].shape)}; this network needs {list(value.shape)}"
                 raise InputError(f"the checkpoint's {name} has shape {shapes}")
+        moments: dict[int, dict[str, Tensor]] = {}
         with torch.no_grad():
             for name, value in mine.items():
-                value.copy_(theirs[name])
-        moments: dict[int, dict[str, Any]] = {}
-        for name, value in state.items():
-            if name.startswith("adam/"):
-                _, index, moment = name.split("/")
-                moments.setdefault(int(index), {})[moment] = value
+                value.copy_(state[name])
+                if name.startswith("adam/"):
+                    _, index, moment = name.split("/")
+                    moments.setdefault(int(index), {})[moment] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+
+    def _blank_moments(self) -> dict[str, Tensor]:
+        blank: dict[str, Tensor] = {}
+        [group] = self.optimizer.param_groups
+        for i, tensor in enumerate(group["params"]):
+            blank[f"adam/{i}/step"] = torch.zeros(())
+            blank |= {f"adam/{i}/{name}": torch.zeros_like(tensor) for name in ("exp_avg", "exp_avg_sq")}
+        return blank

@@ -84,7 +84,6 @@ def test_everything_comes_back_with_the_number_of_epochs(trained: MetaLearner, p
     assert same(learner.buffers, trained.buffers)
     assert torch.equal(learner.inner_lrs, trained.inner_lrs)
     assert sum(name.startswith("adam/") for name in learner.state()) == 3 * (len(trained.params) + 1)
-    assert checkpoints.read_config(path) == TINY
 
 
 def test_a_restored_learner_goes_on_bit_for_bit(trained: MetaLearner, path: Path, glyphs: ImageStore) -> None:
@@ -164,7 +163,6 @@ def test_a_tensor_that_is_missing_or_too_many_is_refused(path: Path, name: str) 
     refused(path, "model/more stand in one of them only")
 
 
-@pytest.mark.xfail(reason="load_state looks at Adam's moments only after it has written the parameters")
 @pytest.mark.parametrize("moment", ["step", "exp_avg"])
 def test_a_moment_of_adam_that_is_missing_is_refused(path: Path, moment: str) -> None:
     edit(path, lambda arrays: arrays.pop(f"adam/1/{moment}"))
@@ -193,7 +191,6 @@ def test_a_changed_byte_anywhere_in_the_arrays_is_refused_or_changes_nothing(tra
     assert refusals > 30
 
 
-@pytest.mark.xfail(reason="NotImplementedError and RuntimeError of zipfile are not taken for damage")
 @pytest.mark.parametrize(("offset", "bit"), [(8, 1), (10, 2)], ids=["encrypted", "compression"])
 def test_a_damaged_table_of_contents_is_refused(path: Path, offset: int, bit: int) -> None:
     content = bytearray(path.read_bytes())
@@ -225,7 +222,7 @@ def npy_file() -> bytes:
         b"",
         b"PK\x05\x06" + bytes(18),
         b"hello\n",
-        pytest.param(npy_file(), marks=pytest.mark.xfail(reason="TypeError: a .npy file is no archive")),
+        npy_file(),
     ],
     ids=["empty", "empty archive", "text", "one array"],
 )

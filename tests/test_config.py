@@ -32,7 +32,7 @@ def test_every_field_has_a_type_a_group_and_a_sentence_of_help(field: dataclasse
 def test_the_defaults_are_plain_second_order_maml() -> None:
     config = Config()
     assert (config.n_steps, config.inner_lr, config.adapt, config.second_order) == (5, 0.1, "all", True)
-    assert (config.outer_lr, config.beta2, config.n_tasks) == (1e-3, 0.999, 8)
+    assert (config.outer_lr, config.beta2, config.n_tasks) == (1e-3, 0.999, 4)
     fixes = ("per_step_bn", "per_step_stats", "learn_inner_lrs", "cosine_lr", "multi_step_loss")
     assert not any(getattr(config, fix) for fix in fixes)
     assert (config.first_order_share, config.grad_clamp, config.grad_clip, config.patience) == (0.0, 0.0, 0.0, 0)

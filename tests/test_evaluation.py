@@ -63,7 +63,6 @@ def logits_by_hand(learner: MetaLearner, episode: Episode) -> Tensor:
     return trace.query_logits
 
 
-@pytest.mark.xfail(reason="the example of mean_ci95 says 0.196 where the function gives 0.195996")
 def test_the_examples_in_the_docstrings_are_right() -> None:
     result = doctest.testmod(evaluation)
     assert result.attempted >= 1
@@ -218,7 +217,6 @@ def test_no_learner_or_too_few_episodes_are_refused(
         evaluate([learner] * members, sampler, episodes)
 
 
-@pytest.mark.xfail(reason="evaluate takes an unknown norm for batch")
 def test_an_unknown_normalisation_is_refused(learner: MetaLearner, sampler: EpisodeSampler) -> None:
     with pytest.raises(InputError, match="runing"):
         evaluate([learner], sampler, 2, norm="runing")

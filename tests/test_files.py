@@ -126,7 +126,7 @@ def test_a_file_that_grows_too_large_is_named_and_is_as_it_was(write: Writer, ol
     "write",
     [
         write_whole,
-        pytest.param(append_whole, marks=pytest.mark.xfail(reason="append_whole leaves a new file behind, empty")),
+        append_whole,
     ],
 )
 def test_a_new_file_that_does_not_fit_is_not_there(write: Writer, tmp_path: Path) -> None:
@@ -148,10 +148,7 @@ def test_a_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     "write",
     [
         write_whole,
-        pytest.param(
-            append_whole,
-            marks=pytest.mark.xfail(raises=OSError, reason="append_whole truncates what it could not open either"),
-        ),
+        append_whole,
     ],
 )
 def test_a_folder_in_place_of_the_file_is_reported_and_kept(write: Writer, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
@@ -43,9 +42,10 @@ class Task:
         labels = torch.tensor([0, 1])
         self.episode = Episode(noise(2, 1, 16, 16), labels, noise(4, 1, 16, 16), labels.repeat_interleave(2))
 
-    def run(self, config: StepConfig, meta: MetaParams | None = None, **changes: Any) -> tuple[Tensor, InnerTrace]:
-        settings = {"buffers": self.buffers, "episode": self.episode, **changes}
-        return inner_loop(self.model, meta or self.meta, config=config, **settings)
+    def run(
+        self, config: StepConfig, meta: MetaParams | None = None, episode: Episode | None = None
+    ) -> tuple[Tensor, InnerTrace]:
+        return inner_loop(self.model, meta or self.meta, self.buffers, episode or self.episode, config)
 
     def steps(self, config: StepConfig) -> list[InnerStep]:
         return list(adapt(self.model, self.meta, self.buffers, self.episode, config))
@@ -145,14 +145,14 @@ def test_the_support_pass_before_an_update_and_the_query_pass_after_it_use_the_s
     assert (before.query_loss != after.query_loss).tolist() == [step == k for step in range(K)]
 
 
+@pytest.mark.parametrize("norm", ["batch", "running"])
 @pytest.mark.parametrize("k", range(K))
-def test_running_statistics_of_a_step_enter_its_query_pass_alone(k: int) -> None:
-    task = Task()
-    running = dataclasses.replace(TRACK, norm="running")
-    before = task.run(running)[1]
+def test_running_statistics_enter_the_query_pass_of_their_step_where_asked(k: int, norm: str) -> None:
+    task, config = Task(), dataclasses.replace(TRACK, norm=norm)
+    before = task.run(config)[1]
     task.buffers["norms.0.running_mean"][k] += 0.5
-    after = task.run(running)[1]
-    assert (before.query_loss != after.query_loss).tolist() == [step == k for step in range(K)]
+    after = task.run(config)[1]
+    assert (before.query_loss != after.query_loss).tolist() == [norm == "running" and step == k for step in range(K)]
     assert torch.equal(before.support_loss, after.support_loss)
 
 
@@ -164,12 +164,6 @@ def test_a_rate_changes_its_own_update_and_what_follows(k: int) -> None:
     after = task.run(TRACK)[1]
     assert (before.query_loss != after.query_loss).tolist() == [step >= k for step in range(K)]
     assert (before.support_loss != after.support_loss).tolist() == [step > k for step in range(K)]
-
-
-def test_running_statistics_enter_no_prediction_by_the_batch() -> None:
-    task = Task()
-    garbage = {name: torch.full_like(value, torch.nan) for name, value in task.buffers.items()}
-    assert torch.equal(task.run(MSL)[0], task.run(MSL, buffers=garbage)[0])
 
 
 def test_predictions_depend_on_the_other_query_images_only_by_the_batch() -> None:
@@ -259,9 +253,10 @@ def test_fewer_steps_than_columns_are_allowed_and_other_sizes_are_refused() -> N
         task.run(StepConfig((0.0, 0.0)))
 
 
-def test_a_missing_or_unknown_parameter_is_an_error_and_not_the_modules_own() -> None:
+@pytest.mark.parametrize("change", [{"norms.0.gamma": torch.ones(3)}, {"norms.0.weight": None}])
+def test_a_missing_or_unknown_parameter_is_an_error_and_not_the_modules_own(change: dict[str, Tensor | None]) -> None:
     task = Task()
-    for change in ({"norms.0.gamma": torch.ones(3)}, {"norms.0.weight": None}):
-        model = {name: value for name, value in {**task.meta.model, **change}.items() if value is not None}
-        with pytest.raises(RuntimeError, match=r"norms\.0\.(gamma|weight)"):
-            task.run(LAST, task.meta._replace(model=model))
+    model = {name: value for name, value in {**task.meta.model, **change}.items() if value is not None}
+    task.meta = task.meta._replace(model=model)
+    with pytest.raises(RuntimeError, match=r"norms\.0\.(gamma|weight)"):
+        task.steps(LAST)

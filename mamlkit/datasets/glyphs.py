@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from PIL import Image
 from mamlkit.datasets.store import Build, cached
 from mamlkit.episodes import SPLITS, ImageStore
 from mamlkit.errors import InputError
+from mamlkit.files import BAD_ARCHIVE
 
 SIZE = 28
 PLACES = (Path(__file__).with_name("glyphs.npz"), Path(__file__).parents[2] / "data" / "glyphs.npz")
@@ -51,7 +50,7 @@ def load_glyphs(image_size: int) -> ImageStore:
         with np.load(io.BytesIO(content)) as file:
             bits, split = file["bits"], file["split"]  # uint8 [n, 20, 98] and [n]
             names = tuple(file["names"].tobytes().decode().split("\n"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except BAD_ARCHIVE as error:
         raise InputError(f"{path} is damaged ({error}); install mamlkit again") from error
     images = np.unpackbits(bits.reshape(-1), axis=0).reshape(-1, SIZE, SIZE) * np.uint8(255)
     counts = [bits.shape[1]] * len(names)

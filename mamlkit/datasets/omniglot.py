@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from mamlkit.datasets.pictures import decode
 from mamlkit.datasets.store import Build, cache_dir, cached, data_dir
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
+from mamlkit.files import BAD_ARCHIVE
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
 ARCHIVES = {
@@ -29,7 +29,6 @@ ARCHIVES = {
     "images_evaluation.zip": "cbc898af80df5152131ad63e69ee39e8f03cf7a8c173e201738dc17dbf402c6f",
 }
 SPLIT_SEED, SPLIT_CUTS = 985773, (1150, 1200)
-BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 Members = dict[str, list[tuple[Path, str]]]  # class name -> (archive, member) of its images
 
