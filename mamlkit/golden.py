@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mamlkit.backbone import Conv4
 from mamlkit.config import Config
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
@@ -132,6 +131,7 @@ def _learner(settings: Mapping[str, Any], arrays: Arrays) -> MetaLearner:
     config = Config(
         n_way=settings["n_way"],
         filters=settings["filters"],
+        beta2=0.999,
         max_pool=settings["max_pool"],
         per_step_bn=settings["per_step_bn"],
         per_step_stats=settings["per_step_bn"],
@@ -141,18 +141,7 @@ def _learner(settings: Mapping[str, Any], arrays: Arrays) -> MetaLearner:
         device="cpu",
         dtype="float64",
     )
-    channels, size = arrays["support_x"].shape[2:4]
-    model = Conv4(
-        channels,
-        size,
-        config.n_way,
-        filters=config.filters,
-        n_steps=config.n_steps,
-        max_pool=config.max_pool,
-        per_step_bn=config.per_step_bn,
-        per_step_stats=config.per_step_stats,
-    )
-    learner = MetaLearner(model, config)
+    learner = MetaLearner.from_config(config, arrays["support_x"].shape[2:])
     start = {
         f"model/{name}": torch.from_numpy(_expect(arrays, f"init/{_theirs(name)}", value.shape))
         for name, value in learner.params.items()

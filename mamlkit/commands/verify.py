@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,11 +15,11 @@ from mamlkit.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_case
 HEADS = {
     "loss": "loss",
     "query_logits_last_step": "logits",
-    "grad": "meta-gradient",
-    "grad_inner_lr": "rate gradient",
-    "after_adam": "parameters after Adam",
-    "after_adam_inner_lr": "rates after Adam",
-    "running_after": "running statistics",
+    "grad": "meta-\ngrad",
+    "grad_inner_lr": "rate\ngrad",
+    "after_adam": "params\n+ Adam",
+    "after_adam_inner_lr": "rates\n+ Adam",
+    "running_after": "running\nstats",
 }
 
 
@@ -37,7 +38,10 @@ def command(*, golden: Path) -> None:
     """
     rows = {path.stem: compare_case(path) for path in find_cases(golden)}
     console = Console()
-    table = Table("case", *(HEADS[name] for name in QUANTITIES), title="Largest absolute differences, float64")
+    table = Table(title="Largest absolute differences, float64", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("case", overflow="fold")
+    for name in QUANTITIES:
+        table.add_column(HEADS[name], no_wrap=True)
     for case, differences in rows.items():
         table.add_row(case, *(_cell(differences.get(name)) for name in QUANTITIES))
     console.print(table)
@@ -47,6 +51,7 @@ def command(*, golden: Path) -> None:
     console.print(
         f"{len(rows)} cases, {verdict} to {TOLERANCE:g}; the largest difference is {worst[0]:.1e}, in {worst[1]}.",
         highlight=False,
+        soft_wrap=True,
     )
     click.get_current_context().exit(0 if agree else 1)
 
@@ -58,4 +63,4 @@ def _differs(value: float) -> bool:
 def _cell(value: float | None) -> Text:
     if value is None:
         return Text("-", "dim")
-    return Text(f"{value:.0e}", "bold red" if _differs(value) else "green")
+    return Text(f"{value:.0e}" if value else "0", "bold red" if _differs(value) else "green")
