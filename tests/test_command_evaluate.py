@@ -1,0 +1,102 @@
+"""``mamlkit evaluate``: the run's own numbers again, other episodes on request, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mamlkit.__main__ import main
+
+SMALL = [
+    "--n-way", "2", "--filters", "3", "--n-steps", "2", "--n-tasks", "1", "--q-query", "1", "--eval-query", "2",
+    "--epochs", "3", "--iterations-per-epoch", "1", "--val-episodes", "4", "--test-episodes", "12", "--ensemble", "2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    for recipe in ("maml", "mamlpp"):
+        result = CliRunner().invoke(main, ["train", *SMALL, "--recipe", recipe, "--out", str(folder / recipe)])
+        assert result.exit_code == 0, result.output
+    return {recipe: folder / recipe for recipe in ("maml", "mamlpp")}
+
+
+def evaluate(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def as_json(*arguments: object) -> dict[str, Any]:
+    return json.loads(evaluate(*arguments, "--json").stdout)
+
+
+def test_it_gives_the_numbers_of_the_run_again(runs: dict[str, Path]) -> None:
+    kept = json.loads((runs["mamlpp"] / "result.json").read_text("utf-8"))
+    found = as_json(runs["mamlpp"])
+    assert found["evaluations"] == kept["evaluations"]
+    assert (found["accuracy"], found["ci95"], found["episodes"]) == (kept["accuracy"], kept["ci95"], 12)
+    assert found["tested_epochs"] == kept["tested_epochs"]
+    assert found["config"] == kept["config"]
+    assert found["data_sha256"] == kept["data_sha256"]
+
+
+def test_the_table_has_both_figures_with_their_intervals(runs: dict[str, Path]) -> None:
+    text = evaluate(runs["mamlpp"]).stdout
+    for evaluation in as_json(runs["mamlpp"])["evaluations"].values():
+        assert f"{100 * evaluation['accuracy']:.2f} ± {100 * evaluation['ci95']:.2f}" in text
+
+
+def test_other_episodes_are_asked_for_by_option(runs: dict[str, Path]) -> None:
+    found = as_json(runs["mamlpp"], "--split", "val", "--episodes", 6, "--seed", 5, "--eval-query", 1, "--ensemble", 1)
+    assert (found["split"], found["episodes"]) == ("val", 6)
+    assert (found["config"]["seed"], found["config"]["eval_query"]) == (5, 1)
+    assert len(found["tested_epochs"]) == 1
+    assert found["loss"] != as_json(runs["mamlpp"])["loss"]
+
+
+def test_shared_rates_allow_more_steps_and_tables_for_each_step_do_not(runs: dict[str, Path]) -> None:
+    more = as_json(runs["maml"], "--eval-steps", 4)
+    assert more["loss"] != as_json(runs["maml"])["loss"]
+    assert as_json(runs["mamlpp"], "--eval-steps", 1)["loss"] != as_json(runs["mamlpp"])["loss"]
+    sentence = evaluate(runs["mamlpp"], "--eval-steps", 3, code=2).stderr
+    assert "eval_steps = 3 is more than the 2 steps of the per-step tables" in sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--ensemble", 3], "--ensemble 3 is more than the best 2 epochs"),
+        (["--ensemble", 0], "ensemble = 0 is out of range; 1 or more is allowed"),
+        (["--episodes", 1], "test_episodes = 1 is out of range; 2 or more is allowed"),
+        (["--split", "tset"], "'tset' is not one of"),
+        (["--eval-query", 30], "k_shot + q_query = 1 + 30 is more than the 20 images"),
+    ],
+)
+def test_bad_options_end_in_one_sentence(runs: dict[str, Path], arguments: list[object], sentence: str) -> None:
+    result = evaluate(runs["mamlpp"], *arguments, code=2)
+    assert sentence in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+def test_a_run_without_a_whole_epoch_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("run.json", "config.toml"):
+        (tmp_path / name).write_bytes((runs["maml"] / name).read_bytes())
+    assert "has no whole epoch yet; go on with it by mamlkit train --resume" in evaluate(tmp_path, code=2).stderr
+
+
+def test_a_damaged_checkpoint_is_named(runs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for path in runs["maml"].rglob("*"):
+        if path.is_file():
+            target = tmp_path / path.relative_to(runs["maml"])
+            content = path.read_bytes()
+            target.write_bytes(content[: len(content) // 2] if path.suffix == ".npz" else content)
+    message = evaluate(tmp_path, code=2).stderr
+    assert "is not a whole checkpoint" in message
+    assert "epoch-000" in message

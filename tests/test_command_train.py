@@ -1,0 +1,120 @@
+"""``mamlkit train``, really run, small: what it writes, what goes before what, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mamlkit.__main__ import main
+
+SMALL = [
+    "--n-way", "2", "--filters", "3", "--n-steps", "2", "--n-tasks", "1", "--q-query", "1", "--eval-query", "1",
+    "--epochs", "2", "--iterations-per-epoch", "2", "--val-episodes", "4", "--test-episodes", "4",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, ["train", *arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def config(folder: str) -> dict[str, object]:
+    return json.loads((Path(folder) / "result.json").read_text("utf-8"))["config"]
+
+
+def test_a_run_leaves_its_configuration_metrics_checkpoints_and_result(own_folder: Path) -> None:
+    result = run(*SMALL)
+    folder = own_folder / "runs" / "glyphs-2way-1shot-mamlpp-seed0"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "config.toml", "run.json", "metrics.jsonl", "result.json",
+        "checkpoints/epoch-0001.npz", "checkpoints/epoch-0002.npz",
+    }  # fmt: skip
+    kinds = [json.loads(line)["kind"] for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert kinds == ["iteration", "iteration", "epoch"] * 2
+    found = json.loads((folder / "result.json").read_text("utf-8"))
+    for norm in ("batch", "running"):
+        assert f"{100 * found['evaluations'][norm]['accuracy']:.2f} ± " in result.stdout
+    assert "epoch 2/2" in result.stdout
+
+
+def test_an_option_goes_before_the_file_and_the_file_before_the_recipe() -> None:
+    Path("mine.toml").write_text("inner_lr = 0.3\nouter_lr = 0.004\nlearn_inner_lrs = false\n", "utf-8")
+    run(*SMALL, "--recipe", "maml+lslr", "--config", "mine.toml", "--outer-lr", "0.002", "--out", "here")
+    got = config("here")
+    assert (got["inner_lr"], got["outer_lr"], got["learn_inner_lrs"]) == (0.3, 0.002, False)
+    assert got["beta2"] == 0.99  # the recipe's
+
+
+def test_the_configuration_that_a_run_keeps_gives_the_same_run_again() -> None:
+    run(*SMALL, "--recipe", "maml", "--seed", "3", "--out", "first")
+    run("--config", "first/config.toml", "--recipe", "maml", "--out", "second")
+    keep = ("accuracy", "loss")
+    first, second = (json.loads(Path(name, "result.json").read_text("utf-8")) for name in ("first", "second"))
+    assert config("first") == config("second")
+    assert all(first["evaluations"]["batch"][key] == second["evaluations"]["batch"][key] for key in keep)
+    assert first["command"] == second["command"]
+
+
+def test_a_finished_run_can_be_resumed_and_gives_the_same_result() -> None:
+    run(*SMALL, "--out", "here")
+    before = json.loads(Path("here/result.json").read_text("utf-8"))
+    run("--resume", "here")
+    after = json.loads(Path("here/result.json").read_text("utf-8"))
+    assert {key: value for key, value in after.items() if key != "minutes"} == {
+        key: value for key, value in before.items() if key != "minutes"
+    }
+
+
+def test_patience_ends_a_run_early_and_says_so() -> None:
+    result = run(*SMALL, "--epochs", "9", "--patience", "1", "--outer-lr", "0", "--out", "here")
+    assert "Stopped early: no better validation in 1 epochs." in result.stdout
+    assert json.loads(Path("here/result.json").read_text("utf-8"))["iterations"] == 4
+
+
+def test_event_files_are_an_extra() -> None:
+    run(*SMALL, "--out", "here", "--tensorboard")
+    assert len(list(Path("here/tensorboard").glob("events.out.tfevents.*"))) == 1
+
+
+def test_a_meta_gradient_that_is_not_finite_stops_or_is_skipped_and_counted() -> None:
+    wild = [*SMALL, "--recipe", "maml", "--inner-lr", "1e30", "--n-steps", "4"]
+    result = run(*wild, "--out", "stopped", code=2)
+    assert "the meta-gradient of iteration 1 is not finite" in result.stderr
+    assert "on_nonfinite is 'stop'" in result.stderr
+    assert not Path("stopped/result.json").exists()
+    result = run(*wild, "--out", "skipped", "--on-nonfinite", "skip")
+    assert "2 steps not finite" in result.stdout
+    assert json.loads(Path("skipped/result.json").read_text("utf-8"))["nonfinite"] == 4
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is() -> None:
+    run(*SMALL, "--out", "here")
+    before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
+    result = run(*SMALL, "--out", "here", code=2)
+    assert "--out here holds a run already; go on with it by --resume here" in result.stderr
+    assert {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()} == before
+
+
+def test_resume_takes_nothing_else() -> None:
+    run(*SMALL, "--out", "here")
+    for more in (["--epochs", "9"], ["--recipe", "maml"], ["--out", "there"]):
+        assert "--resume here goes on as the run was begun" in run("--resume", "here", *more, code=2).stderr
+
+
+def test_other_data_than_the_run_began_with_are_refused() -> None:
+    run(*SMALL, "--out", "here")
+    about = json.loads(Path("here/run.json").read_text("utf-8"))
+    Path("here/run.json").write_text(json.dumps({**about, "data_sha256": "0" * 64}), "utf-8")
+    result = run("--resume", "here", code=2)
+    assert f"here was trained on glyphs with SHA-256 {'0' * 64}" in result.stderr
