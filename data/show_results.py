@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mamlkit import plots
@@ -43,30 +42,20 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 
 def draw(results: list[dict[str, Any]]) -> Figure:
-    """Return validation accuracy and gradient norms of runs on one task, side by side."""
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    series = {NAMES.get(result["recipe"], result["recipe"]): result["curves"] for result in results}
-    rows = {
-        name: [
-            {"iteration": i, "accuracy": accuracy, "ci95": ci95}
-            for i, accuracy, ci95 in zip(curves["iteration"], curves["val_accuracy"], curves["val_ci95"])
-        ]
-        for name, curves in series.items()
-    }
-    plots.accuracy_curves(left, rows)
-    left.set_title(f"{results[0]['dataset']}, {results[0]['n_way']}-way {results[0]['k_shot']}-shot")
-    _draw_norms(right, series)
+    """Return the validation accuracy of runs on one task against meta-iterations."""
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    axes = figure.subplots()
+    rows = {}
+    for result in results:
+        curves = zip(*(result["curves"][key] for key in ("iteration", "val_accuracy", "val_ci95")))
+        name = NAMES.get(result["recipe"], result["recipe"])
+        rows[name] = [{"iteration": i, "accuracy": accuracy, "ci95": ci95} for i, accuracy, ci95 in curves]
+    plots.accuracy_curves(axes, rows)
+    first = results[0]
+    axes.set_title(
+        f"{first['dataset'].capitalize()}, {first['n_way']}-way {first['k_shot']}-shot, seed {first['seeds'][0]}"
+    )
     return figure
-
-
-def _draw_norms(axes: Axes, series: dict[str, dict[str, Any]]) -> None:
-    for (name, curves), (colour, dash) in zip(series.items(), plots.STYLES):
-        axes.semilogy(curves["iteration"], curves["grad_norm_median"], dash, color=colour, label=f"{name}, median")
-        largest = axes.semilogy(curves["iteration"], curves["grad_norm_max"], "^", color=colour, ms=4)[0]
-        largest.set_label(f"{name}, largest of an epoch")
-    axes.set(xlabel="meta-iteration", ylabel="norm", title="Norm of the meta-gradient, by epoch")
-    axes.legend(fontsize="small")
 
 
 def _accuracy(evaluation: dict[str, Any]) -> str:

@@ -31,6 +31,10 @@ class Group(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise BadInput(str(error)) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise BadInput(f"cannot use {error.filename}: {error.strerror}") from error
 
 
 @click.group(

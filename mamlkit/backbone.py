@@ -149,7 +149,8 @@ class MLP(nn.Module):
 class Plain(nn.Module):
     """Give any module of one input the signature ``model(x, step, norm)``.
 
-    The module must not change its buffers: a ``BatchNorm2d`` needs ``track_running_stats=False``.
+    The module must not change its buffers: a ``BatchNorm2d`` needs ``track_running_stats=False``. Its layers stay in
+    the mode they are in: call ``module.eval()`` first to switch a ``Dropout`` off.
     """
 
     def __init__(self, module: nn.Module) -> None:

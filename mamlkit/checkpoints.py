@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mamlkit.errors import InputError
-from mamlkit.files import BAD_ARCHIVE, write_whole
+from mamlkit.files import BAD_ARCHIVE, why, write_whole
 from mamlkit.learner import MetaLearner
 
 FORMAT = 1
@@ -41,22 +42,20 @@ def save(path: Path, learner: MetaLearner, epoch: int) -> None:
     write_whole(path, stream.getvalue())
 
 
-def restore(path: Path, learner: MetaLearner) -> int:
+def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
     """Give a learner the tensors of a checkpoint.
 
     Args:
         path: a file that ``save`` wrote.
         learner: of the same configuration; only ``device`` may differ.
-
-    Returns:
-        Epochs of training that are done.
+        epoch: epochs of training that must be done in it.
 
     Raises:
-        InputError: the file is damaged, of another version or of another configuration; the learner is unchanged.
+        InputError: the file is missing, damaged, of another version, configuration or epoch; the learner is unchanged.
 
     Writes: the learner's tensors.
     """
-    header, arrays = _read(path)
+    header, state = _read(path)
     if header["format"] != FORMAT:
         raise InputError(f"{path} has checkpoint format {header['format']}; this version of mamlkit reads {FORMAT}")
     mine = learner.config.to_dict()
@@ -64,21 +63,28 @@ def restore(path: Path, learner: MetaLearner) -> int:
         ours, theirs = mine.get(key, "absent"), header["config"].get(key, "absent")
         if ours != theirs:
             raise InputError(f"{path} is of another configuration: its {key} is {theirs!r}, and {ours!r} is needed")
-    if tuple(header["rows"]) != learner.rows:
+    if header["epoch"] != epoch:
+        raise InputError(f"{path} is of epoch {header['epoch']}; epoch {epoch} is needed")
+    if header["rows"] != list(learner.rows):
         raise InputError(f"{path} has inner rates of {header['rows']}; this network adapts {list(learner.rows)}")
-    learner.load_state({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return int(header["epoch"])
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        learner.load_state(state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise InputError(f"the checkpoint {path} is missing; restore a copy of it, or train again")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays.pop(HEADER)))
-        missing = {"format", "config", "epoch", "rows"} - set(header)
+        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     except BAD_ARCHIVE as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not a whole checkpoint ({reason}); delete it, or restore a copy") from error
-    if missing:
-        raise InputError(f"{path} is not a checkpoint: its header lacks {', '.join(sorted(missing))}")
-    return header, arrays
+        raise InputError(f"{path} is not a whole checkpoint ({why(error)}); delete it, or restore a copy") from error
+    kinds = {"format": int, "config": dict, "epoch": int, "rows": list}
+    wrong = [key for key, kind in kinds.items() if not (isinstance(header, dict) and isinstance(header.get(key), kind))]
+    if wrong:
+        raise InputError(f"{path} is not a checkpoint: its header's {', '.join(wrong)} is missing or of another type")
+    return header, state

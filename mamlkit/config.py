@@ -56,7 +56,7 @@ class Config:
     eval_query: int = _option(5, "Data", "Query images per class in validation and test.", low=1)
 
     backbone: str = _option("conv4", "Network", "Network.", choices=("conv4", "mlp"))
-    filters: int = _option(64, "Network", "Filters of a convolution, or units of a hidden layer.", low=1)
+    filters: int = _option(64, "Network", "Filters of a convolution, or units of a hidden layer.", low=1, high=4096)
     max_pool: bool = _option(True, "Network", "2x2 max-pooling; off: stride-2 convolutions and one global mean.")
     per_step_bn: bool = _option(False, "Network", "Batch-norm weights and biases of their own for each inner step.")
     per_step_stats: bool = _option(False, "Network", "Running batch-norm statistics of their own for each inner step.")
@@ -116,6 +116,17 @@ class Config:
                 f"eval_steps = {self.eval_steps} is more than the {self.n_steps} steps of the per-step tables; "
                 f"at most n_steps = {self.n_steps} is allowed"
             )
+        if self.cosine_lr and self.min_outer_lr > self.outer_lr:
+            raise InputError(
+                f"min_outer_lr = {self.min_outer_lr:g} is more than outer_lr = {self.outer_lr:g}, so the rate would "
+                f"rise; 0 to {self.outer_lr:g} is allowed"
+            )
+        if self.multi_step_loss and self.msl_share == 0:
+            raise InputError("msl_share = 0 switches the multi_step_loss off; give more than 0, or no multi_step_loss")
+        if self.first_order_share and not self.second_order:
+            raise InputError(
+                f"first_order_share = {self.first_order_share:g} has no meaning where second_order is off; 0 is allowed"
+            )
         if self.data_path and self.dataset not in ("mini-imagenet", "folder"):
             raise InputError(f"data_path = {self.data_path!r} has no meaning for {self.dataset}; leave it empty")
 
@@ -164,7 +175,7 @@ FIELD_TYPES: dict[str, type] = get_type_hints(Config)
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
     kind: Any = FIELD_TYPES[field.name]
     if type(value) is not kind:
-        raise InputError(f"{field.name} = {value!r} is a {type(value).__name__}; a {kind.__name__} is allowed")
+        raise InputError(f"{field.name} = {value!r} is of type {type(value).__name__}; {kind.__name__} is allowed")
     choices = field.metadata["choices"]
     if choices and value not in choices:
         near = difflib.get_close_matches(str(value), choices, n=1)
@@ -172,5 +183,6 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         raise InputError(f"{field.name} = {value!r} is not allowed{hint}; choose one of {', '.join(choices)}")
     low, high = field.metadata["low"], field.metadata["high"]
     if kind in (int, float) and not (math.isfinite(value) and low <= value <= high):
-        span = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+        span = f"{low} or more" if high == math.inf else f"{low} to {high}"
+        span = "any finite number" if low == -math.inf else span
         raise InputError(f"{field.name} = {value!r} is out of range; {span} is allowed")

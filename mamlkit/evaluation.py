@@ -20,7 +20,6 @@ from mamlkit.outer_loop import run_tasks
 from mamlkit.schedules import eval_config
 
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
-EVAL_CHUNK = 8
 
 
 class Sampler(Protocol):
@@ -90,8 +89,9 @@ def evaluate(
     norm = norm or learners[0].config.norm_eval
     check_choice("norm", norm, ("batch", "running"))
     accuracies, losses = [], []
-    for first in range(0, episodes, EVAL_CHUNK):
-        batch = learners[0].to_device(sampler.batch(first, min(EVAL_CHUNK, episodes - first)))
+    chunk = learners[0].config.tasks_per_chunk
+    for first in range(0, episodes, chunk):
+        batch = learners[0].to_device(sampler.batch(first, min(chunk, episodes - first)))
         logits = torch.stack([_logits(learner, batch, norm) for learner in learners]).mean(0)  # [T, Q, N]
         losses.append(torch.stack([learners[0].loss_fn(row, y) for row, y in zip(logits, batch.query_y)]))
         accuracies.append(_accuracies(logits, batch.query_y))

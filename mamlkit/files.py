@@ -86,6 +86,11 @@ def append_whole(path: Path, content: bytes) -> None:
         raise _unwritable(path, error) from error
 
 
+def why(error: Exception) -> str:
+    """Return an error's words in one line, without the advice that NumPy gives to run code from a file."""
+    return " ".join(str(error).split()).split(" If you trust")[0].rstrip(".")
+
+
 def _discard(path: Path) -> None:
     with contextlib.suppress(OSError):  # its folder is a file, or cannot be written to: nothing of ours is there
         path.unlink(missing_ok=True)

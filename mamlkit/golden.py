@@ -20,7 +20,7 @@ from torch import Tensor
 from mamlkit.config import Config
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
-from mamlkit.files import BAD_ARCHIVE
+from mamlkit.files import BAD_ARCHIVE, why
 from mamlkit.inner_loop import MetaParams
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import MetaStep, meta_gradient
@@ -67,13 +67,13 @@ def read_case(path: Path) -> tuple[dict[str, Any], Arrays]:
         InputError: the file is not a golden case.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         missing = [name for name in REQUIRED_ARRAYS if name not in arrays]
         settings = json.loads(str(arrays["config"])) if not missing else {}
-        missing = missing or [name for name in REQUIRED_KEYS if name not in settings]
+        missing = missing or [name for name in REQUIRED_KEYS if not isinstance(settings.get(name), (int, float))]
     except BAD_ARCHIVE as error:
-        raise InputError(f"{path} is not a golden case: {error}") from error
+        raise InputError(f"{path} is not a golden case: {why(error)}") from error
     if missing:
         raise InputError(f"{path} is not a golden case: it lacks {', '.join(missing)}")
     return settings, arrays
@@ -161,6 +161,7 @@ def _step_config(settings: Mapping[str, Any], arrays: Arrays) -> StepConfig:
     weights = last_step_only(settings["K"])
     if settings["msl"] and settings["epoch"] < settings["msl_epochs"]:
         weights = msl_weights(settings["K"], settings["epoch"], settings["msl_epochs"])
+        weights = tuple(float(np.float32(weight)) for weight in weights)  # as that code rounds them
         if "msl_weights" in arrays:
             theirs = tuple(arrays["msl_weights"].tolist())
             if not np.allclose(weights, theirs, rtol=0, atol=1e-6):
@@ -186,8 +187,8 @@ def _collect(learner: MetaLearner, step: MetaStep) -> Arrays:
 def _check_input(settings: Mapping[str, Any], arrays: Arrays) -> None:
     for part in ("support", "query"):
         x = arrays[f"{part}_x"]
-        if x.ndim != 5:
-            raise InputError(f"{part}_x has shape {x.shape}; five axes, tasks, images, channels and pixels, are needed")
+        if x.ndim != 5 or 0 in x.shape or x.dtype != np.float64:
+            raise InputError(f"{part}_x is {x.dtype} {x.shape}; float64 [tasks, images, C, H, W] is needed")
         y = _expect(arrays, f"{part}_y", x.shape[:2])
         if y.dtype != np.int64 or y.min() < 0 or y.max() >= settings["n_way"]:
             raise InputError(f"{part}_y has {y.dtype} labels {y.min()} to {y.max()}; n_way = {settings['n_way']}")

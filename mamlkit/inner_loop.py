@@ -68,15 +68,16 @@ def adapted_names(model: nn.Module, adapt: str = "all") -> tuple[str, ...]:
         adapt: ``"all"`` (MAML), ``"head"`` (ANIL) or ``"body"`` (BOIL). Normalisation layers never adapt.
 
     Raises:
-        InputError: nothing is left to adapt.
+        InputError: nothing is left to adapt, or ``"head"`` or ``"body"`` is asked of a network without a ``head``.
 
     Pure: no state. Source: the paper's inner loop leaves batch norm alone; Raghu et al. 2020; Oh et al. 2021.
     """
     norms = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, NORM_LAYERS))
     names = [name for name, _ in model.named_parameters() if not name.startswith(norms)]
-    chosen = tuple(name for name in names if adapt == "all" or name.startswith("head.") == (adapt == "head"))
-    if not chosen:
-        raise InputError(f"adapt = {adapt!r} leaves nothing to adapt; the model has {', '.join(names)}")
+    heads = {name for name in names if "head" in name.split(".")[:-1]}
+    chosen = tuple(name for name in names if adapt == "all" or (name in heads) == (adapt == "head"))
+    if not chosen or (adapt != "all" and not heads):
+        raise InputError(f"adapt = {adapt!r} needs a layer called head and others; the model has {', '.join(names)}")
     return chosen
 
 

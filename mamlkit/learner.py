@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from mamlkit import backbone
 from mamlkit.config import Config
@@ -56,11 +55,15 @@ class MetaLearner:
         self.rows = adapted_names(model, config.adapt)
         place = {"device": pick_device(config.device), "dtype": getattr(torch, config.dtype)}
         self.params: Params = {name: p.detach().clone().to(**place) for name, p in model.named_parameters()}
-        self.buffers: Params = {name: b.detach().clone().to(**place) for name, b in model.named_buffers()}
+        self.buffers: Params = {
+            name: b.detach().clone().to(place["device"], place["dtype"] if b.is_floating_point() else b.dtype)
+            for name, b in model.named_buffers()
+        }
         columns = max(config.n_steps, config.eval_steps)
         self.inner_lrs = torch.full((len(self.rows), columns), config.inner_lr, **place)
-        learned = [*self.params.values(), *([self.inner_lrs] if config.learn_inner_lrs else [])]
-        self.optimizer = torch.optim.Adam(learned, lr=config.outer_lr, betas=(0.9, config.beta2), eps=1e-8)
+        self.optimizer = torch.optim.Adam(
+            self.learned(self.meta), lr=config.outer_lr, betas=(0.9, config.beta2), eps=1e-8
+        )
 
     @classmethod
     def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> MetaLearner:
@@ -110,6 +113,10 @@ class MetaLearner:
             self.model, self.meta, self.buffers, batch, config, loss_fn=self.loss_fn, tasks_per_chunk=chunk
         )
 
+    def learned(self, meta: MetaParams) -> list[Tensor]:
+        """Return those of ``meta``, parameters or gradients, that Adam moves: the rates only where they are learned."""
+        return [*meta.model.values(), *([meta.inner_lrs] if self.config.learn_inner_lrs else [])]
+
     def apply(self, step: MetaStep, epoch: int) -> bool:
         """Take one Adam step and the new buffers; refuse a step in which any number is not finite.
 
@@ -118,10 +125,9 @@ class MetaLearner:
 
         Writes: params, inner_lrs where they are learned, buffers, Adam's moments.
         """
-        tensors: list[Tensor] = pytree.tree_leaves((tuple(step.gradient), step.loss, step.buffers))
-        if not all(bool(torch.isfinite(x).all()) for x in tensors):
+        gradients = self.learned(step.gradient)
+        if not all(bool(torch.isfinite(x).all()) for x in (*gradients, step.loss, *step.buffers.values())):
             return False
-        gradients = [*step.gradient.model.values(), step.gradient.inner_lrs]
         [group] = self.optimizer.param_groups
         for tensor, gradient in zip(group["params"], gradients):
             clamp = self.config.grad_clamp

@@ -103,7 +103,7 @@ def run_tasks(
     if batch.support_x.shape[0] == 1:
         loss, trace = task(Episode(*(x[0] for x in batch)))
         return loss.unsqueeze(0), pytree.tree_map(lambda x: x.unsqueeze(0), trace)
-    return torch.vmap(task)(batch)
+    return torch.vmap(task, randomness="different")(batch)
 
 
 def fold_batch_stats(buffers: Params, trace: InnerTrace, config: StepConfig, momentum: float = MOMENTUM) -> Params:

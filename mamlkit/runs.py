@@ -1,7 +1,7 @@
 """One training run as a folder: its configuration, its metrics, its checkpoints and, at the end, its result.
 
-    config.toml                 every field, resolved
-    run.json                    recipe, command, versions, the data's SHA-256
+    run.json                    recipe, configuration with every field, command, versions, the data's SHA-256
+    config.toml                 the configuration again, for mamlkit train --config; never read back
     metrics.jsonl               one line for each meta-iteration, one for each epoch
     checkpoints/epoch-0007.npz  the last epoch and the best ones
     result.json                 accuracy with its interval, and all that is needed to get it again
@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import math
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import tomli_w
 import torch
 
 from mamlkit import checkpoints
-from mamlkit.config import Config, read_toml
+from mamlkit.config import Config
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
 from mamlkit.evaluation import Evaluation
@@ -32,8 +33,9 @@ from mamlkit.learner import MetaLearner
 from mamlkit.trainer import EpochRecord, Iteration, Trainer, best_epochs
 
 FORMAT = 1
-RUN_KEYS = ("format", "recipe", "command", "versions", "data_sha256")
-JSON_ERRORS = (ValueError, KeyError, TypeError)
+RUN_KEYS = ("format", "recipe", "config", "command", "versions", "data_sha256")
+JSON_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
+CHECKPOINT = re.compile(r"epoch-(\d{4,})\.npz")
 
 
 class RunFolder:
@@ -42,7 +44,7 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: what the run was started with.
-        about: ``recipe``, ``command``, ``versions`` and ``data_sha256``.
+        about: ``recipe``, ``command``, ``versions`` and ``data_sha256``; ``versions`` are those it began with.
     """
 
     def __init__(self, path: Path, config: Config, about: dict[str, Any]) -> None:
@@ -50,10 +52,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Config, store: ImageStore, *, recipe: str, command: str) -> RunFolder:
-        """Begin a run in a new folder, or in one where nothing was begun.
+        """Begin a run in a folder that is new, or holds no file of a run.
 
         Raises:
-            InputError: the folder holds a run already, or cannot be written.
+            InputError: the folder holds a run already, or other files of these names, or cannot be written.
 
         Writes: ``config.toml``, ``run.json``.
         """
@@ -61,6 +63,9 @@ class RunFolder:
             raise InputError(
                 f"--out {path} holds a run already; go on with it by --resume {path}, or choose another folder"
             )
+        for name in ("config.toml", "metrics.jsonl", "checkpoints"):
+            if (path / name).exists():
+                raise InputError(f"--out {path} holds {name} but no run; move it away, or choose another folder")
         about = {
             "format": FORMAT,
             "recipe": recipe,
@@ -68,8 +73,8 @@ class RunFolder:
             "versions": versions(),
             "data_sha256": store.sha256,
         }
+        write_whole(path / "run.json", _dump({**about, "config": config.to_dict()}, indent=2))  # now it is a run
         write_whole(path / "config.toml", tomli_w.dumps(config.to_dict()).encode())
-        write_whole(path / "run.json", _dump(about, indent=2))  # last: from here on it is a run
         return cls(path, config, about)
 
     @classmethod
@@ -80,20 +85,21 @@ class RunFolder:
             InputError: the folder holds no run, or one of another version.
         """
         file = path / "run.json"
+        if not file.is_file():
+            raise InputError(f"{path} holds no run (there is no {file}); give a folder that mamlkit train made")
         try:
             about = json.loads(file.read_text(encoding="utf-8"))
             missing = [key for key in RUN_KEYS if key not in about]
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{path} holds no run (there is no {file}); give a folder that mamlkit train made"
-            ) from error
+            if missing:
+                raise InputError(f"{file} is damaged: it lacks {', '.join(missing)}")
+            if about["format"] != FORMAT:
+                raise InputError(f"{file} has format {about['format']}; this version of mamlkit reads {FORMAT}")
+            config = Config(**about.pop("config"))
         except (OSError, *JSON_ERRORS) as error:
+            if isinstance(error, InputError) and str(error).startswith(str(file)):
+                raise
             raise InputError(f"{file} is damaged ({error}); restore a copy of it, or train again") from error
-        if missing:
-            raise InputError(f"{file} is damaged: it lacks {', '.join(missing)}")
-        if about["format"] != FORMAT:
-            raise InputError(f"{file} has format {about['format']}; this version of mamlkit reads {FORMAT}")
-        return cls(path, Config.from_dict(read_toml(path / "config.toml")), about)
+        return cls(path, config, about)
 
     def save(self, trainer: Trainer) -> None:
         """Keep the epoch that a trainer has just done, and drop checkpoints that nobody needs any more.
@@ -119,33 +125,40 @@ class RunFolder:
 
         Writes: the trainer; ``metrics.jsonl`` without what came after that epoch.
         """
-        done = max(self._saved_epochs(), default=0)
-        history = [record for record in self.history() if record.epoch <= done]
-        if len(history) < done:
-            raise InputError(f"{self._metrics} ends with epoch {len(history)}; the last checkpoint is of epoch {done}")
-        if done:
-            checkpoints.restore(self._checkpoint(done), trainer.learner)
+        history = self.history()
+        if history:
+            checkpoints.restore(self._checkpoint(len(history)), trainer.learner, len(history))
         trainer.history = history
         lines = [line for record in history for line in _to_lines(record)]
         write_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in lines))
 
     def history(self) -> list[EpochRecord]:
-        """Return the whole epochs in ``metrics.jsonl``; a last line cut short is left out."""
+        """Return the epochs that were kept whole: those in ``metrics.jsonl`` up to the last checkpoint.
+
+        Raises:
+            InputError: ``metrics.jsonl`` is damaged, or lacks an epoch of which there is a checkpoint.
+        """
+        done = max(self._saved_epochs(), default=0)
         records: list[EpochRecord] = []
         iterations: list[Iteration] = []
-        lines = self._metrics.read_bytes().split(b"\n")[:-1] if self._metrics.exists() else []
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(self._metrics_lines(), 1):
             try:
                 values = json.loads(line)
                 if values.pop("kind") == "iteration":
                     iterations.append(_to_iteration(values))
                     continue
                 validation = Evaluation(**{name: _number(values[f"val_{name}"]) for name in _EVALUATION_FIELDS})
-                records.append(EpochRecord(values["epoch"], tuple(iterations), validation, values["seconds"]))
+                records.append(EpochRecord(len(records) + 1, tuple(iterations), validation, values["seconds"]))
             except JSON_ERRORS as error:
                 raise InputError(f"{self._metrics} is damaged at line {number} ({error})") from error
             iterations = []
-        return records
+        if len(records) < done:
+            raise InputError(f"{self._metrics} ends with epoch {len(records)}; the last checkpoint is of epoch {done}")
+        return records[:done]
+
+    def _metrics_lines(self) -> list[bytes]:
+        """Return the whole lines; one that was cut short has no line break and is left out."""
+        return self._metrics.read_bytes().split(b"\n")[:-1] if self._metrics.exists() else []
 
     def learners(self, epochs: list[int], image_shape: tuple[int, int, int]) -> list[MetaLearner]:
         """Return the learners of some saved epochs, as for an ensemble.
@@ -156,7 +169,7 @@ class RunFolder:
         learners = []
         for epoch in epochs:
             learner = MetaLearner.from_config(self.config, image_shape)
-            checkpoints.restore(self._checkpoint(epoch), learner)
+            checkpoints.restore(self._checkpoint(epoch), learner, epoch)
             learners.append(learner)
         return learners
 
@@ -172,7 +185,8 @@ class RunFolder:
         return self.path / "checkpoints" / f"epoch-{epoch:04}.npz"
 
     def _saved_epochs(self) -> list[int]:
-        return [int(path.stem.split("-")[1]) for path in (self.path / "checkpoints").glob("epoch-*.npz")]
+        names = (CHECKPOINT.fullmatch(path.name) for path in (self.path / "checkpoints").glob("epoch-*.npz"))
+        return [int(name[1]) for name in names if name]
 
 
 def versions() -> dict[str, str]:

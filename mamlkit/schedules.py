@@ -101,17 +101,20 @@ def outer_lr(config: Config, epoch: int) -> float:
 def step_config(config: Config, epoch: int) -> StepConfig:
     """Return the meta-iteration's settings in an epoch of training.
 
-    The shares of the configuration become whole epochs, rounded: a schedule stretches with the run. The paper's
-    50 first-order epochs of 150 are ``first_order_share = 1/3``.
+    The shares of the configuration become whole epochs, rounded, but 1 at least where a share is not 0: a schedule
+    stretches with the run. The paper's 50 first-order epochs of 150 are ``first_order_share = 1/3``.
 
     Pure: no state. Source: section 4 of the paper (multi-step loss, derivative-order annealing).
     """
-    msl_epochs = round(config.msl_share * config.epochs)
-    first_order_epochs = round(config.first_order_share * config.epochs)
+    msl_epochs, first_order_epochs = (_share(x, config.epochs) for x in (config.msl_share, config.first_order_share))
     multi_step = config.multi_step_loss and epoch < msl_epochs
     weights = msl_weights(config.n_steps, epoch, msl_epochs) if multi_step else last_step_only(config.n_steps)
     second_order = config.second_order and epoch >= first_order_epochs
     return StepConfig(loss_weights=weights, second_order=second_order, adapt=config.adapt)
+
+
+def _share(share: float, epochs: int) -> int:
+    return max(1, round(share * epochs)) if share else 0
 
 
 def eval_config(config: Config, norm: str, *, track_query: bool = False) -> StepConfig:

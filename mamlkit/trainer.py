@@ -29,7 +29,7 @@ class Iteration:
         iteration: from 1 over the whole run.
         loss: meta-loss, nats.
         accuracy: of the query sets after the last inner step, fraction in [0, 1].
-        grad_norm: l2 norm of the whole meta-gradient, before any clamp or clip.
+        grad_norm: l2 norm of the whole meta-gradient of what Adam moves, before any clamp or clip.
         inner_grad_norms: [K] l2 norm of the support gradient at each inner step, mean over tasks.
         second_order: whether the inner gradient was differentiated through.
         outer_lr: Adam's rate.
@@ -78,16 +78,21 @@ class EpochRecord:
         return _mean([iteration.accuracy for iteration in self.iterations if iteration.finite])
 
 
-def make_sampler(store: ImageStore, config: Config, split: str) -> EpisodeSampler:
-    """Return the episodes of a split as a configuration asks for them."""
+def make_sampler(store: ImageStore, config: Config, split: str, *, training: bool = False) -> EpisodeSampler:
+    """Return the episodes of a split as a configuration asks for them, for evaluation or for training.
+
+    Raises:
+        InputError: the split cannot supply such episodes.
+    """
+    turned_in_training_only = config.rotation == "episodes" and not training
     return EpisodeSampler(
         store,
         split,
         n_way=config.n_way,
         k_shot=config.k_shot,
-        q_query=config.q_query if split == "train" else config.eval_query,
+        q_query=config.q_query if training else config.eval_query,
         seed=config.seed,
-        rotation=config.rotation,
+        rotation="none" if turned_in_training_only else config.rotation,
     )
 
 
@@ -125,7 +130,7 @@ class Trainer:
         Raises:
             InputError: the data cannot supply the episodes.
         """
-        train, val = (make_sampler(store, config, split) for split in ("train", "val"))
+        train, val = make_sampler(store, config, "train", training=True), make_sampler(store, config, "val")
         return cls(MetaLearner.from_config(config, train.image_shape), train, val)
 
     @property
@@ -173,7 +178,7 @@ class Trainer:
 
 
 def _describe(step: MetaStep, iteration: int, learner: MetaLearner, epoch: int, *, finite: bool) -> Iteration:
-    gradients = [*step.gradient.model.values(), step.gradient.inner_lrs]
+    gradients = learner.learned(step.gradient)
     inner = step.trace.grad_norm.square().sum(2).sqrt().mean(0)  # [T, K, n_adapted] -> [K]
     return Iteration(
         iteration=iteration,

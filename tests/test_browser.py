@@ -177,6 +177,13 @@ def moves_by_key_and_by_drag(page: Page, root: Locator) -> None:
     assert figure.screenshot() != before
 
 
+def choose_theme(page: Page, name: str) -> None:
+    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {name}'}})")
+    light = str(name == "Light").lower()
+    page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
+    page.wait_for_timeout(500)  # the style sheet follows the attribute
+
+
 def shoot(locator: Locator, name: str) -> None:
     ARTIFACTS.mkdir(exist_ok=True)
     locator.scroll_into_view_if_needed()
@@ -188,12 +195,11 @@ def test_a_reopened_notebook_moves_with_nothing_run_in_both_themes(lab, page: Pa
     page.goto(f"{lab[0]}/trusted_{name}.ipynb?reset")
     root = page.locator(f'[data-mamlkit="{EXPLORERS[name]}"]')
     root.locator("input[type=range]").wait_for(timeout=60_000)
+    choose_theme(page, "Light")
     moves_by_key_and_by_drag(page, root)
     shoot(root, f"{name}_light")
     light = root.screenshot()
-    page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.wait_for_selector('body[data-jp-theme-light="false"]')
-    page.wait_for_timeout(500)  # the style sheet follows the attribute
+    choose_theme(page, "Dark")
     shoot(root, f"{name}_dark")
     page.screenshot(path=ARTIFACTS / f"{name}_page.png")
     assert root.screenshot() != light
@@ -206,7 +212,7 @@ def test_a_notebook_that_is_not_trusted_shows_the_picture(lab, page: Page, name:
     picture.wait_for(timeout=60_000)
     picture.scroll_into_view_if_needed()
     assert picture.evaluate("image => image.naturalWidth") > 100
-    shoot(page.locator(".jp-OutputArea-output", has=picture).last, f"{name}_untrusted")
+    shoot(picture.locator("xpath=ancestor::*[contains(@class, 'jp-OutputArea-output')][1]"), f"{name}_untrusted")
 
 
 def test_an_explorer_in_a_widget_box_tells_python_where_its_slider_is(lab, page: Page) -> None:

@@ -59,7 +59,7 @@ def refused(path: Path, sentence: str, learner: MetaLearner | None = None) -> No
     learner = learner or fresh()
     before = snapshot(learner)
     with pytest.raises(InputError, match=sentence) as caught:
-        checkpoints.restore(path, learner)
+        checkpoints.restore(path, learner, 1)
     assert "\n" not in str(caught.value)
     assert same(before, snapshot(learner))
 
@@ -78,7 +78,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def test_everything_comes_back_with_the_number_of_epochs(trained: MetaLearner, path: Path) -> None:
     learner = fresh()
     assert not same(snapshot(learner), snapshot(trained))
-    assert checkpoints.restore(path, learner) == 1
+    checkpoints.restore(path, learner, 1)
     assert same(snapshot(learner), snapshot(trained))
     assert same(learner.params, trained.params)
     assert same(learner.buffers, trained.buffers)
@@ -90,7 +90,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(trained: MetaLearner, path: Path
     batch = Trainer.from_config(TINY, glyphs).train.batch(100, 2)
     learners = [fresh(), fresh()]
     for learner in learners:
-        checkpoints.restore(path, learner)
+        checkpoints.restore(path, learner, 1)
         assert learner.apply(learner.meta_step(batch, epoch=1), epoch=1)
     assert same(*(snapshot(learner) for learner in learners))
     without_moments = fresh()
@@ -102,12 +102,12 @@ def test_a_restored_learner_goes_on_bit_for_bit(trained: MetaLearner, path: Path
 
 def test_a_learner_that_never_stepped_has_a_checkpoint_too(tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "start.npz", fresh(), 0)
-    assert checkpoints.restore(tmp_path / "start.npz", fresh()) == 0
+    checkpoints.restore(tmp_path / "start.npz", fresh(), 0)
 
 
 def test_the_device_may_be_another(path: Path, trained: MetaLearner) -> None:
     learner = fresh(device="cpu")
-    checkpoints.restore(path, learner)
+    checkpoints.restore(path, learner, 1)
     assert same(snapshot(learner), snapshot(trained))
 
 
@@ -144,7 +144,7 @@ def test_another_format_is_refused_with_both_numbers(path: Path) -> None:
 
 def test_a_network_with_other_layers_or_other_shapes_is_refused(tmp_path: Path) -> None:
     two, three, wide = (MetaLearner(MLP(1, 1, hidden=h), TINY) for h in ((3,), (3, 3), (4,)))
-    checkpoints.save(tmp_path / "two.npz", two, 0)
+    checkpoints.save(tmp_path / "two.npz", two, 1)
     refused(tmp_path / "two.npz", r"two\.npz has inner rates of .*; this network adapts .*'layers\.1\.weight'", three)
     refused(tmp_path / "two.npz", r"model/layers\.0\.weight has shape \[3, 1\]; this network needs \[4, 1\]", wide)
 
@@ -152,7 +152,7 @@ def test_a_network_with_other_layers_or_other_shapes_is_refused(tmp_path: Path) 
 @pytest.mark.parametrize("key", ["format", "config", "epoch", "rows"])
 def test_a_header_that_lacks_something_is_refused(path: Path, key: str) -> None:
     edit(path, lambda arrays: arrays["header"].pop(key))
-    refused(path, rf"epoch\.npz is not a checkpoint: its header lacks {key}$")
+    refused(path, rf"epoch\.npz is not a checkpoint: its header's {key} is missing or of another type$")
 
 
 @pytest.mark.parametrize("name", ["model/head.weight", "buffers/norms.0.running_var", "inner_lrs"])
@@ -183,7 +183,7 @@ def test_a_changed_byte_anywhere_in_the_arrays_is_refused_or_changes_nothing(tra
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         learner = fresh()
         try:
-            checkpoints.restore(path, learner)
+            checkpoints.restore(path, learner, 1)
             assert same(snapshot(learner), snapshot(trained))
         except InputError as error:
             assert str(error).startswith(f"{path} is not a whole checkpoint (")  # noqa: PT017
@@ -202,7 +202,7 @@ def test_a_damaged_table_of_contents_is_refused(path: Path, offset: int, bit: in
 def test_a_compressed_copy_is_read_and_its_damage_is_seen(path: Path) -> None:
     with np.load(path) as archive:
         np.savez_compressed(path, **archive)
-    assert checkpoints.restore(path, fresh()) == 1
+    checkpoints.restore(path, fresh(), 1)
     content = bytearray(path.read_bytes())
     start = content.index(b"header.npy") + len(b"header.npy") + 20  # after the name and zip's extra field
     content[start : start + 40] = bytes(40)
@@ -232,7 +232,7 @@ def test_another_kind_of_file_is_refused(path: Path, content: bytes) -> None:
 
 
 def test_a_file_that_is_absent_is_named(tmp_path: Path) -> None:
-    refused(tmp_path / "absent.npz", r"absent\.npz .*No such file or directory")
+    refused(tmp_path / "absent.npz", r"the checkpoint .*absent\.npz is missing")
 
 
 class Trap:
@@ -253,7 +253,7 @@ def test_a_pickled_object_is_refused_and_not_executed(path: Path, tmp_path: Path
         assert b"mkdir" in archive.read(f"{name}.npy")
     refused(path, r"epoch\.npz is not a whole checkpoint \(.*allow_pickle")
     path.write_bytes(pickle.dumps(Trap(trap)))
-    refused(path, r"epoch\.npz is not a whole checkpoint \(.*allow_pickle")
+    refused(path, r"epoch\.npz is not a whole checkpoint \(This file contains pickled \(object\) data\)")
     assert not trap.exists()
     pickle.loads(path.read_bytes())
     assert trap.exists()  # the trap would have worked

@@ -63,7 +63,7 @@ def test_the_footer_is_the_command_again(tour: tuple[Result, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--dataset", "glyph"], "dataset = 'glyph' is not allowed (did you mean 'glyphs'?)"),
+        (["--dataset", "glyph"], "'glyph' is not one of 'glyphs', 'omniglot'"),
         (["--n-way", "500"], "n_way = 500 is more than the 105 classes in the val split of glyphs"),
         (["--epochs", "0"], "epochs = 0 is out of range; 1 or more is allowed"),
     ],

@@ -77,7 +77,7 @@ def test_a_finished_run_can_be_resumed_and_gives_the_same_result() -> None:
 
 
 def test_patience_ends_a_run_early_and_says_so() -> None:
-    result = run(*SMALL, "--epochs", "9", "--patience", "1", "--outer-lr", "0", "--out", "here")
+    result = run(*SMALL, "--epochs", "9", "--patience", "1", "--outer-lr", "0", "--no-cosine-lr", "--out", "here")
     assert "Stopped early: no better validation in 1 epochs." in result.stdout
     assert json.loads(Path("here/result.json").read_text("utf-8"))["iterations"] == 4
 

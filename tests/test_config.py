@@ -56,15 +56,15 @@ def test_a_key_that_is_near_to_none_is_refused_with_all_that_are_allowed() -> No
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("n_way", "5", "n_way = '5' is a str; a int is allowed"),
-        ("n_way", 5.0, "n_way = 5.0 is a float; a int is allowed"),
-        ("n_way", True, "n_way = True is a bool; a int is allowed"),
-        ("inner_lr", "0.1", "inner_lr = '0.1' is a str; a float is allowed"),
-        ("inner_lr", True, "inner_lr = True is a bool; a float is allowed"),
-        ("max_pool", 1, "max_pool = 1 is a int; a bool is allowed"),
-        ("max_pool", "false", "max_pool = 'false' is a str; a bool is allowed"),
-        ("dataset", None, "dataset = None is a NoneType; a str is allowed"),
-        ("data_path", Path("pictures"), r"data_path = .*Path\('pictures'\) is a \w+; a str is allowed"),
+        ("n_way", "5", "n_way = '5' is of type str; int is allowed"),
+        ("n_way", 5.0, "n_way = 5.0 is of type float; int is allowed"),
+        ("n_way", True, "n_way = True is of type bool; int is allowed"),
+        ("inner_lr", "0.1", "inner_lr = '0.1' is of type str; float is allowed"),
+        ("inner_lr", True, "inner_lr = True is of type bool; float is allowed"),
+        ("max_pool", 1, "max_pool = 1 is of type int; bool is allowed"),
+        ("max_pool", "false", "max_pool = 'false' is of type str; bool is allowed"),
+        ("dataset", None, "dataset = None is of type NoneType; str is allowed"),
+        ("data_path", Path("pictures"), r"data_path = .*Path\('pictures'\) is of type \w+; str is allowed"),
     ],
 )
 def test_a_value_of_another_type_is_refused(key: str, value: Any, sentence: str) -> None:
@@ -84,7 +84,7 @@ def test_the_lowest_value_is_allowed_and_the_next_one_is_refused(field: dataclas
     low, kind = field.metadata["low"], FIELD_TYPES[field.name]
     assert getattr(Config.from_dict({field.name: kind(low)}), field.name) == low
     below = kind(low - (1 if kind is int else 1e-9))
-    with pytest.raises(InputError, match=rf"{field.name} = {re.escape(repr(below))} is out of range; {low:g} (to|or) "):
+    with pytest.raises(InputError, match=rf"{field.name} = {re.escape(repr(below))} is out of range; {low} (to|or) "):
         Config.from_dict({field.name: below})
 
 
@@ -94,7 +94,9 @@ def test_the_highest_value_is_allowed_and_the_next_one_is_refused(field: datacla
     steps = {"n_steps": 100} if field.name == "eval_steps" else {}
     assert getattr(Config.from_dict({field.name: kind(high), **steps}), field.name) == high
     above = kind(high + (1 if kind is int else 1e-9))
-    with pytest.raises(InputError, match=rf"{field.name} = {re.escape(repr(above))} is out of range; .* is allowed"):
+    with pytest.raises(
+        InputError, match=rf"{field.name} = {re.escape(repr(above))} is out of range; .* to {high} is allowed"
+    ):
         Config.from_dict({field.name: above})
 
 
@@ -104,6 +106,7 @@ def test_the_highest_value_is_allowed_and_the_next_one_is_refused(field: datacla
         ("image_size", 16, 224),
         ("n_way", 2, None),
         ("k_shot", 1, None),
+        ("filters", 1, 4096),
         ("n_steps", 1, 100),
         ("eval_steps", 0, 100),
         ("beta2", 0.0, 0.999999),
@@ -127,8 +130,10 @@ def test_a_number_that_is_not_finite_is_refused(key: str, value: float) -> None:
         Config.from_dict({key: value})
 
 
-def test_an_inner_rate_may_be_negative() -> None:
+def test_an_inner_rate_may_be_any_finite_number() -> None:
     assert Config(inner_lr=-0.5).inner_lr == -0.5
+    with pytest.raises(InputError, match="inner_lr = nan is out of range; any finite number is allowed"):
+        Config(inner_lr=float("nan"))
 
 
 @pytest.mark.parametrize(
@@ -166,15 +171,41 @@ def test_without_per_step_tables_evaluation_may_take_more_steps() -> None:
     assert Config(n_steps=3, eval_steps=10).eval_steps == 10
 
 
-@pytest.mark.parametrize("dataset", ["glyphs", "omniglot"])
-def test_a_data_path_where_it_has_no_meaning_is_refused(dataset: str) -> None:
-    with pytest.raises(InputError, match=f"data_path = 'pictures' has no meaning for {dataset}; leave it empty"):
-        Config(dataset=dataset, data_path="pictures")
+def test_a_data_path_is_refused_where_it_has_no_meaning() -> None:
+    for dataset in ("glyphs", "omniglot"):
+        with pytest.raises(InputError, match=f"data_path = 'pictures' has no meaning for {dataset}; leave it empty"):
+            Config(dataset=dataset, data_path="pictures")
+    for dataset in ("mini-imagenet", "folder"):
+        assert Config(dataset=dataset, data_path="pictures").data_path == "pictures"
 
 
-@pytest.mark.parametrize("dataset", ["mini-imagenet", "folder"])
-def test_a_data_path_is_allowed_where_it_has_a_meaning(dataset: str) -> None:
-    assert Config(dataset=dataset, data_path="pictures").data_path == "pictures"
+@pytest.mark.parametrize(
+    ("values", "rights", "sentence"),
+    [
+        (
+            {"cosine_lr": True, "outer_lr": 0.1, "min_outer_lr": 0.2},
+            ({"min_outer_lr": 0.1}, {"cosine_lr": False}),
+            "min_outer_lr = 0.2 is more than outer_lr = 0.1, so the rate would rise; 0 to 0.1 is allowed",
+        ),
+        (
+            {"multi_step_loss": True, "msl_share": 0},
+            ({"msl_share": 0.01}, {"multi_step_loss": False}),
+            "msl_share = 0 switches the multi_step_loss off",
+        ),
+        (
+            {"second_order": False, "first_order_share": 0.5},
+            ({"first_order_share": 0}, {"second_order": True}),
+            "first_order_share = 0.5 has no meaning where second_order is off; 0 is allowed",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(
+    values: dict[str, Any], rights: tuple[dict[str, Any], ...], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Config.from_dict(values)
+    for right in rights:
+        assert Config.from_dict(values | right) == dataclasses.replace(Config(), **(values | right))
 
 
 def test_values_are_set_upon_a_base() -> None:
@@ -215,7 +246,7 @@ def test_toml_becomes_a_configuration(tmp_path: Path) -> None:
         (b"n_way = 5\nn_way = 6\n", "run.toml is not valid TOML: "),
         (b'dataset = "\xff"\n', "run.toml is not valid TOML: .*utf-8"),
         (b"[data]\nn_way = 5\n", "unknown key 'data' = {'n_way': 5} in the configuration"),
-        (b"n_way = 1979-05-27\n", r"n_way = datetime.date\(1979, 5, 27\) is a date; a int is allowed"),
+        (b"n_way = 1979-05-27\n", r"n_way = datetime.date\(1979, 5, 27\) is of type date; int is allowed"),
         (b"inner_lr = nan\n", "inner_lr = nan is out of range"),
     ],
 )

@@ -16,7 +16,7 @@ from torch import Tensor
 from mamlkit import Config, Episode, EpisodeSampler, ImageStore, InputError, MetaLearner, configure, evaluation
 from mamlkit.backbone import MLP
 from mamlkit.datasets.sinusoids import Sinusoids
-from mamlkit.evaluation import EVAL_CHUNK, Sampler, evaluate, mean_ci95
+from mamlkit.evaluation import Sampler, evaluate, mean_ci95
 from mamlkit.inner_loop import inner_loop
 from mamlkit.schedules import StepConfig
 from mamlkit.trainer import make_sampler
@@ -93,7 +93,7 @@ def test_single_precision_values_are_averaged_in_double_precision() -> None:
 def test_accuracy_loss_and_interval_are_those_of_the_episodes_by_hand(
     learner: MetaLearner, sampler: EpisodeSampler
 ) -> None:
-    episodes = [sampler.episode(index) for index in range(EVAL_CHUNK + 3)]
+    episodes = [sampler.episode(index) for index in range(TINY.tasks_per_chunk + 3)]
     logits = [logits_by_hand(learner, episode) for episode in episodes]
     right = [float((row.argmax(1) == e.query_y).double().mean()) for row, e in zip(logits, episodes)]
     losses = [float(F.cross_entropy(row, e.query_y)) for row, e in zip(logits, episodes)]
@@ -101,7 +101,7 @@ def test_accuracy_loss_and_interval_are_those_of_the_episodes_by_hand(
     assert found.accuracy == pytest.approx(np.mean(right), abs=1e-6)
     assert found.ci95 == pytest.approx(1.959964 * np.std(right, ddof=1) / math.sqrt(len(right)), abs=1e-6)
     assert found.loss == pytest.approx(np.mean(losses), abs=1e-6)
-    assert (found.episodes, found.norm) == (11, "batch")
+    assert (found.episodes, found.norm) == (7, "batch")
     assert 0 < found.ci95 < 0.5
 
 
@@ -197,8 +197,8 @@ def test_a_regression_has_a_loss_and_no_accuracy() -> None:
 
 def test_a_progress_bar_hears_of_every_episode(learner: MetaLearner, sampler: EpisodeSampler) -> None:
     heard: list[int] = []
-    evaluate([learner], sampler, 2 * EVAL_CHUNK + 1, on_episodes=heard.append)
-    assert heard == [EVAL_CHUNK, EVAL_CHUNK, 1]
+    evaluate([learner], sampler, 2 * TINY.tasks_per_chunk + 1, on_episodes=heard.append)
+    assert heard == [TINY.tasks_per_chunk, TINY.tasks_per_chunk, 1]
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_an_unknown_recipe_is_refused_with_the_nearest(name: str, near: str | No
         ({"k_shots": 5, "dataset": "omniglot"}, "unknown key 'k_shots' = 5 .*; did you mean 'k_shot'"),
         ({"dataset": "omnigloT"}, r"dataset = 'omnigloT' is not allowed \(did you mean 'omniglot'\?\)"),
         ({"k_shot": 0}, "k_shot = 0 is out of range; 1 or more is allowed"),
-        ({"k_shot": "5"}, "k_shot = '5' is a str; a int is allowed"),
+        ({"k_shot": "5"}, "k_shot = '5' is of type str; int is allowed"),
         ({"eval_steps": 6}, "eval_steps = 6 is more than the 5 steps of the per-step tables; at most n_steps = 5"),
         ({"data_path": "pictures"}, "data_path = 'pictures' has no meaning for glyphs; leave it empty"),
     ],

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, on a disk that is really full and under a limit of the system's."""
+"""Files are written whole or not at all, on a disk that is really full and under a limit of the system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mamlkit.errors import InputError
-from mamlkit.files import append_whole, write_whole
+from mamlkit.files import append_whole, check_writable, write_whole
 
 Writer = Callable[[Path, bytes], None]
 BIG = b"x" * 500_000
@@ -122,13 +122,7 @@ def test_a_file_that_grows_too_large_is_named_and_is_as_it_was(write: Writer, ol
     assert everything_in(tmp_path) == {"file": old}
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        write_whole,
-        append_whole,
-    ],
-)
+@each_writer
 def test_a_new_file_that_does_not_fit_is_not_there(write: Writer, tmp_path: Path) -> None:
     with largest_file(200_000), pytest.raises(InputError, match="File too large"):
         write(tmp_path / "file", BIG)
@@ -144,13 +138,7 @@ def test_a_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == {"file": b"not a folder"}
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        write_whole,
-        append_whole,
-    ],
-)
+@each_writer
 def test_a_folder_in_place_of_the_file_is_reported_and_kept(write: Writer, tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     (tmp_path / "file" / "inner").write_bytes(b"kept")
@@ -158,3 +146,26 @@ def test_a_folder_in_place_of_the_file_is_reported_and_kept(write: Writer, tmp_p
         write(tmp_path / "file", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert everything_in(tmp_path / "file") == {"inner": b"kept"}
+
+
+def test_a_place_that_can_be_written_to_is_left_as_it_was(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "file")
+    assert everything_in(tmp_path / "new") == {}
+    (tmp_path / "new" / "file").write_bytes(b"old")
+    check_writable(tmp_path / "new" / "file")
+    assert everything_in(tmp_path / "new") == {"file": b"old"}
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"not a folder")
+    path = tmp_path / "file" / "inner"
+    with pytest.raises(InputError, match=rf"^cannot write {re.escape(str(path))} \((Not a directory|File exists)\); "):
+        check_writable(path)
+    with pytest.raises(InputError, match=r"^cannot write .*: it is a folder; give the name of a file$"):
+        check_writable(tmp_path)
+
+
+def test_a_disk_that_takes_no_more_files_is_refused_beforehand(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(InputError, match=r"^cannot write .*file \(Read-only file system\); make room there"):
+        check_writable(small_disk / "file")

@@ -100,7 +100,7 @@ def test_a_changed_start_is_noticed_in_what_follows(changed: Callable[[Change], 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"first_order_to_second_order_epoch": 20}, {"max_pool": True, "lslr": False}, {"msl": False}],
+    [{"first_order_to_second_order_epoch": 7}, {"max_pool": True, "lslr": False}, {"msl": False}],
     ids=["first order", "rates not learned", "last step alone"],
 )
 def test_a_changed_setting_is_noticed(changed: Callable[[Change], Path], settings: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ def test_a_result_of_another_shape_is_refused_by_name(changed: Callable[[Change]
 )
 def test_a_start_of_another_shape_is_refused_by_name(changed: Callable[[Change], Path], name: str) -> None:
     path = changed(lambda arrays: arrays.update({name: arrays[name][..., None]}))
-    with pytest.raises(InputError, match=rf"changed\.npz: {name} has shape"):
+    with pytest.raises(InputError, match=rf"changed\.npz: {name} (has shape|is float64 \()"):
         compare_case(path)
 
 

@@ -225,10 +225,20 @@ def test_adapt_chooses_the_tensors_that_move(which: str, names: tuple[str, ...])
 def test_normalisation_layers_of_any_kind_never_adapt() -> None:
     norms = [nn.BatchNorm2d(4, track_running_stats=False), nn.GroupNorm(2, 4), nn.LayerNorm(4)]
     model = Plain(nn.Sequential(nn.Conv2d(1, 4, 3), *norms, nn.Linear(4, 2)))
-    expected = tuple(f"module.{i}.{kind}" for i in (0, 4) for kind in ("weight", "bias"))
-    assert adapted_names(model) == adapted_names(model, "body") == expected
-    with pytest.raises(InputError, match=r"adapt = 'head' leaves nothing to adapt; the model has module\.0\."):
-        adapted_names(model, "head")
+    assert adapted_names(model) == tuple(f"module.{i}.{kind}" for i in (0, 4) for kind in ("weight", "bias"))
+    for which in ("head", "body"):
+        with pytest.raises(
+            InputError, match=rf"adapt = '{which}' needs a layer called head and others; the model has m"
+        ):
+            adapted_names(model, which)
+
+
+def test_a_head_may_stand_inside_another_module() -> None:
+    model = Plain(nn.ModuleDict({"overhead": nn.Linear(4, 3), "head": nn.Linear(3, 2)}))
+    assert adapted_names(model, "head") == ("module.head.weight", "module.head.bias")
+    assert adapted_names(model, "body") == ("module.overhead.weight", "module.overhead.bias")
+    with pytest.raises(InputError, match="adapt = 'body' needs a layer called head and others"):
+        adapted_names(nn.ModuleDict({"head": nn.Linear(3, 2)}), "body")
 
 
 def test_a_regression_has_losses_and_no_accuracy() -> None:

@@ -133,12 +133,15 @@ def test_a_step_is_taken_and_not_written(limit: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(learned(step.gradient), before))
 
 
-def test_inner_rates_change_only_where_they_are_learned() -> None:
+def test_inner_rates_change_and_count_only_where_they_are_learned() -> None:
     for learn in (True, False):
         learner = make(learn_inner_lrs=learn, inner_lr=0.3)
         assert torch.equal(learner.inner_lrs, torch.full((10, 2), 0.3, dtype=torch.float64))
         learner.apply(make_step(learner), epoch=0)
         assert (learner.inner_lrs != 0.3).unique().tolist() == [learn]
+        bad = make_step(learner)
+        bad.gradient.inner_lrs[0, 0] = torch.nan
+        assert learner.apply(bad, epoch=0) != learn
 
 
 @pytest.mark.parametrize("cosine", [True, False])
@@ -227,15 +230,15 @@ def test_a_seed_decides_the_weights_and_leaves_torchs_generator_alone() -> None:
     assert not any(torch.equal(one.params[name], other.params[name]) for name in weights)
 
 
-def test_the_module_stays_as_it_is() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_module_stays_as_it_is(dtype: str) -> None:
     module = Plain(nn.Sequential(nn.Conv2d(1, 2, 16), nn.Flatten(), nn.Linear(2, 2)))
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    learner = MetaLearner(module, dataclasses.replace(CONFIG, per_step_bn=False, per_step_stats=False))
+    learner = MetaLearner(module, dataclasses.replace(CONFIG, dtype=dtype))
     assert learner.rows == adapted_names(module)
-    assert all(value.dtype == torch.float64 for value in learned(learner.meta))
+    assert {value.dtype for value in learned(learner.meta)} == {getattr(torch, dtype)}
     assert learner.apply(learner.meta_step(make_batch(), 0), epoch=0)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
-    assert all(value.dtype == torch.float32 for value in module.state_dict().values())
 
 
 def test_the_table_of_rates_is_as_wide_as_the_longest_loop_and_as_high_as_what_adapts() -> None:

@@ -84,5 +84,6 @@ def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, monkeypatch:
     Path("mine.toml").write_text('n_ways = 5\ndataset = "glyphs"\n', "utf-8")
     result = CliRunner().invoke(main, ["train", "--config", "mine.toml"])
     assert result.exit_code == 2
-    assert result.stderr == "Error: unknown key 'n_ways' = 5 in the configuration; did you mean 'n_way'?\n"
+    sentence = "unknown key 'n_ways' = 5 in the configuration; did you mean 'n_way'? (with the options of mine.toml)"
+    assert result.stderr == f"Error: {sentence}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from mamlkit.backbone import BatchStats, Conv4
@@ -218,6 +218,14 @@ def test_rates_of_steps_that_are_not_made_have_gradient_zero() -> None:
     rates = Tasks().step(StepConfig((0.5, 0.5))).gradient.inner_lrs
     assert rates[:, :2].abs().max() > 0
     assert bool((rates[:, 2] == 0).all())
+
+
+def test_a_parameter_that_enters_no_loss_has_gradient_zero() -> None:
+    tasks = Tasks()
+    tasks.model.spare = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    model = {**tasks.meta.model, "spare": tasks.model.spare.detach()}
+    tasks.meta = MetaParams(model, torch.full((11, K), 0.1, dtype=torch.float64))
+    assert tasks.step(FIRST_LAST).gradient.model["spare"].tolist() == [0.0, 0.0]
 
 
 def fold_by_hand(buffers: Params, trace: InnerTrace, weights: tuple[float, ...], momentum: float) -> Params:

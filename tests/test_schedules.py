@@ -113,11 +113,17 @@ def test_without_the_multi_step_loss_only_the_last_step_counts() -> None:
     assert {step_config(config, epoch).loss_weights for epoch in (0, 5, 50)} == {last_step_only(5)}
 
 
-@pytest.mark.parametrize(("epochs", "first"), [(150, 50), (15, 5), (3, 1), (1, 0)])
+@pytest.mark.parametrize(("epochs", "first"), [(150, 50), (15, 5), (3, 1), (1, 1)])
 def test_second_order_begins_after_its_share_of_the_epochs(epochs: int, first: int) -> None:
     config = Config(epochs=epochs, first_order_share=1 / 3)
     orders = [step_config(config, epoch).second_order for epoch in range(epochs)]
     assert orders == [False] * first + [True] * (epochs - first)
+
+
+def test_a_share_that_is_not_0_is_one_epoch_at_least() -> None:
+    config = Config(epochs=4, first_order_share=0.1, multi_step_loss=True, msl_share=0.01)
+    assert [step_config(config, epoch).second_order for epoch in range(3)] == [False, True, True]
+    assert [step_config(config, epoch).loss_weights[0] for epoch in range(3)] == [0.2, 0.0, 0.0]
 
 
 def test_a_share_is_rounded_to_whole_epochs() -> None:

@@ -17,6 +17,12 @@ except ImportError:  # the extra is not installed
     tensorboard = None  # type: ignore[assignment]
 
 
+def check_tensorboard() -> None:
+    """Raise an ``InputError`` that says how to get TensorBoard, if it is not installed."""
+    if tensorboard is None:
+        raise InputError('--tensorboard needs TensorBoard; install it with: pip install "mamlkit[tensorboard]"')
+
+
 @contextmanager
 def event_log(folder: Path | None) -> Iterator[Callable[[EpochRecord], None]]:
     """Give a function that writes the scalars of an epoch, by iteration; without a folder it does nothing.
@@ -29,8 +35,7 @@ def event_log(folder: Path | None) -> Iterator[Callable[[EpochRecord], None]]:
     if folder is None:
         yield lambda record: None
         return
-    if tensorboard is None:
-        raise InputError('--tensorboard needs TensorBoard; install it with: pip install "mamlkit[tensorboard]"')
+    check_tensorboard()
     writer: Any = tensorboard.SummaryWriter(str(folder))
     try:
         yield lambda record: _write(writer, record)

@@ -19,7 +19,14 @@ from mamlkit.files import check_writable, write_whole
 from mamlkit.trainer import Trainer, make_sampler
 
 RECIPES = {"MAML": "maml", "MAML++": "mamlpp"}
-SIZES: dict[str, Any] = {"filters": 32, "n_tasks": 4, "val_episodes": 100, "test_episodes": 200, "on_nonfinite": "skip"}
+SIZES: dict[str, Any] = {
+    "filters": 32,
+    "n_tasks": 4,
+    "val_episodes": 100,
+    "test_episodes": 200,
+    "ensemble": 1,
+    "on_nonfinite": "skip",
+}
 
 
 @click.command(name="tour")
@@ -30,7 +37,7 @@ SIZES: dict[str, Any] = {"filters": 32, "n_tasks": 4, "val_episodes": 100, "test
     show_default=True,
     help="The report, one HTML file.",
 )
-@click.option("--dataset", default="glyphs", show_default=True, help="glyphs, or omniglot.")
+@click.option("--dataset", type=click.Choice(["glyphs", "omniglot"]), default="glyphs", show_default=True, help="Data.")
 @click.option("--n-way", type=int, default=5, show_default=True, help="Classes in an episode.")
 @click.option("--epochs", type=int, default=6, show_default=True, help="Epochs of each method.")
 @click.option("--iterations-per-epoch", type=int, default=40, show_default=True, help="Meta-iterations in an epoch.")

@@ -176,8 +176,9 @@ def _rates(side: Side) -> Picture:
     return picture(
         figure,
         title=f"The inner rates that {side.name} learned",
-        caption=f"One for each tensor and inner step; all began at {start:g} and now span {words}. The biases of the "
-        "convolutions stay where they were: the batch norm behind them takes any constant out, so their gradient is 0.",
+        caption=f"One for each tensor and inner step; all began at {start:g} and now span {words}. The rates "
+        "of the convolutions' biases stay where they began: the batch norm behind takes any constant out, so the "
+        "biases have no gradient, and their rates none.",
         alt=f"Heat map of the learned inner rates, tensors by inner steps; they span {words}.",
     )
 

@@ -10,9 +10,9 @@ import click
 
 from mamlkit.commands import progress, tables
 from mamlkit.commands.evaluate import open_data
-from mamlkit.commands.events import event_log
+from mamlkit.commands.events import check_tensorboard, event_log
 from mamlkit.commands.options import GroupedCommand, command_line, config_options
-from mamlkit.config import read_toml
+from mamlkit.config import Config, read_toml
 from mamlkit.datasets import load
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
@@ -40,17 +40,20 @@ def command(
     tensorboard: bool,
     **values: Any,
 ) -> None:
-    r"""Meta-train one recipe and test it.
+    """Meta-train one recipe and test it.
 
-    A recipe sets some options, a TOML file may set others, and the command line goes before both. The run's folder
-    keeps the configuration, metrics.jsonl, checkpoints and result.json.
+    A recipe sets some options, a TOML file may set others, and the command line goes before both; the defaults shown
+    are those before the recipe (see mamlkit list). The run's folder keeps the configuration, metrics.jsonl,
+    checkpoints and result.json.
 
     \b
     mamlkit train --dataset omniglot --recipe mamlpp --n-way 5 --k-shot 1
     mamlkit train --recipe maml --n-steps 3 --epochs 10 --out runs/three-steps
     mamlkit train --resume runs/three-steps
-    """
+    """  # noqa: D301 - click's own mark for lines that stay as they are
     given = {key: value for key, value in values.items() if value is not None}
+    if tensorboard:
+        check_tensorboard()
     if resume is not None:
         if given or recipe or config_file or out:
             raise InputError(
@@ -58,9 +61,9 @@ def command(
             )
         folder = RunFolder.open(resume)
         store = open_data(folder)
+        trainer = Trainer.from_config(folder.config, store)
     else:
-        folder, store = _begin(recipe, config_file, out, given)
-    trainer = Trainer.from_config(folder.config, store)
+        folder, store, trainer = _begin(recipe, config_file, out, given)
     folder.restore(trainer)
     _train(folder, trainer, tensorboard)
     _test(folder, trainer, store)
@@ -68,21 +71,33 @@ def command(
 
 def _begin(
     recipe: str | None, config_file: Path | None, out: Path | None, given: dict[str, Any]
-) -> tuple[RunFolder, ImageStore]:
-    values = {**(read_toml(config_file) if config_file else {}), **given}
-    name = recipe or DEFAULT_RECIPE
-    config = configure(name, **values)
+) -> tuple[RunFolder, ImageStore, Trainer]:
+    """Begin a run; whatever cannot be done is refused before anything is written."""
+    name, config = _configure(recipe, config_file, given)
     store = load(config.dataset, path=config.data_path, image_size=config.image_size)
-    for split in ("train", "val", "test"):
-        make_sampler(store, config, split)  # refuses what the data cannot supply, before anything is written
+    trainer = Trainer.from_config(config, store)
+    make_sampler(store, config, "test")
     what = f"{config.dataset}-{config.n_way}way-{config.k_shot}shot-{name}-seed{config.seed}"
     path = out or Path("runs") / what
-    return RunFolder.create(path, config, store, recipe=name, command=command_line(name, config)), store
+    folder = RunFolder.create(path, config, store, recipe=name, command=command_line(name, config))
+    return folder, store, trainer
+
+
+def _configure(recipe: str | None, config_file: Path | None, given: dict[str, Any]) -> tuple[str, Config]:
+    values = read_toml(config_file) if config_file else {}
+    in_file = values.pop("recipe", None)
+    name = str(recipe or in_file or DEFAULT_RECIPE)
+    try:
+        return name, configure(name, **{**values, **given})
+    except InputError as error:
+        if values.keys() - given.keys():
+            raise InputError(f"{error} (with the options of {config_file})") from error
+        raise
 
 
 def _train(folder: RunFolder, trainer: Trainer, tensorboard: bool) -> None:
     epochs = folder.config.epochs
-    click.echo(f"{folder.about['recipe']} into {folder.path} from epoch {len(trainer.history) + 1} of {epochs}")
+    click.echo(f"{folder.about['recipe']} into {folder.path}: {len(trainer.history)} of {epochs} epochs are done")
     with event_log(folder.path / "tensorboard" if tensorboard else None) as log:
         try:
             for record in progress.train(trainer, folder.about["recipe"]):
