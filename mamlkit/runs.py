@@ -17,6 +17,7 @@ import json
 import math
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,7 @@ class RunFolder:
         record = trainer.history[-1]
         append_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in _to_lines(record)))
         checkpoints.save(self._checkpoint(record.epoch), trainer.learner, record.epoch)
-        needed = {record.epoch, *best_epochs(trainer.history, self.config.ensemble)}
-        for epoch in self._saved_epochs():
-            if epoch not in needed:
-                self._checkpoint(epoch).unlink()
+        self._prune(trainer.history)
 
     def restore(self, trainer: Trainer) -> None:
         """Bring a new trainer to the last whole epoch.
@@ -129,6 +127,7 @@ class RunFolder:
         if history:
             checkpoints.restore(self._checkpoint(len(history)), trainer.learner, len(history))
         trainer.history = history
+        self._prune(history)
         lines = [line for record in history for line in _to_lines(record)]
         write_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in lines))
 
@@ -183,6 +182,12 @@ class RunFolder:
 
     def _checkpoint(self, epoch: int) -> Path:
         return self.path / "checkpoints" / f"epoch-{epoch:04}.npz"
+
+    def _prune(self, history: Sequence[EpochRecord]) -> None:
+        """Delete the checkpoints of all epochs but the last and the best."""
+        needed = {len(history), *best_epochs(history, self.config.ensemble)}
+        for epoch in set(self._saved_epochs()) - needed:
+            self._checkpoint(epoch).unlink()
 
     def _saved_epochs(self) -> list[int]:
         names = (CHECKPOINT.fullmatch(path.name) for path in (self.path / "checkpoints").glob("epoch-*.npz"))
