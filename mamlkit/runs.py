@@ -58,7 +58,7 @@ class RunFolder:
         Raises:
             InputError: the folder holds a run already, or other files of these names, or cannot be written.
 
-        Writes: ``config.toml``, ``run.json``.
+        Writes: ``run.json``.
         """
         if (path / "run.json").exists():
             raise InputError(
@@ -75,7 +75,6 @@ class RunFolder:
             "data_sha256": store.sha256,
         }
         write_whole(path / "run.json", _dump({**about, "config": config.to_dict()}, indent=2))  # now it is a run
-        write_whole(path / "config.toml", tomli_w.dumps(config.to_dict()).encode())
         return cls(path, config, about)
 
     @classmethod
@@ -116,18 +115,19 @@ class RunFolder:
         self._prune(trainer.history)
 
     def restore(self, trainer: Trainer) -> None:
-        """Bring a new trainer to the last whole epoch.
+        """Bring a new trainer to the last whole epoch, which may be the start, and the folder too.
 
         Raises:
             InputError: a file of the run is damaged or of another configuration.
 
-        Writes: the trainer; ``metrics.jsonl`` without what came after that epoch.
+        Writes: the trainer; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as that epoch left them.
         """
         history = self.history()
         if history:
             checkpoints.restore(self._checkpoint(len(history)), trainer.learner, len(history))
         trainer.history = history
         self._prune(history)
+        write_whole(self.path / "config.toml", tomli_w.dumps(self.config.to_dict()).encode())
         lines = [line for record in history for line in _to_lines(record)]
         write_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in lines))
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mamlkit import Config, EpochRecord, Evaluation, ImageStore, InputError, Trainer, configure
+from mamlkit.config import read_toml
 from mamlkit.runs import RunFolder, versions
 from mamlkit.trainer import Iteration
 
@@ -94,7 +95,8 @@ def test_a_run_goes_on_from_its_last_checkpoint_and_from_nothing_newer(finished:
     for restored in (trainer.learner, learner):
         with np.load(finished / "checkpoints" / "epoch-0003.npz") as archive:
             assert all(np.array_equal(archive[name], tensor.detach()) for name, tensor in restored.state().items())
-    assert files(finished) == before
+    assert {**files(finished), "config.toml": None} == {**before, "config.toml": None}
+    assert Config.from_dict(read_toml(finished / "config.toml")) == run.config
     shutil.rmtree(finished / "checkpoints")
     run.restore(trainer)
     assert trainer.history == []

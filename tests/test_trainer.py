@@ -151,8 +151,16 @@ def test_each_split_is_sampled_as_the_configuration_says(glyphs: ImageStore) -> 
     config = but(q_query=3, k_shot=2, rotation="classes", seed=5)
     for split, q_query in (("train", 3), ("val", 2), ("test", 2)):
         expected = EpisodeSampler(glyphs, split, n_way=2, k_shot=2, q_query=q_query, seed=5, rotation="classes")
-        for a, b in zip(make_sampler(glyphs, config, split).batch(7, 2), expected.batch(7, 2)):
+        sampler = make_sampler(glyphs, config, split, training=split == "train")
+        for a, b in zip(sampler.batch(7, 2), expected.batch(7, 2)):
             assert torch.equal(a, b)
+
+
+def test_the_training_split_may_be_evaluated_on_as_the_others_are(glyphs: ImageStore) -> None:
+    config = but(q_query=3, rotation="episodes", seed=5)
+    expected = EpisodeSampler(glyphs, "train", n_way=2, k_shot=1, q_query=config.eval_query, seed=5)
+    for a, b in zip(make_sampler(glyphs, config, "train").batch(7, 2), expected.batch(7, 2)):
+        assert torch.equal(a, b)
 
 
 def test_what_the_data_cannot_supply_is_refused(glyphs: ImageStore) -> None:
