@@ -77,6 +77,7 @@ def page(browser: Browser) -> Iterator[Page]:
             route.abort()
 
     context.route(lambda url: urlsplit(url).scheme in ("http", "https"), guard)
+    context.set_default_timeout(120_000)  # a busy machine is slow, not broken
     opened = context.new_page()
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
