@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,12 @@ def test_a_damaged_checkpoint_is_named(runs: dict[str, Path], tmp_path: Path) ->
     message = evaluate(tmp_path, code=2).stderr
     assert "is not a whole checkpoint" in message
     assert "epoch-000" in message
+
+
+def test_a_run_killed_before_its_last_checkpoint_is_tested_on_what_it_has(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(runs["maml"], tmp_path / "run")
+    best, second = as_json(tmp_path / "run")["tested_epochs"]
+    (tmp_path / "run" / "checkpoints" / f"epoch-{max(best, second):04}.npz").unlink()
+    assert max(best, second) not in as_json(tmp_path / "run", "--ensemble", 1)["tested_epochs"]

@@ -71,7 +71,7 @@ def test_nothing_given_is_nothing_set() -> None:
         {},
         {"dataset": "omniglot", "n_way": 20, "k_shot": 5, "seed": 3},
         {"dataset": "mini-imagenet", "k_shot": 5},
-        {"multi_step_loss": True, "max_pool": False, "inner_lr": 0.05, "rotation": "episodes"},
+        {"multi_step_loss": True, "max_pool": False, "inner_lr": -0.05, "rotation": "episodes"},
         {"dataset": "folder", "data_path": "a folder/of mine"},
     ],
 )
@@ -80,6 +80,25 @@ def test_the_shortest_command_gives_the_same_configuration_again(recipe: str, va
     words = shlex.split(command_line(recipe, config))
     assert words[:6] == ["mamlkit", "train", "--dataset", config.dataset, "--recipe", recipe]
     assert configure(recipe, dataset=config.dataset, **parse(*words[6:])) == config
+
+
+def another_value(field: dataclasses.Field[Any]) -> Any:
+    if field.name == "data_path":
+        return "-my pictures"
+    if field.metadata["choices"]:
+        return next(choice for choice in field.metadata["choices"] if choice != field.default)
+    kind = type(field.default)
+    return not field.default if kind is bool else field.default + 1 if kind is int else 0.123456789012345
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Config), ids=lambda field: field.name)
+def test_each_field_changed_alone_comes_back_from_its_command(field: dataclasses.Field[Any]) -> None:
+    dataset = "folder" if field.name == "data_path" else "glyphs"
+    values = {"dataset": dataset, field.name: another_value(field)}
+    config = configure("maml", **values)
+    words = shlex.split(command_line("maml", config))
+    assert configure("maml", **{"dataset": config.dataset, **parse(*words[6:])}) == config
+    assert config != configure("maml")
 
 
 def test_the_command_of_a_plain_recipe_is_short() -> None:

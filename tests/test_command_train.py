@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from mamlkit.__main__ import main
+from mamlkit.commands import events
 
 SMALL = [
     "--n-way", "2", "--filters", "3", "--n-steps", "2", "--n-tasks", "1", "--q-query", "1", "--eval-query", "1",
@@ -118,3 +121,35 @@ def test_other_data_than_the_run_began_with_are_refused() -> None:
     Path("here/run.json").write_text(json.dumps({**about, "data_sha256": "0" * 64}), "utf-8")
     result = run("--resume", "here", code=2)
     assert f"here was trained on glyphs with SHA-256 {'0' * 64}" in result.stderr
+
+
+def test_a_full_disk_ends_in_one_sentence_and_the_run_goes_on_when_there_is_room(own_folder: Path) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no file-size limit")
+    run(*SMALL, "--out", "straight")
+    sizes = {path.name: path.stat().st_size for path in Path("straight").rglob("*") if path.is_file()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name in ("run.json", "epoch-0001.npz"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[name] - 1, hard))
+        try:
+            result = run(*SMALL, "--out", "here", code=2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert re.fullmatch(rf"Error: cannot write \S*{name} \(File too large\); make room there.*\n", result.stderr)
+        assert list(Path("here").rglob(".*")) == list(Path("here").rglob("*.npz")) == []
+    run("--resume", "here")
+    whole, resumed = (json.loads(Path(folder, "result.json").read_text("utf-8")) for folder in ("straight", "here"))
+    assert resumed["evaluations"] == whole["evaluations"]
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(own_folder: Path) -> None:
+    absent = next(name for name in ("mps", "cuda") if not getattr(torch.backends, name).is_built())
+    assert f"device = '{absent}' is not on this machine" in run(*SMALL, "--device", absent, code=2).stderr
+    assert list(own_folder.glob("runs/*")) == []
+
+
+def test_a_missing_extra_is_refused_before_anything_is_written(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "tensorboard", None)
+    assert 'pip install "mamlkit[tensorboard]"' in run(*SMALL, "--tensorboard", code=2).stderr
+    assert list(own_folder.glob("runs/*")) == []

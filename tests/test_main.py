@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,6 +16,7 @@ from click.testing import CliRunner
 
 from mamlkit import __version__
 from mamlkit.__main__ import main
+from mamlkit.datasets.omniglot import ARCHIVES
 
 COMMANDS = ["tour", "lab", "train", "evaluate", "list", "data", "verify", "doctor"]
 EXECUTABLE = Path(sys.executable).with_name("mamlkit")
@@ -77,6 +81,65 @@ def test_each_kind_of_bad_input_names_itself_and_what_is_allowed(
     assert result.stderr.count("Error: ") == 1
     assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+Break = Callable[[Path, pytest.MonkeyPatch], list[str]]
+
+
+def no_archive(folder: Path, patch: pytest.MonkeyPatch) -> list[str]:
+    (folder / "omniglot").mkdir()
+    for name in ARCHIVES:
+        (folder / "omniglot" / name).write_bytes(b"PK\x03\x04 cut short")
+    patch.setenv("MAMLKIT_DATA", str(folder))
+    return ["--dataset", "omniglot"]
+
+
+def climbing_archive(folder: Path, patch: pytest.MonkeyPatch) -> list[str]:
+    arguments = no_archive(folder, patch)
+    for name in ARCHIVES:
+        with zipfile.ZipFile(folder / "omniglot" / name, "w") as archive:
+            archive.writestr("../../outside.png", b"")
+        content = (folder / "omniglot" / name).read_bytes()
+        patch.setitem(ARCHIVES, name, hashlib.sha256(content).hexdigest())
+    return arguments
+
+
+def no_picture(folder: Path, patch: pytest.MonkeyPatch) -> list[str]:
+    for label in ("a", "b", "c"):
+        (folder / "pictures" / label).mkdir(parents=True)
+        (folder / "pictures" / label / "1.png").write_bytes(b"not a picture")
+    return ["--dataset", "folder", "--data-path", str(folder / "pictures")]
+
+
+def empty_class(folder: Path, patch: pytest.MonkeyPatch) -> list[str]:
+    arguments = no_picture(folder, patch)
+    (folder / "pictures" / "b" / "1.png").unlink()
+    return arguments
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (no_archive, r"images_background\.zip cannot be read as a zip archive \(.*\); delete it and fetch it again"),
+        (climbing_archive, r"\.zip has a member '\.\./\.\./outside\.png' that leaves the archive's folder"),
+        (no_picture, r"pictures.a.1\.png does not decode as an image"),
+        (empty_class, r"class folder .*pictures.b has no images; files ending in .*\.png.* count"),
+    ],
+)
+def test_bad_data_are_named_and_nothing_is_written(
+    spoil: Break, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = spoil(tmp_path, monkeypatch)
+    before = sorted(tmp_path.rglob("*"))
+    result = CliRunner().invoke(main, ["train", *arguments, "--out", "run"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.search(sentence, result.stderr)
+    said = [line for line in result.stderr.splitlines() if not line.startswith("building ")]
+    assert len(said) == 1
+    assert said[0].startswith("Error: ")
+    assert [path for path in sorted(tmp_path.rglob("*")) if own_cache not in (path, *path.parents)] == before
+    assert not own_cache.exists() or list(own_cache.iterdir()) == []
 
 
 def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,13 @@ def test_mamlpp_on_omniglot_is_over_97_percent_within_an_hour(results: dict[str,
     assert result["command"] == "mamlkit train --dataset omniglot --recipe mamlpp"
 
 
+def test_maml_had_the_same_iterations_seed_and_episodes(results: dict[str, dict[str, Any]]) -> None:
+    plain, plus = (results[f"omniglot-5way-1shot-{name}.json"] for name in ("maml", "mamlpp"))
+    for key in ("dataset", "n_way", "k_shot", "episodes", "seeds", "iterations", "data_sha256", "versions"):
+        assert plain[key] == plus[key], key
+    assert plain["recipe"] == "maml"
+
+
 def test_every_result_is_complete_and_its_command_gives_its_configuration(results: dict[str, dict[str, Any]]) -> None:
     assert results
     for name, result in results.items():
