@@ -87,6 +87,14 @@ def test_a_meta_step_is_the_epochs_and_changes_nothing() -> None:
     assert same(snapshot(learner), before)
 
 
+def test_a_loss_of_its_own_reaches_the_support_and_the_query_passes() -> None:
+    learner = MetaLearner(make().model, CONFIG, loss_fn=lambda outputs, targets: 0 * outputs.sum() + 7)
+    for one in (learner, learner.reconfigure(CONFIG)):
+        step = one.meta_step(make_batch(), epoch=0)
+        assert step.loss == 7
+        assert (step.trace.support_loss == 7).all()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("place", ["model", "inner_lrs", "loss", "buffers"])
 def test_a_step_that_is_not_finite_is_refused_and_changes_nothing(place: str, value: float) -> None:
@@ -239,6 +247,12 @@ def test_the_module_stays_as_it_is(dtype: str) -> None:
     assert {value.dtype for value in learned(learner.meta)} == {getattr(torch, dtype)}
     assert learner.apply(learner.meta_step(make_batch(), 0), epoch=0)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_buffer_of_whole_numbers_stays_one() -> None:
+    module = Plain(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    kinds = {name.rsplit(".", 1)[1]: value.dtype for name, value in MetaLearner(module, CONFIG).buffers.items()}
+    assert kinds == dict.fromkeys(("running_mean", "running_var"), torch.float64) | {"num_batches_tracked": torch.int64}
 
 
 def test_the_table_of_rates_is_as_wide_as_the_longest_loop_and_as_high_as_what_adapts() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mamlkit.backbone import BatchStats, Conv4
+from mamlkit.backbone import BatchStats, Conv4, Plain
 from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.inner_loop import InnerTrace, MetaParams, Params, adapted_names, inner_loop
 from mamlkit.outer_loop import MetaStep, fold_batch_stats, meta_gradient, run_tasks
@@ -218,6 +218,14 @@ def test_rates_of_steps_that_are_not_made_have_gradient_zero() -> None:
     rates = Tasks().step(StepConfig((0.5, 0.5))).gradient.inner_lrs
     assert rates[:, :2].abs().max() > 0
     assert bool((rates[:, 2] == 0).all())
+
+
+def test_a_random_layer_draws_anew_for_each_task() -> None:
+    model = Plain(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(256, 2))).double()
+    meta = MetaParams({n: p.detach() for n, p in model.named_parameters()}, torch.zeros(2, 1, dtype=torch.float64))
+    batch = Episode(*(field[:1].expand(T, *field.shape[1:]) for field in Tasks().batch))
+    with torch.random.fork_rng(devices=[]):
+        assert run_tasks(model, meta, {}, batch, StepConfig((1.0,)))[0].unique().numel() == T
 
 
 def test_a_parameter_that_enters_no_loss_has_gradient_zero() -> None:
