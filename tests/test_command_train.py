@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mamlkit.__main__ import main
 from mamlkit.commands import events
@@ -59,6 +62,13 @@ def test_an_option_goes_before_the_file_and_the_file_before_the_recipe() -> None
     assert got["beta2"] == 0.99  # the recipe's
 
 
+def test_the_recipe_may_stand_in_the_file_and_an_option_goes_before_it() -> None:
+    Path("mine.toml").write_text('recipe = "anil"\n', "utf-8")
+    run(*SMALL, "--config", "mine.toml", "--out", "first")
+    run(*SMALL, "--config", "mine.toml", "--recipe", "boil", "--out", "second")
+    assert [config(folder)["adapt"] for folder in ("first", "second")] == ["head", "body"]
+
+
 def test_the_configuration_that_a_run_keeps_gives_the_same_run_again() -> None:
     run(*SMALL, "--recipe", "maml", "--seed", "3", "--out", "first")
     run("--config", "first/config.toml", "--recipe", "maml", "--out", "second")
@@ -67,6 +77,8 @@ def test_the_configuration_that_a_run_keeps_gives_the_same_run_again() -> None:
     assert config("first") == config("second")
     assert all(first["evaluations"]["batch"][key] == second["evaluations"]["batch"][key] for key in keep)
     assert first["command"] == second["command"]
+    run(*shlex.split(first["command"])[2:], "--out", "third")
+    assert config("third") == config("first")
 
 
 def test_a_finished_run_can_be_resumed_and_gives_the_same_result() -> None:
@@ -88,6 +100,10 @@ def test_patience_ends_a_run_early_and_says_so() -> None:
 def test_event_files_are_an_extra() -> None:
     run(*SMALL, "--out", "here", "--tensorboard")
     assert len(list(Path("here/tensorboard").glob("events.out.tfevents.*"))) == 1
+    read = EventAccumulator("here/tensorboard")
+    read.Reload()
+    assert [event.step for event in read.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert [event.step for event in read.Scalars("validation/accuracy")] == [2, 4]
 
 
 def test_a_meta_gradient_that_is_not_finite_stops_or_is_skipped_and_counted() -> None:
@@ -139,6 +155,16 @@ def test_a_full_disk_ends_in_one_sentence_and_the_run_goes_on_when_there_is_room
     run("--resume", "here")
     whole, resumed = (json.loads(Path(folder, "result.json").read_text("utf-8")) for folder in ("straight", "here"))
     assert resumed["evaluations"] == whole["evaluations"]
+
+
+def test_a_test_split_that_is_too_small_is_refused_before_anything_is_written(
+    own_folder: Path, picture_folder: Callable[..., Path]
+) -> None:
+    counts = {f"{split}/{split}{label}": 2 + (split != "test") for split in ("train", "val", "test") for label in "ab"}
+    data = ["--dataset", "folder", "--data-path", str(picture_folder(counts))]
+    sentence = "k_shot + q_query = 1 + 2 is more than the 2 images of class 'testa' of folder"
+    assert sentence in run(*SMALL, *data, "--eval-query", "2", code=2).stderr
+    assert list(own_folder.glob("runs/*")) == []
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(own_folder: Path) -> None:

@@ -150,6 +150,14 @@ def test_a_folder_that_holds_a_run_is_refused_and_kept(finished: Path, glyphs: I
     assert files(finished) == before
 
 
+@pytest.mark.parametrize("name", ["config.toml", "metrics.jsonl", "checkpoints"])
+def test_a_folder_with_leftovers_of_a_run_is_refused_and_kept(name: str, tmp_path: Path, glyphs: ImageStore) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(InputError, match=rf"^--out {re.escape(str(tmp_path))} holds {name} but no run; move it away"):
+        RunFolder.create(tmp_path, TINY, glyphs, recipe="maml", command="")
+    assert files(tmp_path) == {name: b"mine"}
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
