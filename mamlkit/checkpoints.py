@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mamlkit.config import Config
 from mamlkit.errors import InputError
 from mamlkit.files import BAD_ARCHIVE, why, write_whole
 from mamlkit.learner import MetaLearner
@@ -71,6 +72,45 @@ def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
         learner.load_state(state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def save_start(path: Path, learner: MetaLearner, *, about: dict[str, Any], extra: dict[str, Any]) -> None:
+    """Write a learner to adapt from, without Adam's moments; a quarter of a checkpoint's size.
+
+    Args:
+        path: file to write, ending in ``.npz``.
+        learner: its parameters, inner rates and buffers are kept.
+        about: further values of the header, which JSON can hold.
+        extra: further arrays by name, which ``read_start`` passes over.
+
+    Raises:
+        InputError: the file cannot be written; then no part of it is left.
+
+    Writes: ``path``, atomically.
+    """
+    header = {"format": FORMAT, "config": learner.config.to_dict(), "epoch": 0, "rows": learner.rows, **about}
+    state = {name: tensor.cpu().numpy() for name, tensor in learner.state().items() if not name.startswith("adam/")}
+    arrays: dict[str, Any] = {HEADER: np.array(json.dumps(header)), **state, **extra}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    write_whole(path, stream.getvalue())
+
+
+def read_start(path: Path, image_shape: tuple[int, int, int], *, dtype: str = "float32") -> MetaLearner:
+    """Return a learner that ``save_start`` kept.
+
+    Args:
+        path: the file.
+        image_shape: (C, H, W) that it was trained on.
+        dtype: ``"float32"`` or ``"float64"``.
+
+    Raises:
+        InputError: the file is missing or damaged, or not of this network.
+    """
+    header, state = _read(path)
+    learner = MetaLearner.from_config(Config.from_dict({**header["config"], "dtype": dtype}), image_shape)
+    learner.load_state({name: value for name, value in state.items() if name in learner.state()})
+    return learner
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

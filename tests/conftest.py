@@ -1,14 +1,16 @@
-"""What several test files share: a cache of their own, and the real Omniglot where it is."""
+"""What several test files share: a cache of their own, the real Omniglot where it is, and a browser."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import guarded_page, launch
 from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.datasets import ImageStore, load
 
@@ -76,3 +78,26 @@ def picture_folder(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    with sync_playwright() as playwright:
+        opened = launch(playwright)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in which an error of its own, or a request to another machine, fails the test."""
+    with guarded_page(browser) as opened:
+        yield opened
+
+
+@pytest.fixture
+def offline_page(browser: Browser) -> Iterator[Page]:
+    """The same without any network, not even this machine's."""
+    with guarded_page(browser, offline=True) as opened:
+        yield opened

@@ -1,4 +1,4 @@
-"""The figures that move, in a real JupyterLab in a real browser: by key, by drag, in both themes, and offline.
+"""The figures that move, in a real browser: JupyterLab, Notebook 7, Voila and a page without a kernel.
 
 Without a Chromium these tests skip; under ``CI=true`` they fail instead. Screenshots go to ``artifacts/``.
 """
@@ -7,99 +7,89 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import nbformat
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
+from browser import ROOT, draws, guarded_page, look, moves, moves_by_key_and_by_drag, shoot, wait_for
+from playwright.sync_api import Browser, Page
 
 from mamlkit.widgets import FitExplorer
 
-ROOT = Path(__file__).parents[1]
-ARTIFACTS = ROOT / "artifacts"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-LOCAL = ("localhost", "127.0.0.1")
-EXPLORERS = {"01_maml_from_scratch": "FitExplorer", "02_episodes": "EpisodeExplorer"}
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 BOX = """import ipywidgets
 import numpy as np
 from mamlkit.widgets import FitExplorer
 x = np.linspace(-5, 5, 21)
 fits = {"a": np.outer(np.arange(11), np.sin(x))}
 explorer = FitExplorer(x, np.sin(x), fits, losses={"a": 0.5 ** np.arange(11)}, support=(x[::5], np.sin(x[::5])))
-said = ipywidgets.Label(value="0")
-explorer.observe(lambda change: setattr(said, "value", f"Python heard {change['new']}"), "step")
+said = ipywidgets.Label(value="[0]")
+explorer.observe(lambda change: setattr(said, "value", f"Python heard {change['new']}"), "at")
 ipywidgets.VBox([explorer, said])"""
+LIVE = """import ipywidgets
+import numpy as np
+import torch
+from mamlkit.widgets import FitExplorer, Live
+torch.set_num_threads(1)
+x = np.linspace(-5, 5, 101)
+
+
+def make(n_steps):
+    weight = torch.randn(200, 200) @ torch.randn(200, 200)  # some work for the kernel
+    fits = {"a": np.outer(np.arange(2), np.sin(x + n_steps / 10)) + 0 * float(weight[0, 0])}
+    return FitExplorer(x, np.sin(x), fits, losses={"a": np.array([1.0, 1.0 + n_steps])}, support=(x, x), step=1)
+
+
+Live(ipywidgets.IntSlider(0, 0, 50, description="inner steps"), make)"""
+
+
+def explorers(name: str) -> list[str]:
+    """Return the kinds of the explorers in a committed notebook."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    outputs = [
+        output.get("data", {}).get("text/html", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    ]
+    return [kind for html in outputs for kind in re.findall(r'data-mamlkit="(\w+)"', html)]
+
+
+MOVING = [name for name in NOTEBOOKS if explorers(name)]
+
+
+def test_every_notebook_but_the_reproduction_has_a_figure_that_moves() -> None:
+    still = {name[:2] for name in NOTEBOOKS} - {name[:2] for name in MOVING}
+    assert still <= {"09"}
+
+
+def write_notebook(path: Path, source: str) -> None:
+    metadata = nbformat.read(ROOT / "notebooks" / f"{NOTEBOOKS[0]}.ipynb", as_version=4).metadata
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=metadata), path)
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        names = ("chromium", "chromium-browser", "google-chrome")
-        found = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
-        if not Path(found).is_file():
-            reason = "no Chromium: install the system's, or run `playwright install chromium`"
-            pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page in which an error of its own, or a request to another machine, fails the test."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    strayed: list[str] = []
-    errors: list[str] = []
-
-    def guard(route: Route) -> None:
-        if urlsplit(route.request.url).hostname in LOCAL:
-            route.continue_()
-        else:
-            strayed.append(route.request.url)
-            route.abort()
-
-    context.route(lambda url: urlsplit(url).scheme in ("http", "https"), guard)
-    context.set_default_timeout(120_000)  # a busy machine is slow, not broken
-    opened = context.new_page()
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    yield opened
-    context.close()
-    assert not strayed, f"requests left this machine: {strayed}"
-    assert not errors, f"the page had errors: {errors}"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A JupyterLab of its own over copies of the notebooks: trusted, not trusted, and one with a widget box."""
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Jupyter server over copies of the notebooks: trusted, not trusted, and two with a widget box."""
     home = tmp_path_factory.mktemp("lab")
     work = home / "work"
     work.mkdir()
-    for name in EXPLORERS:
+    for name in MOVING:
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         nbformat.write(notebook, work / f"trusted_{name}.ipynb")
         notebook.cells[0].source += "\n\nAnother text, so that trusting one copy does not trust both."
         notebook.cells[1].source += "  # changed"
         nbformat.write(notebook, work / f"cloned_{name}.ipynb")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BOX)], metadata=notebook.metadata)
-    nbformat.write(notebook, work / "box.ipynb")
+    notebook = nbformat.read(ROOT / "notebooks" / f"{MOVING[0]}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    nbformat.write(notebook, work / "empty.ipynb")
+    write_notebook(work / "box.ipynb", BOX)
+    write_notebook(work / "live.ipynb", LIVE)
     settings = home / "config" / "lab" / "user-settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # all cells are in the page
@@ -132,50 +122,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=env, stdout=log, stderr=log)
     try:
         wait_for(f"http://127.0.0.1:{port}/api", home / "log")
-        yield f"http://127.0.0.1:{port}/lab/tree", work
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(20)
-
-
-def wait_for(address: str, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-        except OSError:
-            time.sleep(0.3)
-        else:
-            return
-    pytest.fail(f"JupyterLab did not start: {log.read_text()[-2000:]}")
-
-
-def drag(page: Page, slider: Locator, share: float) -> None:
-    """Pull the slider's thumb from its far left to ``share`` of the way."""
-    slider.scroll_into_view_if_needed()
-    box = slider.bounding_box()
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + 8, middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * share, middle, steps=4)
-    page.mouse.up()
-
-
-def moves_by_key_and_by_drag(page: Page, root: Locator) -> None:
-    slider, figure = root.locator("input[type=range]"), root.locator("[role=img]")
-    figure.scroll_into_view_if_needed()
-    before, label = figure.screenshot(), figure.get_attribute("aria-label")
-    slider.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
-    assert slider.input_value() == "2"
-    assert figure.screenshot() != before
-    assert figure.get_attribute("aria-label") != label
-    page.keyboard.press("Home")
-    assert figure.screenshot() == before
-    drag(page, slider, 0.6)
-    assert int(slider.input_value()) > 2
-    assert figure.screenshot() != before
 
 
 def choose_theme(page: Page, name: str) -> None:
@@ -185,48 +135,118 @@ def choose_theme(page: Page, name: str) -> None:
     page.wait_for_timeout(500)  # the style sheet follows the attribute
 
 
-def shoot(locator: Locator, name: str) -> None:
-    ARTIFACTS.mkdir(exist_ok=True)
-    locator.scroll_into_view_if_needed()
-    locator.screenshot(path=ARTIFACTS / f"{name}.png")
+def run_all(page: Page) -> None:
+    """Run every cell; JupyterLab drops the command without a word until the kernel is there, so ask again."""
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    started = page.locator(".jp-CodeCell .jp-InputPrompt", has_text=re.compile(r"\[\s*[0-9*]+\s*\]"))
+    for _ in range(60):
+        page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.wait_for_timeout(2000)
+        if started.count():
+            return
+    pytest.fail("no cell was run")
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
-def test_a_reopened_notebook_moves_with_nothing_run_in_both_themes(lab, page: Page, name: str) -> None:
-    page.goto(f"{lab[0]}/trusted_{name}.ipynb?reset")
-    root = page.locator(f'[data-mamlkit="{EXPLORERS[name]}"]')
-    root.locator("input[type=range]").wait_for(timeout=60_000)
+@pytest.mark.parametrize("name", MOVING)
+def test_a_reopened_notebook_moves_with_nothing_run_in_both_themes(jupyter: str, page: Page, name: str) -> None:
+    page.goto(f"{jupyter}/lab/tree/trusted_{name}.ipynb?reset")
+    roots = page.locator("[data-mamlkit].mamlkit-explorer")
+    roots.last.wait_for()
     choose_theme(page, "Light")
-    moves_by_key_and_by_drag(page, root)
-    shoot(root, f"{name}_light")
-    light = root.screenshot()
+    assert roots.count() == len(explorers(name))
+    light = []
+    for number, root in enumerate(roots.all()):
+        moves(page, root)
+        shoot(root, f"{name}_{number}_light")
+        light.append(root.screenshot())
     choose_theme(page, "Dark")
-    shoot(root, f"{name}_dark")
-    page.screenshot(path=ARTIFACTS / f"{name}_page.png")
-    assert root.screenshot() != light
+    for number, root in enumerate(roots.all()):
+        shoot(root, f"{name}_{number}_dark")
+        assert root.screenshot() != light[number]
+    page.screenshot(path=ROOT / "artifacts" / f"{name}_page.png")
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
-def test_a_notebook_that_is_not_trusted_shows_the_picture(lab, page: Page, name: str) -> None:
-    page.goto(f"{lab[0]}/cloned_{name}.ipynb?reset")
+@pytest.mark.parametrize("name", MOVING)
+def test_a_notebook_that_is_not_trusted_shows_the_picture(jupyter: str, page: Page, name: str) -> None:
+    page.goto(f"{jupyter}/lab/tree/cloned_{name}.ipynb?reset")
     picture = page.locator(".jp-RenderedHTML img[alt], .jp-RenderedImage img").last
-    picture.wait_for(timeout=60_000)
+    picture.wait_for()
     picture.scroll_into_view_if_needed()
     assert picture.evaluate("image => image.naturalWidth") > 100
-    shoot(picture.locator("xpath=ancestor::*[contains(@class, 'jp-OutputArea-output')][1]"), f"{name}_untrusted")
 
 
-def test_an_explorer_in_a_widget_box_tells_python_where_its_slider_is(lab, page: Page) -> None:
-    page.goto(f"{lab[0]}/box.ipynb?reset")
-    page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
-    page.locator(".jp-Cell .cm-content").first.click()
-    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+def test_notebook_7_moves_too(jupyter: str, browser: Browser) -> None:
+    # Notebook 7.6 itself raises this error on every page that it opens, with or without a figure of ours.
+    with guarded_page(browser, known="Cannot read properties of undefined (reading 'schema')") as page:
+        page.goto(f"{jupyter}/notebooks/trusted_{MOVING[-1]}.ipynb")
+        root = page.locator("[data-mamlkit].mamlkit-explorer").first
+        root.wait_for()
+        moves(page, root)
+        shoot(root, "notebook7")
+
+
+def test_the_drawing_pad_answers_from_the_kernel(jupyter: str, page: Page) -> None:
+    page.goto(f"{jupyter}/lab/tree/empty.ipynb?reset")
+    run_all(page)
+    pad = page.locator(".mamlkit-explorer:not([data-mamlkit])")
+    pad.wait_for()
+    draws(page, pad, says="Most likely label")
+    draws(page, pad, x=120, says="Most likely label")
+    shoot(pad, "pad")
+    pad.get_by_role("button", name="Clear").click()
+    pad.get_by_text("The sheet is empty").wait_for()
+
+
+def test_a_voila_page_moves_and_computes(jupyter: str, browser: Browser) -> None:
+    # Voila's own template asks these hosts for fonts and MathJax; it gets neither here, and our figures need neither.
+    with guarded_page(browser, spared=("cdn.jsdelivr.net", "cdnjs.cloudflare.com")) as page:
+        page.goto(f"{jupyter}/voila/render/live.ipynb")
+        figure = page.locator(".mamlkit-explorer [role=img]")
+        figure.wait_for()
+        before = figure.get_attribute("aria-label")
+        page.locator(".noUi-handle").focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("old => document.querySelector('[role=img]').ariaLabel !== old", arg=before)
+        moves_by_key_and_by_drag(page, page.locator(".mamlkit-explorer"))
+        shoot(page.locator("body"), "voila")
+
+
+def test_an_explorer_in_a_widget_box_tells_python_where_its_slider_is(jupyter: str, page: Page) -> None:
+    page.goto(f"{jupyter}/lab/tree/box.ipynb?reset")
+    run_all(page)
     root = page.locator(".mamlkit-explorer")
-    root.locator("input[type=range]").wait_for(timeout=60_000)
+    root.locator("input[type=range]").wait_for()
     moves_by_key_and_by_drag(page, root)
+    root.locator("input[type=range]").focus()
     page.keyboard.press("End")
-    page.get_by_text("Python heard 10").wait_for(timeout=10_000)
+    page.get_by_text("Python heard [10]").wait_for()
     shoot(root, "box")
+
+
+def test_a_live_figure_follows_within_six_tenths_of_a_second(jupyter: str, page: Page) -> None:
+    page.goto(f"{jupyter}/lab/tree/live.ipynb?reset")
+    run_all(page)
+    figure = page.locator(".mamlkit-explorer [role=img]")
+    figure.wait_for()
+    page.locator(".noUi-base").wait_for()
+    waits = page.evaluate(
+        """async () => {
+          const figure = () => document.querySelector(".mamlkit-explorer [role=img]");
+          const handle = document.querySelector(".noUi-handle");
+          const waits = [];
+          for (let i = 0; i < 20; i += 1) {
+            const [old, begin] = [figure().getAttribute("aria-label"), performance.now()];
+            handle.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+            while (figure().getAttribute("aria-label") === old && performance.now() - begin < 5000) {
+              await new Promise(requestAnimationFrame);
+            }
+            waits.push(performance.now() - begin);
+          }
+          return waits;
+        }"""
+    )
+    shoot(page.locator(".jp-OutputArea").last, "live")
+    assert np.percentile(waits, 90) < 600, waits
 
 
 def static_page(folder: Path) -> str:
@@ -240,10 +260,10 @@ def static_page(folder: Path) -> str:
     return file.as_uri()
 
 
-def test_a_static_page_without_a_kernel_moves_and_shows_gaps(page: Page, tmp_path: Path) -> None:
-    page.goto(static_page(tmp_path))
-    root = page.locator(".mamlkit-explorer")
-    moves_by_key_and_by_drag(page, root)
+def test_a_static_page_without_a_kernel_moves_and_shows_gaps(offline_page: Page, tmp_path: Path) -> None:
+    offline_page.goto(static_page(tmp_path))
+    root = offline_page.locator(".mamlkit-explorer")
+    moves_by_key_and_by_drag(offline_page, root)
     root.locator("input").fill("4")
     assert root.locator(".note").inner_text() == ""
     whole = root.locator("path.series-1").first.get_attribute("d")
@@ -251,24 +271,32 @@ def test_a_static_page_without_a_kernel_moves_and_shows_gaps(page: Page, tmp_pat
     assert "21 values are not finite" in root.locator(".note").inner_text()
     broken = root.locator("path.series-1").first.get_attribute("d")
     assert (whole.count("M"), broken.count("M")) == (1, 2)
-    assert "not finite" in root.locator("[role=img]").get_attribute("aria-label")
+    assert "not finite" in look(root)[1]
     shoot(root, "static_gap")
 
 
-def test_a_key_press_is_drawn_within_a_tenth_of_a_second(page: Page, tmp_path: Path) -> None:
-    page.goto(static_page(tmp_path))
-    waits = page.evaluate(
+@pytest.mark.parametrize("name", MOVING)
+def test_a_moved_control_is_drawn_within_a_tenth_of_a_second(offline_page: Page, name: str, tmp_path: Path) -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    outputs = [
+        output.get("data", {}).get("text/html", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    ]
+    (tmp_path / "all.html").write_text("<!doctype html><meta charset=utf-8>" + "".join(outputs), encoding="utf-8")
+    offline_page.goto((tmp_path / "all.html").as_uri())
+    waits = offline_page.evaluate(
         """async () => {
-          const slider = document.querySelector("input[type=range]");
           const waits = [];
-          for (let i = 0; i < 40; i += 1) {
-            const begin = performance.now();
-            slider.value = i % 11;
-            slider.dispatchEvent(new Event("input"));
-            await new Promise(requestAnimationFrame);
-            waits.push(performance.now() - begin);
+          for (const slider of document.querySelectorAll(".mamlkit-explorer input[type=range]")) {
+            for (let i = 0; i < 30; i += 1) {
+              const begin = performance.now();
+              slider.value = i % (Number(slider.max) + 1);
+              slider.dispatchEvent(new Event("input"));
+              await new Promise(requestAnimationFrame);
+              waits.push(performance.now() - begin);
+            }
           }
           return waits;
         }"""
     )
-    assert np.percentile(waits, 90) < 100
+    assert len(waits) >= 30
+    assert np.percentile(waits, 90) < 100, np.percentile(waits, 90)

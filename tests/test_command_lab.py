@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import json
@@ -24,9 +25,10 @@ from mamlkit.errors import InputError
 
 @pytest.fixture
 def course(tmp_path: Path) -> Path:
-    """Make a small course: two notebooks, a picture in a folder, and what must not be copied."""
+    """Make a small course: two notebooks, a solution, and what must not be copied."""
     source = tmp_path / "originals"
-    for name in ("00-welcome.ipynb", "01-maml.ipynb", "img/a.svg", ".ipynb_checkpoints/00.ipynb", "__pycache__/x.pyc"):
+    copied = ("00-welcome.ipynb", "01-maml.ipynb", "solutions/01-maml.ipynb")
+    for name in (*copied, ".ipynb_checkpoints/00.ipynb", "source/00-welcome.py", "build.py"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(f"original {name}")
     return source
@@ -37,9 +39,9 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_first_copy_holds_the_course_and_nothing_hidden(course: Path, tmp_path: Path) -> None:
+def test_the_first_copy_holds_the_notebooks_and_nothing_else(course: Path, tmp_path: Path) -> None:
     report = lab.copy_notebooks(course, tmp_path / "copy")
-    assert report == (("00-welcome.ipynb", "01-maml.ipynb", "img/a.svg"), ())
+    assert report == (("00-welcome.ipynb", "01-maml.ipynb", "solutions/01-maml.ipynb"), ())
     assert set(hashes(tmp_path / "copy")) == {*report.written, lab.MANIFEST}
 
 
@@ -86,11 +88,25 @@ def test_the_originals_folder_a_file_and_a_broken_list_are_refused(course: Path,
     assert hashes(course) == before
 
 
-def test_a_failed_write_leaves_no_temporary_file(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError, match="taken"):
-        lab._replace(tmp_path / "taken", b"content")
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+def test_a_failed_write_is_named_and_leaves_no_temporary_file(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(old: Path, new: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(InputError, match=r"cannot write .*00-welcome\.ipynb \(No space left on device\)"):
+        lab.copy_notebooks(course, tmp_path / "copy")
+    assert list((tmp_path / "copy").iterdir()) == []
+
+
+def test_a_file_where_a_folder_should_be_is_named_and_kept(course: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "solutions").write_text("mine")
+    with pytest.raises(InputError, match=r"cannot write .*solutions.01-maml\.ipynb"):
+        lab.copy_notebooks(course, tmp_path / "copy")
+    assert set(hashes(tmp_path / "copy")) == {"00-welcome.ipynb", "01-maml.ipynb", "solutions"}
+    assert (tmp_path / "copy" / "solutions").read_text() == "mine"
 
 
 def test_a_notebook_is_found_by_its_beginning_and_a_wrong_name_gets_the_nearest(course: Path) -> None:

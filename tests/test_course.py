@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
+import math
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from exercises import assert_right, assert_told
 
 from mamlkit.course import check, hint
 from mamlkit.course.exercise import EXERCISES
 from mamlkit.errors import InputError
 
+SOURCES = Path(__file__).parents[1] / "notebooks" / "source"
 
-def nearest(support_x, support_y, query_x):
-    return support_y[torch.cdist(query_x.flatten(1), support_x.flatten(1)).argmin(1)]
+
+def answers() -> dict[str, object]:
+    """Return the solved exercises of the notebooks' sources: number -> the function that is checked."""
+    found = {}
+    for path in sorted(SOURCES.glob("*.py")):
+        for cell in path.read_text("utf-8").split("# %%"):
+            asked = re.search(r'^check\("([\d.]+)", (\w+)\)', cell, re.MULTILINE)
+            if asked:
+                code = "\n".join(line for line in cell.splitlines()[1:] if not line.startswith("check("))
+                names = {"torch": torch, "F": F, "np": np, "math": math}
+                exec(code, names)
+                found[asked[1]] = names[asked[2]]
+    return found
+
+
+RIGHT = answers()
 
 
 def inner_step(params, gradients, rate):
     return {name: params[name] - rate * gradients[name] for name in params}
 
 
-def toy_meta_gradient(theta, a, b, c, rate):
-    return (theta - rate * c * (theta - a) - b) * (1 - rate * c)
-
-
 def split_classes(images, k_shot):
-    n_way, per_class = images.shape[:2]
-    labels = torch.arange(n_way)
-    return (
-        images[:, :k_shot].flatten(0, 1),
-        labels.repeat_interleave(k_shot),
-        images[:, k_shot:].flatten(0, 1),
-        labels.repeat_interleave(per_class - k_shot),
-    )
-
-
-def relabel(support_y, query_y, permutation):
-    return permutation[support_y], permutation[query_y]
-
-
-RIGHT = {
-    "0.1": lambda n_way: 1 / n_way,
-    "0.2": nearest,
-    "1.1": inner_step,
-    "1.2": toy_meta_gradient,
-    "2.1": split_classes,
-    "2.2": relabel,
-}
+    return RIGHT["2.1"](images, k_shot)
 
 
 def step_in_place(params, gradients, rate):
@@ -101,17 +98,12 @@ def test_every_exercise_has_an_answer_here() -> None:
 
 @pytest.mark.parametrize("number", RIGHT)
 def test_a_right_answer_is_accepted(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    check(number, RIGHT[number])
-    assert capsys.readouterr().out == f"Exercise {number} is right.\n"
+    assert_right(number, RIGHT[number], capsys)
 
 
 @pytest.mark.parametrize(("number", "answer", "message"), WRONG)
 def test_a_wrong_answer_is_told_what_is_wrong(number, answer, message, capsys) -> None:
-    check(number, answer)
-    said = capsys.readouterr().out
-    assert said.startswith(f"Exercise {number}, not yet: ")
-    assert any(part in said for part in message.split("|")), said
-    assert said.count("\n") == 1
+    assert_told(number, answer, message, capsys)
 
 
 @pytest.mark.parametrize("number", RIGHT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from mamlkit import stored
 from mamlkit.__main__ import main
 from mamlkit.commands.options import command_line
 from mamlkit.config import Config
@@ -84,3 +86,13 @@ def test_the_picture_is_of_these_results(script: ModuleType, results: dict[str, 
         assert np.allclose(line.get_ydata(), 100 * np.array(results[name]["curves"]["val_accuracy"]))
     picture = Image.open(ROOT / "data" / "results" / "omniglot-5way-1shot.png")
     assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_the_datasheet_has_the_accuracy_of_every_stored_start() -> None:
+    sheet = (ROOT / "data" / "README.md").read_text("utf-8")
+    for name in stored.start_names():
+        with np.load(stored.STARTS / f"{name}.npz", allow_pickle=False) as archive:
+            header = json.loads(str(archive["header"]))
+        accuracy, ci95 = (100 * header[key] for key in ("test_accuracy", "test_ci95"))
+        [row] = [line for line in sheet.splitlines() if line.startswith(f"| `{name}` |")]
+        assert row.endswith(f"| {accuracy:.2f} ± {ci95:.2f} | {header['test_episodes']} |")

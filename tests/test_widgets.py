@@ -72,15 +72,8 @@ def test_pixels_are_shipped_as_bytes_class_by_class() -> None:
     assert np.array_equal(support[0, 1, 1], (first[3] * 255).round().byte().numpy())
 
 
-def test_each_place_of_the_slider_has_its_own_description(explorer: Explorer) -> None:
-    descriptions = explorer.spec["descriptions"]
-    assert len(descriptions) == len(explorer.spec["values"])
-    assert len(set(descriptions)) == len(descriptions)
-
-
-def test_a_value_that_is_not_finite_is_said_in_words_and_survives_in_the_bytes() -> None:
+def test_a_value_that_is_not_finite_survives_in_the_bytes_and_never_enters_the_json() -> None:
     explorer = make_fit(bad=np.inf)
-    assert "random has query loss not finite" in explorer.spec["descriptions"][4]
     assert np.isinf(shipped(explorer, "losses")[1, 4])
     page = explorer.html().split("<script>")[0]
     assert "NaN" not in page
@@ -90,7 +83,7 @@ def test_a_value_that_is_not_finite_is_said_in_words_and_survives_in_the_bytes()
 def test_the_picture_shows_the_current_step_and_is_not_blank(explorer: Explorer) -> None:
     first = np.asarray(Image.open(io.BytesIO(explorer.png())).convert("L"))
     assert first.std() > 10
-    explorer.step = 3
+    explorer.at = [3]
     second = np.asarray(Image.open(io.BytesIO(explorer.png())).convert("L"))
     assert first.shape != second.shape or (first != second).any()
 
@@ -98,9 +91,9 @@ def test_the_picture_shows_the_current_step_and_is_not_blank(explorer: Explorer)
 def test_the_html_holds_all_numbers_the_picture_and_no_address(explorer: Explorer) -> None:
     page = explorer.html()
     spec = json.loads(html.unescape(re.search(r'data-spec="([^"]*)"', page)[1]))
-    assert spec["descriptions"] == explorer.spec["descriptions"]
+    assert spec["controls"] == explorer.spec["controls"]
     assert base64.b64decode(re.search(r'data-payload="([^"]*)"', page)[1]) == explorer.payload
-    assert spec["descriptions"][0] in html.unescape(re.search(r'<img alt="([^"]*)"', page)[1])
+    assert html.unescape(re.search(r'<img alt="([^"]*)"', page)[1]) == f"{spec['title']}: {explorer.places}"
     addresses = set(re.findall(r"https?://[^\s\"']+", page)) - {"http://www.w3.org/2000/svg"}  # a name, never fetched
     assert not addresses
     assert page.count("</script>") == 1
@@ -122,7 +115,7 @@ def test_the_slider_keeps_its_arrow_keys_and_answers_to_a_label(explorer: Explor
 
 @pytest.mark.parametrize("step", [-1, 11])
 def test_a_step_that_is_not_on_the_slider_is_refused(step: int) -> None:
-    with pytest.raises(InputError, match=f"step = {step} .* 0 to 10"):
+    with pytest.raises(InputError, match=f"inner step = {step} .* 0 to 10"):
         make_fit(step=step)
 
 

@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import importlib.util
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import click
 
 from mamlkit.errors import InputError
+from mamlkit.files import write_whole
 
 MANIFEST = ".mamlkit-lab.json"  # {file name: SHA-256 of the original when it was copied}
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -45,7 +45,7 @@ def notebooks_folder() -> Path:
 
 
 def copy_notebooks(source: Path, target: Path) -> CopyReport:
-    """Copy every file of the course that the reader has not changed.
+    """Copy every notebook that the reader has not changed, those with solutions too.
 
     A file of ``target`` is the reader's own when it differs both from the original and from what was copied last;
     it is kept. An older copy that nobody edited is brought up to date.
@@ -67,54 +67,49 @@ def copy_notebooks(source: Path, target: Path) -> CopyReport:
         raise InputError(f"--dir {target} is inside the originals in {source}; choose another folder")
     if target.exists() and not target.is_dir():
         raise InputError(f"--dir {target} is a file; choose a folder")
-    manifest_path = target / MANIFEST
-    copied = _read_manifest(manifest_path)
+    copied = read_manifest(target / MANIFEST)
     written, kept = [], []
-    for original in _course_files(source):
+    for original in _notebooks(source):
         name = original.relative_to(source).as_posix()
         copy = target / name
-        digest, present = _sha256(original), _sha256(copy) if copy.exists() else None
+        digest, present = sha256(original), sha256(copy) if copy.exists() else None
         if present not in (None, digest, copied.get(name)):
             kept.append(name)
             continue
         if present != digest:
-            _replace(copy, original.read_bytes())
+            write_whole(copy, original.read_bytes())
             written.append(name)
         copied[name] = digest
-    _replace(manifest_path, json.dumps(copied, indent=1).encode())
+    write_whole(target / MANIFEST, json.dumps(copied, indent=1).encode())
     return CopyReport(tuple(written), tuple(kept))
 
 
-def _read_manifest(path: Path) -> dict[str, str]:
+def read_manifest(path: Path) -> dict[str, str]:
+    """Return {file name: SHA-256} from a list of the files that a command wrote; empty where there is no list.
+
+    Raises:
+        InputError: the file is something else.
+
+    Pure: reads the file.
+    """
     try:
         return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path} is not the list of copied files that mamlkit wrote; delete it") from error
+        raise InputError(f"{path} is not the list of files that mamlkit wrote; delete it") from error
 
 
-def _course_files(source: Path) -> list[Path]:
-    """Return the files to copy, without hidden ones and caches."""
-    files = []
-    for path in sorted(source.rglob("*")):
-        parts = path.relative_to(source).parts
-        if path.is_file() and not any(part.startswith((".", "__")) for part in parts):
-            files.append(path)
-    return files
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file.
 
-
-def _sha256(path: Path) -> str:
+    Pure: reads the file.
+    """
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` at once: by a temporary file beside it, gone on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _notebooks(source: Path) -> list[Path]:
+    """Return the notebooks to copy, without hidden ones, as editors keep them."""
+    paths = sorted(source.rglob("*.ipynb"))
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(source).parts)]
 
 
 def find_notebook(folder: Path, name: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
-from mamlkit.widgets.explorer import Explorer, read_script
+from mamlkit.widgets.explorer import Control, Explorer, read_script
 
 
 class EpisodeExplorer(Explorer):
@@ -61,17 +61,11 @@ class EpisodeExplorer(Explorer):
             "names": self.names,
         }
         values = [str(index) for index in range(len(episodes))]
-        super().__init__(arrays, title=title, label="episode", values=values, step=step, spec=spec)
+        super().__init__(arrays, title=title, controls=[Control("episode", values, step)], spec=spec)
 
-    def describe(self, step: int) -> str:
-        """Return the size of the episode and the class behind each label in words."""
-        n_way, k_shot = self.arrays["support"].shape[1:3]
-        labels = "; ".join(f"label {label} {name}".rstrip() for label, name in enumerate(self.names[step]))
-        n_query = self.arrays["query"].shape[2]
-        return f"Episode {step}, {n_way} classes with {k_shot} support and {n_query} query images each: {labels}."
-
-    def paint(self, figure: Figure, step: int) -> None:
+    def paint(self, figure: Figure, *at: int) -> None:
         """Draw the episode as a wall of pictures."""
+        [step] = at
         support, query = self.arrays["support"][step], self.arrays["query"][step]  # [N, K, C, H, W]
         n_way, k_shot = support.shape[:2]
         images = np.concatenate([support, query], axis=1)  # -> [N, K + q, C, H, W]

@@ -2,9 +2,10 @@
 
 An explorer shows itself as a self-contained piece of HTML, so it moves with a kernel, in a saved notebook that was
 reopened and nothing run, and in a static page. Where scripts are not allowed its picture is shown. It is an anywidget
-too: inside an ipywidgets box it works as any widget does, and ``step`` follows the slider.
+too: inside an ipywidgets box it works as any widget does, and ``at`` follows the controls.
 
-To add one: a subclass with ``_esm``, ``describe`` and ``paint``, and a small JavaScript file that draws.
+To add one: a subclass with ``_esm`` and ``paint``, and a small JavaScript file with a ``view`` that draws; see the
+first lines of ``explorer.js``, and ``drawing.js`` for what it draws with.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anywidget
 import numpy as np
@@ -32,81 +33,99 @@ NOTE = "Run this cell, or trust the notebook, and the figure moves."
 
 def read_script(name: str) -> str:
     """Return the shared JavaScript, a file beside this module that defines ``view``, and the export; no build step."""
-    parts = [(HERE / part).read_text(encoding="utf-8") for part in ("explorer.js", name)]
+    parts = [(HERE / part).read_text(encoding="utf-8") for part in ("drawing.js", "explorer.js", name)]
     return "\n".join([*parts, EXPORT])
 
 
+class Control(NamedTuple):
+    """What the reader moves.
+
+    Attributes:
+        label: names it.
+        values: its places as text.
+        start: where it begins.
+        kind: ``"slider"``, or ``"choice"``: a row of buttons of which one is chosen.
+    """
+
+    label: str
+    values: Sequence[str]
+    start: int = 0
+    kind: str = "slider"
+
+
 class Explorer(anywidget.AnyWidget):
-    """Show one figure for each value of a slider.
+    """Show one figure for every place of one or more controls.
 
     Args:
         arrays: what the browser draws from; uint8 stays, all else becomes float32.
         title: stands above the figure.
-        label: names the slider.
-        values: the slider's values as text, one for each step.
-        step: where the slider begins.
+        controls: what the reader moves; the figure is drawn from their places.
         spec: further values for the JavaScript; anything that JSON can hold.
 
     Raises:
-        InputError: ``step`` is not a place of the slider.
+        InputError: a control does not begin at one of its places.
 
-    Writes: ``step`` follows the slider where the explorer stands in an ipywidgets box.
+    Writes: ``at``, the place of each control, follows them where the explorer stands in an ipywidgets box.
     """
 
     _esm = ""  # a subclass sets it to read_script("<its file>.js")
     _css = (HERE / "explorer.css").read_text(encoding="utf-8")
     spec = traitlets.Dict().tag(sync=True)
     payload = traitlets.Bytes().tag(sync=True)
-    step = traitlets.Int().tag(sync=True)
+    at = traitlets.List(traitlets.Int()).tag(sync=True)
 
     def __init__(
         self,
         arrays: Mapping[str, NDArray[Any]],
         *,
         title: str,
-        label: str,
-        values: Sequence[str],
-        step: int = 0,
+        controls: Sequence[Control],
         spec: Mapping[str, Any] | None = None,
     ) -> None:
-        if not 0 <= step < len(values):
-            raise InputError(f"step = {step} is not on the slider; 0 to {len(values) - 1} are allowed")
+        for control in controls:
+            if not 0 <= control.start < len(control.values):
+                last = len(control.values) - 1
+                raise InputError(f"{control.label} = {control.start} is not one of its places; 0 to {last} are allowed")
         self.arrays = {name: _as_shipped(array) for name, array in arrays.items()}
         layout, payload = _pack(self.arrays)
-        shared = {"title": title, "label": label, "values": list(values), "arrays": layout, **(spec or {})}
-        descriptions = [self.describe(place) for place in range(len(values))]
-        super().__init__(spec={**shared, "descriptions": descriptions}, payload=payload, step=step)
+        shown = [{**control._asdict(), "values": list(control.values)} for control in controls]
+        shared = {"title": title, "controls": shown, "arrays": layout, **(spec or {})}
+        super().__init__(spec=shared, payload=payload, at=[control.start for control in controls])
 
-    def describe(self, step: int) -> str:
-        """Return in words what the figure shows at ``step``; read aloud in place of the picture."""
+    def paint(self, figure: Figure, *at: int) -> None:
+        """Draw the figure with matplotlib, with the controls at these places, for where no scripts run."""
         raise NotImplementedError
 
-    def paint(self, figure: Figure, step: int) -> None:
-        """Draw the figure at ``step`` with matplotlib, for places that run no scripts."""
-        raise NotImplementedError
+    @property
+    def places(self) -> str:
+        """Where the controls stand, in words."""
+        return ", ".join(f"{c['label']} {c['values'][place]}" for c, place in zip(self.spec["controls"], self.at))
 
     def png(self) -> bytes:
-        """Return the picture at the current ``step``.
+        """Return the picture with the controls where they are.
 
         Pure: no window, no pyplot state.
         """
         figure = Figure(figsize=(7, 3.4), dpi=80, layout="constrained", facecolor="white")
-        self.paint(figure, self.step)
+        self.paint(figure, *self.at)
         stream = io.BytesIO()
         figure.savefig(stream, format="png")
         return stream.getvalue()
 
+    def still(self, note: str) -> str:
+        """Return the picture with its alternative text, and a note below, as HTML."""
+        alt = html.escape(f"{self.spec['title']}: {self.places}")
+        return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(self.png()).decode()}"><p>{note}</p>'
+
     def html(self) -> str:
         """Return the whole explorer as one piece of HTML that needs no kernel and no network."""
         kind = type(self).__name__
-        spec = html.escape(json.dumps({**self.spec, "first": self.step}, allow_nan=False))
-        picture = base64.b64encode(self.png()).decode()
-        alt = html.escape(self.spec["descriptions"][self.step])
+        spec = html.escape(json.dumps({**self.spec, "at": self.at}, allow_nan=False))
         script = self._esm.replace(EXPORT, f"mountAll({kind!r});")
         return (
             f"<style>{self._css}</style>"
             f'<div data-mamlkit="{kind}" data-spec="{spec}" data-payload="{base64.b64encode(self.payload).decode()}">'
-            f'<img alt="{alt}" src="data:image/png;base64,{picture}"><p>{NOTE}</p></div>'
+            f"{self.still(NOTE)}</div>"
             f"<script>(() => {{\n{script}\n}})();</script>"
         )
 
@@ -115,7 +134,7 @@ class Explorer(anywidget.AnyWidget):
         return {"text/plain": repr(self), "text/html": self.html(), "image/png": self.png()}, {}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.spec['label']} {self.spec['values'][self.step]})"
+        return f"{type(self).__name__}({self.places})"
 
 
 def _as_shipped(array: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mamlkit.errors import InputError
-from mamlkit.widgets.explorer import Explorer, read_script
+from mamlkit.widgets.explorer import Control, Explorer, read_script
 
 COLOURS = ("#2077c4", "#c65f00", "#17805f")
 DASHES = ("-", "--", ":")
@@ -58,15 +58,11 @@ class FitExplorer(Explorer):
         }
         values = [f"{k} of {arrays['fits'].shape[1] - 1}" for k in range(arrays["fits"].shape[1])]
         spec = {"series": self.series, **_axes(x, np.concatenate([truth, support[1]]), arrays["losses"])}
-        super().__init__(arrays, title=title, label="inner step", values=values, step=step, spec=spec)
+        super().__init__(arrays, title=title, controls=[Control("inner step", values, step)], spec=spec)
 
-    def describe(self, step: int) -> str:
-        """Return the losses after ``step`` inner steps in words."""
-        losses = [f"{name} has query loss {_say(self.arrays['losses'][i, step])}" for i, name in enumerate(self.series)]
-        return f"Curve fit after {step} inner steps: {'; '.join(losses)}."
-
-    def paint(self, figure: Figure, step: int) -> None:
+    def paint(self, figure: Figure, *at: int) -> None:
         """Draw the fits on the left and the losses on the right."""
+        [step] = at
         left, right = figure.subplots(1, 2, width_ratios=[2, 1])
         x, losses = self.arrays["x"], self.arrays["losses"]
         left.plot(x, self.arrays["truth"], color="#666", lw=1, label="true curve")

@@ -1,0 +1,132 @@
+"""``mamlkit site``: the course as HTML for a USB stick or any web server; it needs no network, no kernel, no Python."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import click
+from tqdm import tqdm
+
+from mamlkit.commands.lab import notebooks_folder, read_manifest, sha256
+from mamlkit.errors import InputError
+from mamlkit.files import write_whole
+
+MANIFEST = ".mamlkit-site.json"  # {file name: SHA-256 of what was written}
+UNFINISHED = ".mamlkit-site.new"  # the folder of a site until it is whole
+PACKAGES = ("latex2mathml", "nbconvert")
+
+
+def lazily(name: str) -> ModuleType:
+    """Return a module that is loaded when it is first used, so that the other commands need not wait for it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(name)
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+pages = lazily("mamlkit.commands.site_pages")  # and with it nbconvert, which is slow to load
+
+
+def notebook_names(source: Path, *, solutions: bool) -> list[str]:
+    """Return the names of the notebooks in a folder, then those of their solutions; without the suffix.
+
+    Pure: reads the file system only.
+    """
+    folders = (source, source / "solutions") if solutions else (source,)
+    paths = [path for folder in folders for path in sorted(folder.glob("*.ipynb"))]
+    return [path.relative_to(source).with_suffix("").as_posix() for path in paths]
+
+
+def check_ours(out: Path) -> list[str]:
+    """Refuse a folder that holds a file which is not ours, and return the names of ours.
+
+    Hidden files do not count: systems put them there by themselves. They are never touched.
+
+    Raises:
+        InputError: ``out`` is a file, or a file in it was written by someone else, or changed since.
+
+    Pure: reads the file system only.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; choose a folder")
+    written, ours = read_manifest(out / MANIFEST), []
+    for path in out.rglob("*"):
+        name = path.relative_to(out).as_posix()
+        if path.is_dir() or any(part.startswith(".") for part in name.split("/")):
+            continue
+        if written.get(name) != sha256(path):
+            raise InputError(f"{out} holds {name}, which mamlkit site did not write like this; choose an empty folder")
+        ours.append(name)
+    return ours
+
+
+def replace_site(out: Path, ours: Collection[str], files: Mapping[str, bytes]) -> None:
+    """Put a site into its folder, and take an older one out.
+
+    Everything is written into a folder of its own first: on a full disk the older site stays.
+
+    Args:
+        out: the folder; made when missing.
+        ours: the names of the older site's files, as ``check_ours`` returns them.
+        files: name -> content.
+
+    Raises:
+        InputError: a file cannot be written.
+
+    Writes: ``files`` and ``.mamlkit-site.json`` in ``out``.
+    """
+    new = out / UNFINISHED
+    manifest = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    try:
+        for name, content in {**files, MANIFEST: json.dumps(manifest, indent=1).encode()}.items():
+            write_whole(new / name, content)
+        for name in set(ours) - set(files):
+            (out / name).unlink()
+            _remove_empty((out / name).parent)
+        for name in (*files, MANIFEST):
+            (out / name).parent.mkdir(exist_ok=True)
+            os.replace(new / name, out / name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        _remove_empty(out)
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it is not empty, or was never made
+        folder.rmdir()
+
+
+@click.command(name="site")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--solutions/--no-solutions", default=True, show_default=True, help="The solved exercises as well.")
+def command(*, out: Path, solutions: bool) -> None:
+    """Write the course as HTML into the folder OUT.
+
+    The pages need no network, no Python and no server: they open from a USB stick, and the figures move. OUT is made
+    when missing. An older site in it is replaced; a folder with files of yours is refused.
+    """
+    if not all(importlib.util.find_spec(name) for name in PACKAGES):
+        raise InputError('the site needs nbconvert and latex2mathml; install them with: pip install "mamlkit[site]"')
+    source = notebooks_folder()
+    names = notebook_names(source, solutions=solutions)
+    ours = check_ours(out)
+    rendered = tqdm(
+        pages.render(source, names), total=len(names) + 1, desc="site", unit="page", dynamic_ncols=True, disable=None
+    )
+    files = {name: page.encode() for name, page in rendered}
+    replace_site(out, ours, files)
+    size = sum(map(len, files.values())) / 1e6
+    click.echo(f"The course is in {out}: {len(files)} pages, {size:.1f} MB. Open {out / 'index.html'} in a browser.")

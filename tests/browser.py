@@ -1,0 +1,150 @@
+"""What the browser tests share: where a Chromium is, how a page is guarded, and how a reader moves a figure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Playwright, Route
+
+ROOT = Path(__file__).parents[1]
+ARTIFACTS = ROOT / "artifacts"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LOCAL = ("localhost", "127.0.0.1")
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start the system's Chromium, or Playwright's own; without one the test skips, and fails under ``CI=true``."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
+    if not Path(found).is_file():
+        reason = "no Chromium: install the system's, or run `playwright install chromium`"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    return playwright.chromium.launch(executable_path=found, args=FLAGS)
+
+
+@contextmanager
+def guarded_page(
+    browser: Browser, *, offline: bool = False, known: str = "\0", spared: tuple[str, ...] = ()
+) -> Iterator[Page]:
+    """Open a page in which an error of its own, or a request to another machine, fails the test.
+
+    An error that says ``known`` passes, and so does a request to a ``spared`` host; such a request is refused as well.
+    """
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=offline)
+    strayed: list[str] = []
+    errors: list[str] = []
+
+    def guard(route: Route) -> None:
+        if urlsplit(route.request.url).hostname in LOCAL and not offline:
+            route.continue_()
+        else:
+            if urlsplit(route.request.url).hostname not in spared:
+                strayed.append(route.request.url)
+            route.abort()
+
+    context.route(lambda url: urlsplit(url).scheme in ("http", "https"), guard)
+    context.set_default_timeout(120_000)  # a busy machine is slow, not broken
+    opened = context.new_page()
+    opened.on("pageerror", lambda error: None if known in str(error) else errors.append(str(error)))
+    yield opened
+    context.close()
+    assert not strayed, f"requests left this machine: {strayed}"
+    assert not errors, f"the page had errors: {errors}"
+
+
+def wait_for(address: str, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+        except OSError:
+            time.sleep(0.3)
+        else:
+            return
+    pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
+
+
+def look(root: Locator) -> tuple[bytes, str | None]:
+    """Return what a reader sees of an explorer, and what one who cannot see hears."""
+    figure = root.locator("[role=img]")
+    return figure.screenshot(), figure.get_attribute("aria-label")
+
+
+def moves_by_key_and_by_drag(page: Page, root: Locator) -> None:
+    """Move every slider by key and by drag, and every choice by key: each time the picture and its words change."""
+    root.locator("[role=img]").scroll_into_view_if_needed()
+    for slider in root.locator("input[type=range]").all():
+        before = look(root)
+        first = slider.input_value()
+        last = slider.get_attribute("max")
+        slider.focus()
+        page.keyboard.press("ArrowLeft" if first == last else "ArrowRight")
+        assert slider.input_value() != first
+        after = look(root)
+        assert after[0] != before[0], "a key moved the slider and not the picture"
+        assert after[1] != before[1], "a key moved the slider and not the words"
+        page.keyboard.press("ArrowRight" if first == last else "ArrowLeft")
+        assert look(root) == before
+        page.keyboard.press("End" if first == "0" else "Home")
+        at_the_end = slider.input_value()
+        drag(page, slider, 0.8 if at_the_end == "0" else 0.2)
+        assert slider.input_value() != at_the_end
+        slider.fill(first)
+    for group in root.locator("[role=radiogroup]").all():
+        before = look(root)
+        group.locator("input:checked").focus()
+        page.keyboard.press("ArrowRight")
+        assert look(root)[1] != before[1], "a choice changed and the words did not"
+        page.keyboard.press("ArrowLeft")
+        assert look(root) == before
+
+
+def draws(page: Page, pad: Locator, *, x: float = 40, says: str = "needs its kernel") -> None:
+    """Draw a stroke on a drawing pad: the pad shows it, and says something of it."""
+    sheet = pad.locator(".sheet")
+    sheet.scroll_into_view_if_needed()
+    before, box = sheet.screenshot(), sheet.bounding_box()
+    page.mouse.move(box["x"] + x, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + x + 60, box["y"] + 180, steps=4)
+    page.mouse.up()
+    assert sheet.screenshot() != before
+    pad.get_by_text(says).wait_for()
+
+
+def moves(page: Page, root: Locator) -> None:
+    """Move whatever there is to move: a pad is drawn on, an explorer's controls are moved."""
+    (draws if root.locator(".sheet").count() else moves_by_key_and_by_drag)(page, root)
+
+
+def drag(page: Page, slider: Locator, share: float) -> None:
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    at = int(slider.input_value()) / max(int(slider.get_attribute("max")), 1)
+    page.mouse.move(box["x"] + 8 + (box["width"] - 16) * at, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * share, middle, steps=4)
+    page.mouse.up()
+
+
+def shoot(locator: Locator, name: str) -> None:
+    ARTIFACTS.mkdir(exist_ok=True)
+    locator.scroll_into_view_if_needed()
+    locator.screenshot(path=ARTIFACTS / f"{name}.png")

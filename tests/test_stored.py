@@ -1,0 +1,116 @@
+"""What ships trained: every run of ``data/build_stored.py`` is there, says what it should, and the starts load."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from mamlkit import InputError, stored
+from mamlkit.evaluation import evaluate
+from mamlkit.trainer import make_sampler
+
+BUILDER = Path(__file__).parents[1] / "data" / "build_stored.py"
+STARTS = ("maml", "maml-strided", "mamlpp")
+FIXES = ("bn", "ca", "da", "lslr", "msl")
+
+
+@pytest.fixture(scope="module")
+def builder() -> ModuleType:
+    """data/build_stored.py as a module."""
+    if not BUILDER.is_file():
+        pytest.skip("data/build_stored.py is not beside the tests")
+    spec = importlib.util.spec_from_file_location("build_stored", BUILDER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_examples_in_the_docstrings_are_right() -> None:
+    result = doctest.testmod(stored)
+    assert result.attempted >= 1
+    assert result.failed == 0
+
+
+def test_every_job_of_the_builder_was_run_once_and_in_its_order(builder: ModuleType) -> None:
+    jobs = [json.dumps([group, list(fixes), changes, seed]) for group, fixes, changes, seed in builder.jobs()]
+    assert [builder.key(run) for run in stored.runs()] == jobs
+
+
+def test_the_switchboard_has_all_32_combinations_with_three_seeds_each() -> None:
+    combinations = [list(on) for n in range(6) for on in itertools.combinations(FIXES, n)]
+    assert len(combinations) == 32
+    for on in combinations:
+        assert [run["seed"] for run in stored.runs(group="switchboard", fixes=on, changes={})] == [0, 1, 2]
+    assert len(stored.runs(group="switchboard")) == 96
+
+
+def test_runs_are_filtered_by_every_wanted_value() -> None:
+    found = stored.runs(group="rates", seed=1, changes={"inner_lr": 0.3})
+    assert sorted(run["fixes"] for run in found) == [[], ["lslr"]]
+    assert stored.runs(group="none such") == []
+
+
+def test_the_numbers_of_every_run_are_possible() -> None:
+    epochs = stored.base_config().epochs
+    for run in stored.runs():
+        assert len(run["val"]) == len(run["val_ci95"]) == len(run["grad_norm"]) == epochs
+        assert all(0 <= accuracy <= 1 for accuracy in (*run["val"], run["test"], run["running"]))
+        assert all(0 < half < 0.2 for half in (*run["val_ci95"], run["test_ci95"], run["running_ci95"]))
+        assert 0 <= run["nonfinite"] <= epochs * stored.base_config().iterations_per_epoch
+
+
+def test_what_the_runs_share_is_what_the_builder_says(builder: ModuleType) -> None:
+    assert stored.base_config() == builder.BASE
+    about = stored.about_runs()
+    assert about["episodes"] == builder.TEST_EPISODES
+    assert about["command"] == "python data/build_stored.py"
+    assert {"torch", "numpy", "mamlkit"} <= about["versions"].keys()
+
+
+def test_the_starts_are_those_of_the_builder(builder: ModuleType) -> None:
+    assert stored.start_names() == STARTS == tuple(sorted(builder.STARTS))
+    for name, (fixes, changes) in builder.STARTS.items():
+        config = builder.replace(builder.config_of(fixes, changes, 0), **builder.START_BUDGET)
+        assert stored.start(name).config == config
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_start_loads_in_both_precisions_with_the_same_numbers(name: str) -> None:
+    single, double = (stored.start(name, dtype=dtype) for dtype in ("float32", "float64"))
+    assert single.inner_lrs.dtype == torch.float32
+    assert double.inner_lrs.dtype == torch.float64
+    for tensor, value in single.params.items():
+        assert torch.equal(value.double(), double.params[tensor])
+        assert torch.isfinite(value).all()
+    assert double.params["convs.3.weight"].shape == (16, 16, 3, 3)
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_start_adapts_to_new_classes(name: str, glyphs) -> None:
+    learner = stored.start(name)
+    test = make_sampler(glyphs, learner.config, "test")
+    assert evaluate([learner], test, 8).accuracy > 0.6  # guessing is 0.2
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_rate_history_begins_at_the_configured_rate_and_ends_at_the_learners(name: str) -> None:
+    learner, history = stored.start(name), stored.rate_history(name)
+    assert history.shape == (learner.config.epochs + 1, len(learner.rows), learner.config.n_steps)
+    assert np.allclose(history[0], learner.config.inner_lr)
+    assert np.array_equal(history[-1], learner.inner_lrs.numpy())
+    moved = np.abs(history[-1] - history[0]).max() > 0.01
+    assert moved == learner.config.learn_inner_lrs
+
+
+def test_an_unknown_start_is_refused_with_the_nearest_name() -> None:
+    for ask in (stored.start, stored.rate_history):
+        with pytest.raises(InputError, match=r"start = 'mamlp' is unknown \(did you mean 'maml(pp)?'\?\)"):
+            ask("mamlp")
