@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -91,9 +90,7 @@ def run(job: Job) -> dict[str, Any]:
     store = load("glyphs")
     config = config_of(fixes, changes, seed)
     trainer = Trainer.from_config(config, store)
-    begin = time.perf_counter()
     history = list(trainer.epochs())
-    seconds = time.perf_counter() - begin
     test = make_sampler(store, config, "test")
     batch, running = (evaluate([trainer.learner], test, TEST_EPISODES, norm=norm) for norm in ("batch", "running"))
     norms = [[i.grad_norm for i in record.iterations] for record in history]
@@ -111,7 +108,6 @@ def run(job: Job) -> dict[str, Any]:
         "test_ci95": round(batch.ci95, 4),
         "running": round(running.accuracy, 4),
         "running_ci95": round(running.ci95, 4),
-        "seconds": round(seconds, 1),
     }
 
 

@@ -41,15 +41,19 @@ def launch(playwright: Playwright) -> Browser:
 
 @contextmanager
 def guarded_page(
-    browser: Browser, *, offline: bool = False, known: str = "\0", spared: tuple[str, ...] = ()
+    browser: Browser, *, offline: bool = False, known: tuple[str, ...] = (), spared: tuple[str, ...] = ()
 ) -> Iterator[Page]:
     """Open a page in which an error of its own, or a request to another machine, fails the test.
 
-    An error that says ``known`` passes, and so does a request to a ``spared`` host; such a request is refused as well.
+    An error that says something ``known`` passes. So does a request to a ``spared`` host, though it is refused as well.
     """
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=offline)
     strayed: list[str] = []
     errors: list[str] = []
+
+    def note(error: object) -> None:
+        if not any(text in str(error) for text in known):
+            errors.append(str(error))
 
     def guard(route: Route) -> None:
         if urlsplit(route.request.url).hostname in LOCAL and not offline:
@@ -62,7 +66,7 @@ def guarded_page(
     context.route(lambda url: urlsplit(url).scheme in ("http", "https"), guard)
     context.set_default_timeout(120_000)  # a busy machine is slow, not broken
     opened = context.new_page()
-    opened.on("pageerror", lambda error: None if known in str(error) else errors.append(str(error)))
+    opened.on("pageerror", note)
     yield opened
     context.close()
     assert not strayed, f"requests left this machine: {strayed}"

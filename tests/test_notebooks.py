@@ -159,6 +159,7 @@ def test_there_are_two_exercises_with_hints_and_the_solutions_are_right(path: Pa
     code = "\n".join(sources(path, "code"))
     asked = re.findall(r'^check\("([\d.]+)", (\w+)\)', code, re.MULTILINE)
     assert len(asked) >= 2
+    assert "from mamlkit.course import check, hint" in code  # a hint is asked for by taking a # away
     assert {number for number, _ in asked} == {
         number for number in EXERCISES if number.startswith(f"{int(path.stem[:2])}.")
     }

@@ -72,7 +72,7 @@ def find_archive(name: str) -> Path:
     except OSError as error:
         raise InputError(
             f"cannot download {URL}{name} ({type(error).__name__}); put the file into the folder omniglot "
-            "of $MAMLKIT_DATA"
+            "of $MAMLKIT_DATA, or use the embedded data set: glyphs"
         ) from error
 
 

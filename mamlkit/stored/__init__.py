@@ -59,7 +59,7 @@ def runs(**wanted: Any) -> list[dict[str, Any]]:
 
     Each has ``group``, ``fixes`` (a sorted list), ``changes`` (what else differs from plain MAML), ``seed``, and what
     was measured: ``val``, ``val_ci95``, ``grad_norm`` (median) and ``grad_norm_max`` by epoch, ``test``,
-    ``test_ci95``, ``running`` (test accuracy by recorded statistics), ``running_ci95``, ``nonfinite``, ``seconds``.
+    ``test_ci95``, ``running`` (test accuracy by recorded statistics), ``running_ci95``, ``nonfinite``.
 
     >>> len({tuple(run["fixes"]) for run in runs(group="switchboard")})
     32

@@ -92,6 +92,16 @@ class Explorer(anywidget.AnyWidget):
         shared = {"title": title, "controls": shown, "arrays": layout, **(spec or {})}
         super().__init__(spec=shared, payload=payload, at=[control.start for control in controls])
 
+    def open(self) -> None:
+        """Wait with telling the browser: the HTML ships every number already, and only a widget box needs a model."""
+
+    @property
+    def model_id(self) -> str | None:
+        """What a widget box asks for; now the browser is told."""
+        super().open()
+        model: str | None = super().model_id
+        return model
+
     def paint(self, figure: Figure, *at: int) -> None:
         """Draw the figure with matplotlib, with the controls at these places, for where no scripts run."""
         raise NotImplementedError

@@ -51,7 +51,7 @@ const view = {
       absent += norm.line(iterations, data.rows("norm", c), STYLES[i]);
       said.unshift(`${what} ${(100 * mean).toFixed(1)} \u00b1 ${(100 * half).toFixed(1)} %`);
     });
-    legend(svg, 36, 12, rows.map(([, what], i) => [STYLES[i], what]));
+    legend(svg, 36, 12, rows.map(([, what], i) => [STYLES[i], `${what}   `]));
     const [, , gain, half] = data.rows("test", chosen);
     const lines = [`Test accuracy: ${said.join("; ")}.`, verdict(gain, half)];
     lines.forEach((text, i) => svg.append(shape("text", { x: 4, y: 296 + 18 * i }, text)));

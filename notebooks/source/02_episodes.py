@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from mamlkit.backbone import Conv4
-from mamlkit.course import check
+from mamlkit.course import check, hint
 from mamlkit.datasets import load
 from mamlkit.episodes import Episode, EpisodeSampler
 from mamlkit.inner_loop import MetaParams, adapted_names

@@ -35,7 +35,7 @@ from torch.func import functional_call
 
 from mamlkit import stored
 from mamlkit.backbone import Plain
-from mamlkit.course import check
+from mamlkit.course import check, hint
 from mamlkit.datasets import load
 from mamlkit.episodes import Episode
 from mamlkit.inner_loop import MetaParams, adapt

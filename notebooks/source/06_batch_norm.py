@@ -29,7 +29,7 @@ import torch
 from torch.func import functional_call
 
 from mamlkit import plots, stored
-from mamlkit.course import check
+from mamlkit.course import check, hint
 from mamlkit.datasets import load
 from mamlkit.diagnostics import bn_drift, trace_batch
 from mamlkit.episodes import EpisodeSampler

@@ -36,7 +36,7 @@ from torch.func import functional_call
 
 from mamlkit import MetaLearner, MetaParams, StepConfig, configure, meta_gradient, stored
 from mamlkit.backbone import MLP, Plain
-from mamlkit.course import check
+from mamlkit.course import check, hint
 from mamlkit.datasets import load
 from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.diagnostics import trace_batch
@@ -86,15 +86,14 @@ def stored_tests(rate, fixes):
     return 100 * np.array([run["test"] for run in sorted(found, key=lambda run: run["seed"])])
 
 
-kinds = {"fixed": [], "learned": ["lslr"]}
 rates = (0.01, 0.03, 0.1, 0.3, 1.0)
-sensitivity = {
-    kind: np.array([over_seeds(stored_tests(rate, fixes)) for rate in rates])  # [rates, mean and half]
-    for kind, fixes in kinds.items()
-}
-print("inner rate   fixed             learned from there   (test accuracy, %)")
-for rate, fixed, learned in zip(rates, *sensitivity.values()):
-    print(f"{rate:10} {fixed[0]:7.1f} +- {fixed[1]:4.1f} {learned[0]:10.1f} +- {learned[1]:4.1f}")
+kinds = {"fixed": [], "learned": ["lslr"]}
+tests = {kind: np.array([stored_tests(rate, fixes) for rate in rates]) for kind, fixes in kinds.items()}  # [rates, 3]
+sensitivity = {kind: np.array([over_seeds(row) for row in table]) for kind, table in tests.items()}  # [rates, 2]
+gains = np.array([over_seeds(row) for row in tests["learned"] - tests["fixed"]])  # seed by seed
+print("inner rate         fixed     learned from there      gain   (test accuracy, %)")
+for rate, *cells in zip(rates, *sensitivity.values(), gains):
+    print(f"{rate:10}", "   ".join(f"{mean:6.1f} +- {half:4.1f}" for mean, half in cells))
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 3))
@@ -106,20 +105,22 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# The interval is wide, because three seeds are few. The range of the means says more:
+# Three seeds are few, so the intervals are wide; the gain is taken seed by seed. A start ten times too small is mended:
+# the rates learn their way up, and the mean ends above that of any fixed rate. At 0.1, the value of the authors' code,
+# learning the rates makes no difference that three short runs could show. And a start ten times too large is *not*
+# mended. Adam moves a rate by about 0.001 at most in an iteration, so in 300 iterations it cannot come down from 1 to
+# 0.1.
+#
+# **Check.**
 
 # %%
-ranges = {kind: np.ptp(rows[:, 0]) for kind, rows in sensitivity.items()}
-best = {kind: rates[rows[:, 0].argmax()] for kind, rows in sensitivity.items()}
-for kind in kinds:
-    print(f"{kind:8} best at {best[kind]}; from the best to the worst {ranges[kind]:.1f} points")
-less = "less" if ranges["learned"] < ranges["fixed"] else "not less"
-print(f"learned rates depend {less} on where they begin")
+assert gains[0, 0] - gains[0, 1] > 5  # from 0.01: better, by more than 5 points even at the interval's lower end
+assert sensitivity["learned"][0, 0] > sensitivity["fixed"][:, 0].max()
+assert abs(gains[2, 0]) < gains[2, 1]  # from 0.1: the interval has zero in it
+assert sensitivity["learned"][4, 0] < sensitivity["fixed"][2, 0] - 10  # from 1.0: far below a fixed 0.1
+print("too small a start is mended, too large a one is not")
 
 # %% [markdown]
-# Learned rates do not forget where they began. Adam moves each by about 0.001 at most in an iteration, so in 300
-# iterations they can go 0.3 far.
-#
 # **Run.** The same live, on the sine waves of notebook 01: one inner step, a short training from each of three rates.
 
 # %%
@@ -412,9 +413,9 @@ for i, means in zip(weights, final.mean(1)):
 print("mean over the weights, step by step:", " ".join(f"{mean:.3f}" for mean in final.mean(0)))
 
 # %% [markdown]
-# The last convolution asks for three times the rate that a hand would have set, at every step. The first one, and the
-# other early layers in their first step, ask for almost none: the network learned to leave them alone at first. A
-# single rate cannot say this.
+# The last convolution asks for two to four times the rate that was set by hand, at every step. The other three, in
+# their first step, ask for almost none: the network learned to leave them alone at first. A single rate cannot say
+# this.
 #
 # **Check.** That, and: most of the way was made in the first half, when the outer rate was high.
 
@@ -424,7 +425,7 @@ first_half, second_half = (np.abs(np.diff(part, axis=0)).sum() for part in (hist
 assert np.allclose(history[0], plus_plus.config.inner_lr)
 assert (final.argmax(0) == 3).all()  # at each step the last convolution has the largest rate
 assert np.abs(final[:3, 0]).max() < 0.02  # the first step of the three convolutions before it
-assert final[3].mean() > 3 * plus_plus.config.inner_lr
+assert final[3].min() > 2 * plus_plus.config.inner_lr
 assert first_half > second_half
 print(f"share of the way made in the first half: {100 * first_half / (first_half + second_half):.0f} %")
 
@@ -671,19 +672,20 @@ for epoch, (a, b) in enumerate(zip(curves["with"], curves["without"])):
     print(f"{epoch:5} {outer_lr(annealed, epoch):16.5f} {100 * a:16.1f} {100 * b:8.1f}")
 
 # %% [markdown]
-# **Check.** Does the interval exclude zero?
+# In the first epoch the outer rate is the same, so the two runs are one and the same. Then the run with the smaller
+# rate falls behind, and stays behind. After so few iterations the steps are not too large yet, and a smaller rate is
+# just less training.
+#
+# **Check.** Here the cosine harms, and the interval excludes zero. This says nothing about 75,000 iterations, where the
+# last steps may have something to calm.
 
 # %%
-assert len(with_cosine) == len(without) == 3
-if abs(mean) > half:
-    print(f"yes: in these short runs the cosine {'helps' if mean > 0 else 'harms'}")
-else:
-    print("no: three short runs cannot tell the cosine from a constant rate")
+assert curves["with"][0] == curves["without"][0]  # epoch 0: the same run
+assert (curves["with"][1:] < curves["without"][1:]).all()
+assert mean + half < 0
+print("equal in the first epoch, behind in every later one")
 
 # %% [markdown]
-# This is a test of 300 iterations. A schedule that calms the last epochs of a long run has little to calm in a short
-# one, where every step still counts.
-#
 # ## Recap
 #
 # - The gradient of a rate is minus the inner product of the query gradient after the step and the support gradient.
@@ -693,8 +695,9 @@ else:
 #   noise, by way of Adam.
 # - Learned rates say which layers should move: here the last convolution, and the early ones hardly at all.
 # - A rate may become negative, and some do. Count them, and test whether they matter, before you make much of it.
+# - Learned rates mend a start that is too small. They are too slow to mend one that is far too large.
 # - The cosine of the outer rate is in the paper a fix of MAML++; in the code's last commit it never tells the methods
-#   apart.
+#   apart. In a run of 300 iterations it costs accuracy.
 # - Next: [08 MAML++](08_maml_plus_plus.ipynb), all fixes together.
 #
 # ## References

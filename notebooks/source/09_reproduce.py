@@ -55,9 +55,9 @@ from mamlkit.runs import RunFolder
 from mamlkit.schedules import eval_config
 from mamlkit.trainer import Trainer, best_epochs, make_sampler
 
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # the first optimiser of a process is slow to load
 if fast:
     torch.set_num_threads(1)
-torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # the first optimiser of a process is slow to load
 
 # %% [markdown]
 # ## 1. A run is a difference
@@ -323,8 +323,8 @@ assert abs(half - 1.96 * ((a.var() + b.var() - shared) / E) ** 0.5) < 1e-4
 print(f"batch - running: {100 * gain:.1f} %, +- {100 * half:.1f} in pairs, +- {100 * apart:.1f} as if apart")
 
 # %% [markdown]
-# The seeds can be paired as well: run $s$ of MAML and run $s$ of MAML++ were tested on the same episodes. Every pair
-# counts as one number.
+# The seeds can be paired as well: the runs of MAML and of MAML++ with one seed were tested on the same episodes. Every
+# pair counts as one number.
 
 # %%
 gains = tests["mamlpp"] - tests["maml"]
