@@ -3,7 +3,7 @@
 Training needs the meta-gradient of one weighted sum (``mamlkit.outer_loop``). Here each step's part is kept apart, from
 one unrolled inner loop, for figures and for tests.
 
-Axis letters: ``K`` inner steps, ``P`` parameters.
+Axis letter: ``K`` inner steps.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def layer_norms(gradients: Params) -> dict[str, Tensor]:
     """Return the l2 norm of each layer's gradient, and of all together.
 
     Args:
-        gradients: name -> [K + 1, *shape], or a weighted sum of its rows by name -> [..., *shape] of the same rank.
+        gradients: name -> [K + 1, *shape], or weighted sums of its rows, [n, *shape].
 
     Returns:
         layer (``convs.0``, .., ``head``; a norm layer counts to the convolution before it) -> [K + 1]; ``total`` last.

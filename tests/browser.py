@@ -107,17 +107,20 @@ def moves_by_key_and_by_drag(page: Page, root: Locator) -> None:
         page.keyboard.press("ArrowRight" if first == last else "ArrowLeft")
         assert look(root) == before
         page.keyboard.press("End" if first == "0" else "Home")
-        at_the_end = slider.input_value()
+        at_the_end, before = slider.input_value(), look(root)
         drag(page, slider, 0.8 if at_the_end == "0" else 0.2)
         assert slider.input_value() != at_the_end
+        assert all(now != then for now, then in zip(look(root), before)), "a drag moved the slider and not the figure"
         slider.fill(first)
     for group in root.locator("[role=radiogroup]").all():
-        before = look(root)
         group.locator("input:checked").focus()
-        page.keyboard.press("ArrowRight")
-        assert look(root)[1] != before[1], "a choice changed and the words did not"
-        page.keyboard.press("ArrowLeft")
-        assert look(root) == before
+        seen = [look(root)]
+        for _ in group.locator("input").all():  # all the way round
+            page.keyboard.press("ArrowRight")
+            seen.append(look(root))
+            assert seen[-1][1] != seen[-2][1], "a choice changed and the words did not"
+        assert len({picture for picture, _ in seen}) > 1, "no choice changed the picture"
+        assert seen[-1] == seen[0]
 
 
 def draws(page: Page, pad: Locator, *, x: float = 40, says: str = "needs its kernel") -> None:

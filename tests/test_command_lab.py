@@ -16,8 +16,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 from click.testing import CliRunner
+from nbformat.sign import NotebookNotary
 
 from mamlkit.commands import lab
 from mamlkit.errors import InputError
@@ -185,3 +187,15 @@ def test_jupyterlab_starts_lists_the_copy_and_ends_when_asked(tmp_path: Path) ->
     assert hashes(source) == before
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"{url}/status", timeout=5)
+
+
+def test_the_copies_are_trusted_so_that_their_figures_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    for name in ("ours.ipynb", "other.ipynb"):
+        cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", {"text/html": name})])
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / name)
+    lab.trust(tmp_path, ["ours.ipynb"])
+    notary = NotebookNotary()
+    known = {name: notary.check_signature(nbformat.read(tmp_path / name, 4)) for name in ("ours.ipynb", "other.ipynb")}
+    notary.store.close()
+    assert known == {"ours.ipynb": True, "other.ipynb": False}

@@ -18,7 +18,7 @@ def printed(name: str) -> str:
 
 
 def growth(remedy: str) -> float:
-    return float(re.search(rf"{remedy} +norm grows +([\d.]+) times", printed("03"))[1])
+    return float(re.search(rf"{remedy} +norm grows +([\d.,]+) times", printed("03"))[1].replace(",", ""))
 
 
 def test_the_meta_gradient_of_plain_maml_grows_by_two_orders_of_magnitude() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import base64
+import html
 import importlib.util
 import io
+import json
 import os
 import re
 import subprocess
@@ -21,7 +23,9 @@ import papermill
 import pytest
 from PIL import Image
 
+import mamlkit.widgets
 from mamlkit.course.exercise import EXERCISES
+from mamlkit.widgets.explorer import EXPORT
 
 ROOT = Path(__file__).parents[1]
 SANITIZER = Path(__file__).with_name("nbval_sanitize.cfg")
@@ -40,6 +44,7 @@ ODD = {  # one unusual set of parameters for each notebook
     "09_reproduce": {"seed": 3, "recipe": "anil", "n_way": 3, "k_shot": 2, "epochs": 1, "iterations_per_epoch": 2},
     "10_your_own_data": {"seed": 3, "k_shot": 2, "q_query": 2, "n_places": 2},
 }
+SECONDS = 20  # of a notebook with fast = True, on two quiet cores
 FORBIDDEN = (r";[ \t]*$", r"\bOutput\(", r"\binteract\(", r"\binteractive_output\(", r"\bclear_output\(", r"^[%!]")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -170,6 +175,46 @@ def test_there_are_two_exercises_with_hints_and_the_solutions_are_right(path: Pa
         assert f"Exercise {number} is right.\n" in solved
 
 
+def figures(notebook: nbformat.NotebookNode) -> list[tuple[str, str, dict[str, np.ndarray]]]:
+    """Return (kind, HTML, its arrays by name) of every explorer in the outputs."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            page = output.get("data", {}).get("text/html", "")
+            kind = re.search(r'data-mamlkit="(\w+)"', page)
+            if kind:
+                spec = json.loads(html.unescape(re.search(r'data-spec="([^"]*)"', page)[1]))
+                payload = base64.b64decode(re.search(r'data-payload="([^"]*)"', page)[1])
+                found.append((kind[1], page, unpack(spec["arrays"], payload)))
+    return found
+
+
+def unpack(layout: dict, payload: bytes) -> dict[str, np.ndarray]:
+    return {
+        name: np.frombuffer(
+            payload, {"f4": "<f4", "u1": "u1"}[part["kind"]], int(np.prod(part["shape"])), part["offset"]
+        )
+        for name, part in layout.items()
+    }
+
+
+def assert_same_figures(made: nbformat.NotebookNode, committed: nbformat.NotebookNode) -> None:
+    """Compare the numbers of the explorers, which the comparison of outputs passes over."""
+    pairs = list(zip(figures(made), figures(committed), strict=True))
+    for (kind, _, ours), (_, _, theirs) in pairs:
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            assert np.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-6, equal_nan=True), f"{kind}: {name}"
+
+
+@each_file
+def test_the_committed_figures_have_the_packages_script_and_style(path: Path) -> None:
+    for kind, page, _ in figures(read(path)):
+        explorer = getattr(mamlkit.widgets, kind)
+        assert explorer._css in page
+        assert explorer._esm.replace(EXPORT, "") in page
+
+
 def printed(path: Path) -> str:
     return "".join(output.get("text", "") for cell in read(path).cells for output in cell.get("outputs", []))
 
@@ -241,6 +286,9 @@ def test_a_notebook_runs_through_with_its_exercises_empty(path: Path, odd: bool,
     given = [part for name, value in values.items() for part in ("-p", name, str(value))]
     done = run("papermill", str(path), str(target), "--no-progress-bar", "-k", "python3", *given, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
+    if not odd:
+        assert read(target).metadata.papermill.duration < 3 * SECONDS, "a student waits too long, on a busy machine too"
+        assert_same_figures(read(target), read(path))
     said = printed(target)
     assert said.count("is still empty: write ") == said.count("Exercise ") >= 2
 

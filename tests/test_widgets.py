@@ -76,6 +76,7 @@ def test_a_value_that_is_not_finite_survives_in_the_bytes_and_never_enters_the_j
     explorer = make_fit(bad=np.inf)
     assert np.isinf(shipped(explorer, "losses")[1, 4])
     page = explorer.html().split("<script>")[0]
+    assert "1 of its values are not finite." in page
     assert "NaN" not in page
     assert "Infinity" not in page
 
@@ -93,7 +94,7 @@ def test_the_html_holds_all_numbers_the_picture_and_no_address(explorer: Explore
     spec = json.loads(html.unescape(re.search(r'data-spec="([^"]*)"', page)[1]))
     assert spec["controls"] == explorer.spec["controls"]
     assert base64.b64decode(re.search(r'data-payload="([^"]*)"', page)[1]) == explorer.payload
-    assert html.unescape(re.search(r'<img alt="([^"]*)"', page)[1]) == f"{spec['title']}: {explorer.places}"
+    assert html.unescape(re.search(r'<img alt="([^"]*)"', page)[1]) == f"{spec['title']}: {explorer.places}."
     addresses = set(re.findall(r"https?://[^\s\"']+", page)) - {"http://www.w3.org/2000/svg"}  # a name, never fetched
     assert not addresses
     assert page.count("</script>") == 1
@@ -135,3 +136,14 @@ def test_no_episode_and_too_few_names_are_refused() -> None:
 def test_colour_images_keep_three_channels() -> None:
     assert shipped(make_episodes(channels=3), "support").shape == (4, 3, 2, 3, 8, 8)
     assert make_episodes(channels=3).png()
+
+
+def test_the_browser_is_told_of_a_model_only_when_a_box_asks(explorer: Explorer) -> None:
+    heard = []
+    explorer.observe(lambda change: heard.append(change["new"]), "at")
+    explorer._repr_mimebundle_()
+    explorer.at = [2]
+    assert explorer.comm is None
+    assert heard == [[2]]
+    assert explorer.model_id == explorer.comm.comm_id
+    assert explorer.get_state("at") == {"at": [2]}

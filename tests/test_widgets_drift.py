@@ -25,9 +25,10 @@ def test_all_four_tables_are_shipped_and_step_channel_and_layer_are_controls() -
     assert [len(control["values"]) for control in explorer.spec["controls"]] == [5, 3, 2]
 
 
-def test_the_picture_follows_the_controls_and_leaves_a_gap_for_nan() -> None:
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_the_picture_follows_the_controls_and_leaves_a_gap(bad: float) -> None:
     mean = MEAN.copy()
-    mean[1, 0, 2] = np.nan
+    mean[1, 0, 2] = bad
     explorer = DriftExplorer(mean, VAR, layers=("first", "last"))
     pictures = []
     for at in ([0, 0, 0], [2, 0, 0], [2, 1, 0], [2, 1, 1]):

@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,6 +133,15 @@ def find_notebook(folder: Path, name: str) -> str:
     raise InputError(f"no notebook {name!r}; {hint}There are: {', '.join(names)}")
 
 
+def trust(folder: Path, names: Sequence[str]) -> None:
+    """Tell Jupyter that these notebooks of ``folder``, just copied, are ours: only then their figures move unasked.
+
+    Writes: Jupyter's own list of signatures.
+    """
+    paths = [str(folder / name) for name in names]
+    subprocess.run([sys.executable, "-m", "jupyter", "trust", *paths], check=False, capture_output=True)
+
+
 def run_jupyterlab(folder: Path, options: list[str]) -> int:
     """Run JupyterLab in ``folder`` with this Python until it ends; return its exit code.
 
@@ -178,6 +188,7 @@ def command(*, folder: Path, no_browser: bool, arguments: tuple[str, ...]) -> No
         report = copy_notebooks(source, folder)
     except OSError as error:
         raise InputError(f"cannot write to --dir {folder}: {error.strerror}; choose another folder") from error
+    trust(folder, report.written)
     click.echo(f"The course is in {folder}: {len(report.written)} files written, {len(report.kept)} of yours kept.")
     for name in report.kept:
         click.echo(f"  kept as you changed it: {name} (delete it to get the original back)")

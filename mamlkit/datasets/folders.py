@@ -58,7 +58,10 @@ def load_mini_imagenet(path: str, image_size: int) -> ImageStore:
     """
     parent = data_dir()
     if not path and parent is None:
-        raise InputError("mini-imagenet needs a path, or its folder as $MAMLKIT_DATA/mini-imagenet; neither is set")
+        raise InputError(
+            "mini-imagenet needs a path, or its folder as $MAMLKIT_DATA/mini-imagenet; neither is set. "
+            "The embedded data set, glyphs, needs none"
+        )
     root = Path(os.path.expanduser(path)) if path or parent is None else parent / "mini-imagenet"
     return _load("mini-imagenet", root, image_size, split=True, colour=True)
 
@@ -104,7 +107,10 @@ def _state(file: Path, root: Path) -> tuple[str, int, int]:
 
 def _scan(root: Path, split: bool) -> Tree:
     if not root.is_dir():
-        raise InputError(f"{root} is not a folder; a folder with one folder of images for each class is needed")
+        raise InputError(
+            f"{root} is not a folder; a folder with one folder of images for each class is needed, "
+            "or the embedded data set: glyphs"
+        )
     tree = {part: _scan_classes(root / part) for part in (SPLITS if split else ("",))}
     owner: dict[str, str] = {}
     for part, classes in tree.items():

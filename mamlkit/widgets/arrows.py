@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mamlkit.errors import InputError
-from mamlkit.widgets.explorer import Control, Explorer, read_script
+from mamlkit.widgets.explorer import Control, Explorer, decades, read_script
 
 ARROW = 0.35  # length of an arrow, as a share of the picture's half width
 
@@ -63,7 +63,7 @@ class ArrowExplorer(Explorer):
             Control("curvature", list(curvatures), at[2], "choice"),
         ]
         arrays = {"paths": paths, "gradients": gradients, "contours": contours}
-        spec = {"reach": float(reach), "arrow": ARROW, "range": _decades(np.linalg.norm(gradients, axis=-1))}
+        spec = {"reach": float(reach), "arrow": ARROW, "range": decades(np.linalg.norm(gradients, axis=-1), 1e-2, 1e4)}
         super().__init__(arrays, title=title, controls=controls, spec=spec)
 
     def paint(self, figure: Figure, *at: int) -> None:
@@ -104,10 +104,3 @@ def _angle(one: NDArray[Any], other: NDArray[Any]) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = one / np.linalg.norm(one) @ (other / np.linalg.norm(other))
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-
-
-def _decades(norms: NDArray[Any]) -> list[int]:
-    """Return the powers of ten that enclose all lengths from a hundredth to ten thousand."""
-    positive = norms[np.isfinite(norms) & (norms > 0)].clip(1e-2, 1e4)
-    low = int(np.floor(np.log10(positive.min(initial=1.0))))
-    return [low, max(low + 1, int(np.ceil(np.log10(positive.max(initial=1.0)))))]

@@ -38,4 +38,5 @@ function still(pixels, side, channels, box) {
 
 const percent = (share) => (Number.isFinite(share) ? `${Math.round(100 * share)} %` : "not finite");
 
-const likeliest = (shares) => Array.from(shares).reduce((best, share, i) => (share > shares[best] ? i : best), 0);
+const likeliest = (shares) => Array.from(shares).reduce(
+  (best, share, i) => (Number.isFinite(share) && !(share <= shares[best]) ? i : best), 0);

@@ -68,7 +68,8 @@ class DriftExplorer(Explorer):
         for name, style, m, s in zip(SERIES, styles, mean, deviation):
             left.plot(m, label=name, **style)
             middle.plot(s, **style)
-            right.plot(grid, np.exp(-(((grid - m[step]) / max(s[step], 1e-6)) ** 2) / 2), **style)
+            if np.isfinite(m[step] + s[step]):
+                right.plot(grid, np.exp(-(((grid - m[step]) / max(s[step], 1e-6)) ** 2) / 2), **style)
         for axes in (left, middle):
             axes.axvline(step, color="#999", lw=0.8)
             axes.set(xlabel="inner step")
@@ -79,5 +80,7 @@ class DriftExplorer(Explorer):
 
 
 def _grid(mean: NDArray[Any], deviation: NDArray[Any]) -> NDArray[Any]:
-    low, high = np.nan_to_num([(mean - 3 * deviation).min(), (mean + 3 * deviation).max()])
+    edges = np.concatenate([mean - 3 * deviation, mean + 3 * deviation])
+    edges = edges[np.isfinite(edges)]
+    low, high = (edges.min(), edges.max()) if edges.size else (0.0, 1.0)
     return np.linspace(low, high if high > low else low + 1, 121)

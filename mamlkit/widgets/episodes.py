@@ -48,8 +48,8 @@ class EpisodeExplorer(Explorer):
                 f"episodes needs {n_way}"
             )
         arrays = {
-            "support": np.stack([_by_class(e.support_x, n_way) for e in episodes]),  # -> [E, N, K, C, H, W]
-            "query": np.stack([_by_class(e.query_x, n_way) for e in episodes]),
+            "support": np.stack([by_class(e.support_x, n_way) for e in episodes]),  # -> [E, N, K, C, H, W]
+            "query": np.stack([by_class(e.query_x, n_way) for e in episodes]),
         }
         _, _, k_shot, channels, side, _ = arrays["support"].shape
         spec = {
@@ -86,6 +86,7 @@ class EpisodeExplorer(Explorer):
                 axes.set_title("support" if column == 0 else "query", fontsize="small")
 
 
-def _by_class(images: Tensor, n_way: int) -> NDArray[np.uint8]:
+def by_class(images: Tensor, n_way: int) -> NDArray[np.uint8]:
+    """Return images [N K, C, H, W] in [0, 1], ordered by class, as bytes [N, K, C, H, W]."""
     pixels = (images.clamp(0, 1) * 255).round().byte().numpy()
     return pixels.reshape(n_way, -1, *pixels.shape[1:])  # [N K, C, H, W] -> [N, K, C, H, W]

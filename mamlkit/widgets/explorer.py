@@ -97,7 +97,7 @@ class Explorer(anywidget.AnyWidget):
 
     @property
     def model_id(self) -> str | None:
-        """What a widget box asks for; now the browser is told."""
+        """What a widget box asks for. Writes: now the browser is told of the model."""
         super().open()
         model: str | None = super().model_id
         return model
@@ -124,8 +124,11 @@ class Explorer(anywidget.AnyWidget):
 
     def still(self, note: str) -> str:
         """Return the picture with its alternative text, and a note below, as HTML."""
-        alt = html.escape(f"{self.spec['title']}: {self.places}")
-        return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(self.png()).decode()}"><p>{note}</p>'
+        absent = sum(int((~np.isfinite(array)).sum()) for array in self.arrays.values())
+        missing = f" {absent} of its values are not finite." if absent else ""
+        alt = html.escape(f"{self.spec['title']}: {self.places}.{missing}")
+        picture = base64.b64encode(self.png()).decode()
+        return f'<img alt="{alt}" src="data:image/png;base64,{picture}"><p>{note}{missing}</p>'
 
     def html(self) -> str:
         """Return the whole explorer as one piece of HTML that needs no kernel and no network."""
@@ -145,6 +148,13 @@ class Explorer(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.places})"
+
+
+def decades(values: NDArray[Any], least: float = 0.0, most: float = np.inf) -> list[int]:
+    """Return the powers of ten that enclose all finite values above zero, clipped to ``least`` and ``most``."""
+    positive = values[np.isfinite(values) & (values > 0)].clip(least, most)
+    low = int(np.floor(np.log10(positive.min(initial=1.0))))
+    return [low, max(low + 1, int(np.ceil(np.log10(positive.max(initial=1.0)))))]
 
 
 def _as_shipped(array: NDArray[Any]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mamlkit.errors import InputError
-from mamlkit.widgets.explorer import Control, Explorer, read_script
+from mamlkit.widgets.explorer import Control, Explorer, decades, read_script
 
 CHOICES = ("network", "start", "derivative order", "loss")
 
@@ -48,7 +48,7 @@ class ExplosionExplorer(Explorer):
         if norms.shape != shape:
             raise InputError(f"norms has shape {norms.shape}; choices, rates and layers ask for {shape}")
         self.layers, self.rates = [*layers, "total"], [f"{rate:g}" for rate in rates]
-        low, high = _decades(norms)
+        low, high = decades(norms, 1e-3)
         controls = [
             Control("inner steps", [str(k) for k in range(norms.shape[-2])], at[0]),
             Control("inner rate", self.rates, at[1]),
@@ -75,10 +75,3 @@ class ExplosionExplorer(Explorer):
         right.bar(self.layers, tops, bottom=low, color=["#2077c4"] * (len(self.layers) - 1) + ["#c65f00"])
         right.set(title=f"{step} steps at rate {self.rates[rate]}")
         right.tick_params("x", rotation=60)
-
-
-def _decades(norms: NDArray[Any]) -> tuple[int, int]:
-    """Return the powers of ten that enclose all finite norms."""
-    positive = norms[np.isfinite(norms) & (norms > 0)]
-    low = int(np.floor(np.log10(positive.min(initial=1.0))))
-    return max(low, -3), max(low + 1, int(np.ceil(np.log10(positive.max(initial=1.0)))))

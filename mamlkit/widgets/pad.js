@@ -65,6 +65,8 @@ function sayAnswer(spec, drawn, model, shares) {
   if (!drawn) return spec.invitation;
   if (!model) return "Drawn. For an answer the pad needs its kernel: run this cell.";
   if (!shares.length) return "Waiting for the kernel ...";
+  const absent = shares.filter((share) => !Number.isFinite(share)).length;
+  if (absent) return `${absent} of the ${shares.length} probabilities are not finite (NaN or inf).`;
   const best = likeliest(shares);
   return `Most likely label ${best}, with ${percent(shares[best])}.`;
 }

@@ -8,6 +8,7 @@ const points = (share) => {
 };
 
 function verdict(gain, half) {
+  if (!Number.isFinite(gain) || !Number.isFinite(half)) return "Difference from MAML, seed by seed: not finite.";
   const interval = `95 % interval ${points(gain - half)} to ${points(gain + half)}`;
   const sure = gain - half > 0 ? "better" : gain + half < 0 ? "worse" : "may be none";
   return `Difference from MAML, seed by seed: ${points(gain)} points, ${interval}; ${sure}.`;

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
+from mamlkit.widgets.episodes import by_class
 from mamlkit.widgets.explorer import Control, Explorer, read_script
-from mamlkit.widgets.probabilities import as_bytes, show_picture
+from mamlkit.widgets.probabilities import show_picture
 
 
 class WallExplorer(Explorer):
@@ -52,8 +52,8 @@ class WallExplorer(Explorer):
             raise InputError(f"names has rows of {counts} names; each of the {len(episodes)} episodes needs {n_way}")
         tables = _stack(labels, len(episodes), n_queries, n_way)  # [starts, K + 1, E, Q]
         arrays = {
-            "support": np.stack([_by_class(e.support_x, n_way) for e in episodes]),  # -> [E, N, K, C, H, W]
-            "query": np.stack([_by_class(e.query_x, n_way) for e in episodes]),
+            "support": np.stack([by_class(e.support_x, n_way) for e in episodes]),  # -> [E, N, K, C, H, W]
+            "query": np.stack([by_class(e.query_x, n_way) for e in episodes]),
             "labels": tables,
         }
         _, _, k_shot, channels, side, _ = arrays["support"].shape
@@ -90,11 +90,6 @@ class WallExplorer(Explorer):
                 text = f"{label} {self.names[episode][label]}".rstrip()
                 axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize="small")
         figure.suptitle(f"{self.series[start]}, after {step} inner steps", fontsize="small")
-
-
-def _by_class(images: Tensor, n_way: int) -> NDArray[np.uint8]:
-    pixels = as_bytes(images)
-    return pixels.reshape(n_way, -1, *pixels.shape[1:])  # [N K, C, H, W] -> [N, K, C, H, W]
 
 
 def _stack(labels: Mapping[str, NDArray[Any]], n_episodes: int, n_queries: int, n_way: int) -> NDArray[np.uint8]:

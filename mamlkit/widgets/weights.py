@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mamlkit.errors import InputError
-from mamlkit.widgets.explorer import Control, Explorer, read_script
+from mamlkit.widgets.explorer import Control, Explorer, decades, read_script
 
 
 class WeightsExplorer(Explorer):
@@ -59,7 +59,7 @@ class WeightsExplorer(Explorer):
             Control("schedule", list(schedules), at[2], "choice"),
         ]
         arrays = {"weights": weights, "direct": direct, "chained": chained, "plain": plain}
-        spec = {"range": _decades(*(_read(table) for table in (direct, chained, plain)))}
+        spec = {"range": decades(np.concatenate([_read(table) for table in (direct, chained, plain)]))}
         super().__init__(arrays, title=title, controls=controls, spec=spec)
 
     def paint(self, figure: Figure, *at: int) -> None:
@@ -87,11 +87,3 @@ def _read(table: NDArray[Any]) -> NDArray[Any]:
     steps = np.arange(n_steps)
     used = steps[None, :] <= steps[:, None]  # [N, K]
     return table[np.broadcast_to(used if table.ndim == 2 else used[:, None], table.shape)]
-
-
-def _decades(*tables: NDArray[Any]) -> list[int]:
-    """Return the powers of ten that enclose all numbers above zero."""
-    numbers = np.concatenate(tables)
-    positive = numbers[np.isfinite(numbers) & (numbers > 0)]
-    low = int(np.floor(np.log10(positive.min(initial=1.0))))
-    return [low, max(low + 1, int(np.ceil(np.log10(positive.max(initial=1.0)))))]

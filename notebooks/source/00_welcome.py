@@ -172,8 +172,9 @@ check("0.2", nearest)
 # $$\theta_0 = \theta, \qquad \theta_{k+1} = \theta_k - \alpha \nabla L_{\text{support}}(\theta_k), \qquad
 # \min_\theta \; \text{mean over tasks of } L_{\text{query}}(\theta_K)$$
 #
-# The first part is the *inner loop*, the last the *outer loop*. Notebook [01](01_maml_from_scratch.ipynb) builds both
-# by hand. MAML++ keeps the idea and mends six weak points:
+# ($\theta$: all parameters; $\alpha$: the *inner rate*; $L$: the loss. $K$ counts steps here; in "K-shot" it counts
+# pictures.) The first part is the *inner loop*, the last the *outer loop*. Notebook [01](01_maml_from_scratch.ipynb)
+# builds both by hand. MAML++ keeps the idea and sets out to mend six weak points:
 #
 # | problem | fix |
 # |---|---|
@@ -184,8 +185,10 @@ check("0.2", nearest)
 # | one inner rate for everything | a learned rate for each layer and step |
 # | a fixed outer rate | a cosine schedule |
 #
+# You need not know these words yet: each has its notebook, 03 to 07.
+#
 # The paper and its authors' code do not agree everywhere. Example: the paper's text lets running statistics normalise;
-# the code always uses the statistics of the batch at hand. Wherever the two part, these notebooks say so.
+# the code always uses the statistics of the batch at hand. Wherever the two differ, these notebooks say so.
 #
 # ## 4. Draw one yourself
 #
@@ -201,7 +204,7 @@ check("0.2", nearest)
 # strokes?
 #
 # **Run and explore.** Run the cell, then draw with mouse, pen or finger: large, and in the middle. Each time you lift
-# the pen, Python gets 28 x 28 pixels and answers. At last draw something that is none of the five. Could the network
+# the pen, Python gets 28 x 28 pixels and answers. Finally, draw something that is none of the five. Could the network
 # say so? Its probabilities always add up to 1.
 
 # %%
@@ -246,12 +249,13 @@ for name, count in right.items():
     print(f"{count} of {5 * len(exams)} right {name}; guessing: {len(exams)}")
 
 # %% [markdown]
-# Compare with section 2. There the classifier began at zero; here it begins where other characters have led it.
+# Compare with section 2. There the classifier began at zero; here it begins where other characters have led it. The
+# network is another one as well; notebook 01 compares starts of one network.
 #
 # ## 5. The kit checks itself
 #
-# **Predict.** The library and the authors' code compute one meta-iteration from the same start, in double precision.
-# In which decimal place do they first differ?
+# **Predict.** The library and the authors' code compute one meta-iteration (one step of the outer loop) from the same
+# start, in double precision. In which decimal place do they first differ?
 #
 # **Run.** Each stored case is one meta-iteration of the authors' code: loss, predictions, gradients, and the weights
 # after Adam.

@@ -206,7 +206,7 @@ print(f"slope along head.bias: {gradient_by_hand[-1].item():.3f} by autograd, {m
 
 # %% [markdown]
 # **Explain.** *First-order* MAML drops the derivative of the steps themselves: it pretends that
-# $\partial\theta_K / \partial\theta = 1$. That is the answer to the question above: without `create_graph=True` each
+# $\partial\theta_K / \partial\theta = I$. That is the answer to the question above: without `create_graph=True` each
 # inner gradient is a constant. Nothing fails, and the result is not zero. It is another gradient.
 #
 # **Run.** How far apart are the two?
@@ -221,13 +221,13 @@ lengths = f"{full_vector.norm():.2f} (full), {short_vector.norm():.2f} (first-or
 print(f"cosine between them {cosine:.2f}; lengths {lengths}")
 
 # %% [markdown]
-# **Check.** They are close, and they are not equal. The larger the rate and the more the steps, the further they part:
-# try `inner_lr = 0.05` in the parameters.
+# **Check.** They point nearly the same way, and they are not equal. The larger the rate and the more the steps, the
+# further they part: try `inner_lr = 0.05` in the parameters.
 
 # %%
 assert cosine > 0.5
 assert not torch.allclose(full_vector, short_vector)
-print("alike, not equal")
+print("alike in direction, not equal")
 
 
 # %% [markdown]
@@ -359,8 +359,8 @@ assert maml[0] < single_curve  # it does use the points
 print("all four claims hold")
 
 # %% [markdown]
-# The random start is not bad luck. A few points and steps are too little for a network that must find out what a sine
-# wave is. MAML's start knows the family; the points only have to say which member.
+# A better rate does not rescue the random start. A few points and steps are too little for a network that must find
+# out what a sine wave is. MAML's start knows the family; the points only have to say which member.
 #
 # ## 6. Past the trained count
 #
@@ -465,7 +465,8 @@ assert mean["MAML++"][-1] > mean["random"][-1]
 # - Inner loop: gradient steps on the support set, kept differentiable.
 # - Outer loop: the gradient of the query loss *after* those steps, with respect to the start.
 # - First-order MAML treats the inner gradients as constants. It is an approximation, not an error.
-# - The number of inner steps is a choice of its own; training for one count says little about another.
+# - The number of inner steps is a choice of its own; a start trained for one count may go on
+#   improving beyond it, as here; nothing in the training promises that.
 # - The library's `inner_loop` and `meta_gradient` compute what you wrote by hand, to rounding.
 # - Next: [02 Episodes](02_episodes.ipynb).
 #

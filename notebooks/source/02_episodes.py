@@ -66,7 +66,7 @@ print(f"scripts with classes in both train and test: {shared} of {len(set(script
 
 # %% [markdown]
 # That depends on the protocol. For Omniglot the paper shuffles all 1,623 characters and takes 1,150 to train, 50 to
-# validate and 423 to test. So its scripts are shared, and a test task is easier than one in a new script. For
+# validate and 423 to test. So its scripts are shared, and a test task is probably easier than one in a new script. For
 # Mini-ImageNet the paper's text says 64, 12 and 24 classes; the split it cites, and the code, have 64, 16 and 20.
 #
 # **Check.** No class is in two splits.
@@ -83,6 +83,8 @@ print("disjoint, and complete")
 # **Explain.** Draw $N$ classes; of each, draw $K$ support and $q$ query images, none of them twice. So
 #
 # $$S = N \cdot K, \qquad Q = N \cdot q$$
+#
+# ($K$ counts pictures here. In the inner loop it counts steps. Both habits are old.)
 
 # %%
 sampler = EpisodeSampler(store, "train", **sizes)
@@ -172,10 +174,10 @@ most = max(seen, key=lambda c: len(seen[c]))
 print(f"{store.class_names[most]}: drawn {len(seen[most])} times, with labels {sorted(set(seen[most]))}")
 
 # %% [markdown]
-# **Predict.** Take one episode and rename its labels in every order: the same pictures, the same network, the same
+# **Predict.** Take one episode and rename its labels in many orders: the same pictures, the same network, the same
 # start. Does the accuracy after adaptation change? It is the same problem.
 #
-# **Run.** An untrained network takes 5 inner steps under each of 24 orders of the labels. Then the same again with the
+# **Run.** An untrained network takes 5 inner steps under 24 random orders of the labels. Then the same again with the
 # weights of its last layer set to zero.
 
 # %%
@@ -211,7 +213,8 @@ print(f"last layer zero:         accuracy {level.min():.2f} to {level.max():.2f}
 # %% [markdown]
 # The rows of the last layer start from different values, so a class that gets row 0 has another start than one that
 # gets row 3. With equal rows nothing tells the labels apart, and the order cannot matter. Ye and Chao found that the
-# order matters for trained MAML too, and that one shared row cures it.
+# order matters for trained MAML too, and that one shared row cures it. Here the zeros also cost
+# accuracy: with zero rows the layers below get no gradient in the first step, and this network was not trained for it.
 #
 # **Check.**
 
@@ -248,8 +251,8 @@ check("2.2", relabel)
 # | `"classes"` | a class of its own: four times as many classes | train, val **and** test | the paper's text |
 # | `"episodes"` | drawn for each class in each episode; the class stays one | train only | the authors' code |
 #
-# So the code's test tasks are upright, and the paper's are not. The first release of the code had a slip as well: it
-# turned by 0° and 180° only.
+# So the code's test tasks are upright, and three quarters of the paper's are not. The first release of the code had a
+# slip: it turned by 0° and 180° only.
 #
 # **Predict.** With `"classes"`, an episode can hold one character twice, in two positions, under two labels. How likely
 # is that?
@@ -282,9 +285,9 @@ print(f"the code's test images are upright; of the paper's, {100 * np.mean(in_st
 # %% [markdown]
 # ## 5. The same episode again
 #
-# **Explain.** Here an episode depends on three numbers alone: the seed, the split and its index. No generator moves on
-# in the background. A run that stops at episode 12,345 resumes there; the validation episodes stay the same in every
-# epoch.
+# **Explain.** Here an episode depends, besides its sizes, on three things alone: the seed, the split and its index. No
+# generator moves on in the background. A run that stops at episode 12,345 resumes there; the validation episodes stay
+# the same in every epoch.
 #
 # In the authors' code the three "seeds" of an experiment share their first weights and their test tasks. On Omniglot,
 # runs 0 and 2 share 72 % of their training episodes. The spread over such seeds can look smaller than it is.

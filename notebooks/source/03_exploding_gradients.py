@@ -58,8 +58,9 @@ store = load(dataset)
 #
 # $$\frac{d\theta_{k+1}}{d\theta_k} = 1 - \alpha c, \qquad \frac{d\theta_K}{d\theta_0} = (1 - \alpha c)^K$$
 #
-# With many parameters the curvature $c$ becomes the Hessian $H_k$ of the support loss, and the product has a factor for
-# each step:
+# With many parameters the curvature $c$ becomes the Hessian $H_k$, the matrix of all second derivatives of the support
+# loss at $\theta_k$, and 1 becomes the identity $I$. The product has a factor for each step (you write it in Exercise
+# 3.2):
 #
 # $$\nabla_{\theta_0} L_Q(\theta_K) = (I - \alpha H_0)(I - \alpha H_1) \cdots (I - \alpha H_{K-1})\,
 # \nabla_{\theta_K} L_Q(\theta_K)$$
@@ -92,6 +93,7 @@ for rate in (0.1, 0.5, 0.9, 1.1):
 # %%
 one_weight = Plain(nn.Linear(1, 1, bias=False))
 x = (curvature / 2) ** 0.5  # 2 x^2 = c
+# support set: input x, target a x; query set: 0.5 (theta - b)^2 is the squared error of input 0.5^0.5, target b 0.5^0.5
 point = Episode(*(torch.tensor([[value]]) for value in (x, a * x, 0.5**0.5, b * 0.5**0.5)))
 by_library = meta_gradients_by_step(
     one_weight,
@@ -126,7 +128,7 @@ check("3.1", largest_rate)
 # **Explain.** A network with four convolutions, a random start, one 5-way 1-shot task. We take the gradient of the
 # query loss with respect to the *start*, after each inner step, and look at its norm.
 #
-# **Predict.** The authors' code uses a rate of 0.1. Will the norm grow over ten steps at that rate? At forty times it?
+# **Predict.** The authors' code uses a rate of 0.1. Will the norm grow over ten steps at that rate? At fifty times it?
 
 # %%
 trained = {
@@ -137,7 +139,7 @@ random = {
     name: MetaLearner.from_config(replace(learner.config, n_way=n_way, seed=seed), (1, 28, 28))
     for name, learner in trained.items()
 }
-episode = {
+episode = {  # own: n_way of the parameters; five: what the trained starts need
     width: random["max-pool"].to_device(make_sampler(store, config, "val").episode(seed))
     for width, config in {
         "own": replace(random["max-pool"].config, eval_query=3),
@@ -180,14 +182,15 @@ assert growth(totals[0.1]) < growth(totals[inner_lr])
 
 # %% [markdown]
 # So plain MAML is not doomed to explode. At a small rate nothing happens; at a large one the norm grows by orders of
-# magnitude within a few steps. The paper (section 3.1) names the cause that you derived: the same weights are
-# multiplied again and again, with no skip connection around them.
+# magnitude within a few steps. The paper (section 3.1) gives a related cause: on its way back the gradient passes the
+# same layers again and again, with no skip connection around them. That product is inside the $H_k$.
 #
 # ## 3. Where it begins
 #
 # **Explain.** In the toy it began at $\alpha = 2 / c$. A network has one curvature for each direction, and the largest
 # one, $\lambda$, decides: a step stretches its direction when $\alpha > 2 / \lambda$. Power iteration finds it:
-# multiply a vector by $H$ again and again, and it turns to the direction of the largest curvature.
+# multiply a vector by $H$ again and again, and it turns to the direction whose curvature is largest in size,
+# of either sign.
 #
 # $$v \leftarrow \frac{H v}{\lVert H v \rVert}, \qquad \lambda = v^\top H v$$
 #
@@ -227,22 +230,24 @@ for rate, values in curvatures.items():
     print(f"rate {rate:g}: largest curvature before step 1, 2, ..: {said};  2 / rate = {2 / rate:.2g}")
 
 # %% [markdown]
-# At the start the curvature is so large that even a rate of 0.1 stretches one direction. But a few steps along the
-# curvature falls, because the support loss does: cross-entropy is flat where the network is right and sure. Then the
-# factors shrink again, and the product stays tame. At the large rate the first step throws the parameters to a place
-# where $\alpha \lambda$ is still far above 2, and each further step multiplies.
-# (A minus sign means that the loss bends downwards along the direction found; there every step stretches.)
+# At the start the curvature is so large that even a rate of 0.1 stretches one direction. (One among thousands: if the
+# gradient hardly points there, its norm does not show it.) But a few steps along the curvature falls, because the
+# support loss does: cross-entropy is flat where the network is right and sure. Then the factors shrink again, and the
+# product stays tame. At the large rate the first step throws the parameters to a place where $|\alpha \lambda|$ is
+# still far above 2. So some direction is stretched at every step. Most of the growth comes in the first step; after it
+# the norm goes up and down, on a high level. (A minus sign: the loss bends downwards along the direction found. There
+# every step stretches.)
 #
-# **Check.** How far $\alpha \lambda$ is above 2, at its largest after the first step:
+# **Check.** How many times 2 the size of $\alpha \lambda$ is, at its largest after the first step:
 
 # %%
-excess = {rate: rate * max(values[1:]) / 2 for rate, values in curvatures.items()}
+excess = {rate: rate * max(map(abs, values[1:])) / 2 for rate, values in curvatures.items()}
 assert excess[inner_lr] > excess[0.1]
 print("  ".join(f"rate {rate:g}: {value:.1f} times" for rate, value in excess.items()))
 
 # %% [markdown]
-# **Predict.** A network with strided convolutions ends in one mean over all pixels, which makes it smoother. Will it
-# stay calm longer than the one with max-pooling as the rate rises?
+# **Predict.** A network with strided convolutions (they move by two pixels, in place of pooling) ends in one mean over
+# all pixels, which may make it smoother. Will it stay calm longer than the one with max-pooling as the rate rises?
 #
 # **Run and explore.** The table on the left holds the norm for every rate and number of steps. The bars on the right
 # show the layers of the framed cell. Move to rate 1 and step through it; then change one choice at a time.
@@ -367,7 +372,7 @@ remedies = {
     "first order": mean_norms("random", inner_lr, second_order=False)[0],
 }
 for name, norms in remedies.items():
-    print(f"{name:24} norm grows {growth(norms):7.1f} times over {n_steps} steps")
+    print(f"{name:24} norm grows {float(f'{growth(norms):.2g}'):7,.0f} times over {n_steps} steps")
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
@@ -389,8 +394,10 @@ assert growth(remedies["first order"]) < 10
 print("plain MAML leaves the gray band; a smaller rate and first order stay inside it")
 
 # %% [markdown]
-# First order cuts the product off, so nothing is left that could explode. That is one reason for the paper's
-# *derivative-order annealing*: begin with first order, switch to second order later. The paper reports that such runs
+# (Section 2 had the first of these four tasks alone, and a smaller growth: tasks differ much.)
+#
+# First order cuts the product off, so there is no product left to explode. The paper's *derivative-order annealing*
+# begins with first order and switches to second order later, to save time. It reports besides that such runs
 # "showed no incidents of exploding or diminishing gradients". What first order gives up is the subject of notebook
 # [05](05_derivative_order.ipynb).
 #
@@ -404,7 +411,8 @@ print("plain MAML leaves the gray band; a smaller rate and first order stay insi
 #
 # **Explain.** The paper trained a network with strides instead of pooling three times, and two of the three runs of
 # MAML became unstable (its Figure 1). Here are short runs of that kind of network that ship with the kit: 300
-# meta-iterations on glyphs, four seeds, two inner rates. MAML++ begins with first order.
+# meta-iterations on glyphs, four seeds, two inner rates. MAML++ begins with first order; its norms rise where second
+# order sets in. MAML++ at rate 4 is in the table only.
 #
 # **Predict.** The norm of the meta-gradient is larger at rate 4. Will the runs diverge, or only learn less?
 #
@@ -422,7 +430,7 @@ for (rate, plus), (colour, dash) in styles.items():
         left.plot(iterations, 100 * np.array(run["val"]), dash, color=colour, label=label)
         right.semilogy(iterations, run["grad_norm_max"], dash, color=colour)
 left.set(xlabel="meta-iteration", ylabel="validation accuracy (%)")
-right.set(xlabel="meta-iteration", ylabel="largest meta-gradient norm of an epoch")
+right.set(xlabel="meta-iteration", ylabel="largest norm within 50 iterations")
 left.legend(fontsize="small")
 plt.show()
 
@@ -436,7 +444,7 @@ for rate in (1.0, 4.0):
         name = "MAML++" if plus else "MAML"
         print(
             f"{name:6} rate {rate:g}: test {tests.mean():.0f} % ({tests.min():.0f} to {tests.max():.0f}, "
-            f"{len(tests)} seeds), largest norm {largest:.0f}, steps not finite {refused}"
+            f"{len(tests)} seeds), largest norm {largest:.0f}, steps refused as not finite {refused}"
         )
 
 # %% [markdown]
@@ -451,9 +459,10 @@ assert means[4.0] < means[1.0]
 print(f"MAML loses {100 * (means[1.0] - means[4.0]):.0f} points at the larger rate")
 
 # %% [markdown]
-# No run here broke down. Large gradients made them learn less, not diverge: Adam divides a gradient by its own recent
-# size, so its steps stay bounded. Three hundred iterations are few beside the paper's 75,000, and a collapse may need
-# longer. So this is not a reproduction of Figure 1; it shows the mechanism.
+# The runs at the large rate had larger gradients and learned less. These runs cannot say whether the one caused the
+# other: a rate of 4 is a bad inner rate anyway. None diverged. Adam divides a gradient by its own recent size, so its
+# steps stay bounded. Three hundred iterations are few beside the paper's 75,000, and a collapse may need longer. So
+# this is no reproduction of Figure 1; it shows large gradients, and no collapse.
 #
 # ## Recap
 #

@@ -327,8 +327,8 @@ check("7.2", tie_layers)
 # hint("7.2")
 
 # %% [markdown]
-# **Predict.** Does it matter which of the two you take? Think of the convolutions first, and remember from notebook 06
-# what batch norm does with a bias that stands right before it.
+# **Predict.** Does it matter which of the two you take? Think of the convolutions first, and look at the
+# equation of batch norm in notebook 06: what does it do with a constant added to $x$?
 #
 # **Run.** Both, on two networks. The sine-wave network has no batch norm; `Conv4` has. (`shared` is the exercise once
 # more, in a line of its own, so that the cell runs before you have solved it.)
