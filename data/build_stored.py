@@ -126,14 +126,19 @@ def train_start(name: str) -> str:
     return f"{name}: {100 * test.accuracy:.2f} +- {100 * test.ci95:.2f} %"
 
 
-def key(line: dict[str, Any]) -> str:
+def job_key(job: Job) -> str:
     """Return what tells one run from another."""
-    return json.dumps([line["group"], line["fixes"], line["changes"], line["seed"]])
+    return json.dumps(job)
+
+
+def key(line: dict[str, Any]) -> str:
+    """Return the same of a run that was kept."""
+    return job_key((line["group"], line["fixes"], line["changes"], line["seed"]))
 
 
 def write(lines: list[dict[str, Any]]) -> None:
     """Write the runs in the order of ``jobs``, after one line that says what they share."""
-    places = {json.dumps([g, list(f), c, s]): i for i, (g, f, c, s) in enumerate(jobs())}
+    places = {job_key(job): place for place, job in enumerate(jobs())}
     about = {
         "config": BASE.to_dict(),
         "episodes": TEST_EPISODES,
@@ -158,7 +163,7 @@ def main(n_processes: int, only: str | None) -> None:
         return
     lines = stored.runs() if stored.RUNS.exists() else []
     done = {key(line) for line in lines}
-    todo = [job for job in jobs() if json.dumps([job[0], list(job[1]), job[2], job[3]]) not in done]
+    todo = [job for job in jobs() if job_key(job) not in done]
     with ProcessPoolExecutor(n_processes) as pool:
         for future in tqdm(as_completed([pool.submit(run, job) for job in todo]), "runs", len(todo)):
             lines.append(future.result())

@@ -36,7 +36,7 @@ def save(path: Path, learner: MetaLearner, epoch: int) -> None:
 
     Writes: ``path``, atomically.
     """
-    header = {"format": FORMAT, "config": learner.config.to_dict(), "epoch": epoch, "rows": learner.rows}
+    header = _header(learner, epoch)
     arrays: dict[str, Any] = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state().items()}
     stream = io.BytesIO()
     np.savez(stream, **{HEADER: np.array(json.dumps(header)), **arrays})
@@ -88,7 +88,7 @@ def save_start(path: Path, learner: MetaLearner, *, about: dict[str, Any], extra
 
     Writes: ``path``, atomically.
     """
-    header = {"format": FORMAT, "config": learner.config.to_dict(), "epoch": 0, "rows": learner.rows, **about}
+    header = {**_header(learner, 0), **about}
     state = {name: tensor.cpu().numpy() for name, tensor in learner.state().items() if not name.startswith("adam/")}
     arrays: dict[str, Any] = {HEADER: np.array(json.dumps(header)), **state, **extra}
     stream = io.BytesIO()
@@ -109,8 +109,13 @@ def read_start(path: Path, image_shape: tuple[int, int, int], *, dtype: str = "f
     """
     header, state = _read(path)
     learner = MetaLearner.from_config(Config.from_dict({**header["config"], "dtype": dtype}), image_shape)
-    learner.load_state({name: value for name, value in state.items() if name in learner.state()})
+    mine = learner.state().keys()
+    learner.load_state({name: value for name, value in state.items() if name in mine})
     return learner
+
+
+def _header(learner: MetaLearner, epoch: int) -> dict[str, Any]:
+    return {"format": FORMAT, "config": learner.config.to_dict(), "epoch": epoch, "rows": learner.rows}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

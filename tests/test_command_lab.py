@@ -199,3 +199,8 @@ def test_the_copies_are_trusted_so_that_their_figures_move(tmp_path: Path, monke
     known = {name: notary.check_signature(nbformat.read(tmp_path / name, 4)) for name in ("ours.ipynb", "other.ipynb")}
     notary.store.close()
     assert known == {"ours.ipynb": True, "other.ipynb": False}
+
+
+def test_nothing_new_is_nothing_to_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab.subprocess, "run", lambda *_, **__: pytest.fail("jupyter trust would read standard input"))
+    lab.trust(tmp_path, [])

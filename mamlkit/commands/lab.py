@@ -139,7 +139,8 @@ def trust(folder: Path, names: Sequence[str]) -> None:
     Writes: Jupyter's own list of signatures.
     """
     paths = [str(folder / name) for name in names]
-    subprocess.run([sys.executable, "-m", "jupyter", "trust", *paths], check=False, capture_output=True)
+    if paths:  # without a path, "jupyter trust" would wait for a notebook on standard input
+        subprocess.run([sys.executable, "-m", "jupyter", "trust", *paths], check=False, capture_output=True)
 
 
 def run_jupyterlab(folder: Path, options: list[str]) -> int:

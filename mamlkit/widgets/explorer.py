@@ -122,29 +122,33 @@ class Explorer(anywidget.AnyWidget):
         figure.savefig(stream, format="png")
         return stream.getvalue()
 
-    def still(self, note: str) -> str:
-        """Return the picture with its alternative text, and a note below, as HTML."""
+    def still(self, note: str, png: bytes) -> str:
+        """Return what ``png`` drew, with its alternative text and a note below, as HTML."""
         absent = sum(int((~np.isfinite(array)).sum()) for array in self.arrays.values())
         missing = f" {absent} of its values are not finite." if absent else ""
         alt = html.escape(f"{self.spec['title']}: {self.places}.{missing}")
-        picture = base64.b64encode(self.png()).decode()
+        picture = base64.b64encode(png).decode()
         return f'<img alt="{alt}" src="data:image/png;base64,{picture}"><p>{note}{missing}</p>'
 
     def html(self) -> str:
         """Return the whole explorer as one piece of HTML that needs no kernel and no network."""
+        return self._html(self.png())
+
+    def _html(self, png: bytes) -> str:
         kind = type(self).__name__
         spec = html.escape(json.dumps({**self.spec, "at": self.at}, allow_nan=False))
         script = self._esm.replace(EXPORT, f"mountAll({kind!r});")
         return (
             f"<style>{self._css}</style>"
             f'<div data-mamlkit="{kind}" data-spec="{spec}" data-payload="{base64.b64encode(self.payload).decode()}">'
-            f"{self.still(NOTE)}</div>"
+            f"{self.still(NOTE, png)}</div>"
             f"<script>(() => {{\n{script}\n}})();</script>"
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         # No widget view here: reopened without its kernel it would say "model not found" in place of the figure.
-        return {"text/plain": repr(self), "text/html": self.html(), "image/png": self.png()}, {}
+        png = self.png()
+        return {"text/plain": repr(self), "text/html": self._html(png), "image/png": png}, {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.places})"

@@ -47,7 +47,8 @@ class Live(ipywidgets.VBox):  # type: ignore[misc]
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         view = super()._repr_mimebundle_(**kwargs)
         live = dict(view[0] if isinstance(view, tuple) else view)
-        still = {"text/plain": repr(self), "text/html": self.figure.still(NOTE), "image/png": self.figure.png()}
+        png = self.figure.png()
+        still = {"text/plain": repr(self), "text/html": self.figure.still(NOTE, png), "image/png": png}
         return {**live, **still}, {}
 
     def __repr__(self) -> str:
