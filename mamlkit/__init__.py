@@ -23,10 +23,11 @@ from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.errors import InputError
 from mamlkit.evaluation import Evaluation, evaluate
 from mamlkit.experiments import RECIPES, configure
-from mamlkit.inner_loop import InnerTrace, MetaParams, adapt, inner_loop
+from mamlkit.inner_loop import MetaParams, adapt, inner_loop
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import MetaStep, meta_gradient
 from mamlkit.schedules import StepConfig
+from mamlkit.trace import InnerTrace
 from mamlkit.trainer import EpochRecord, Trainer
 
 __all__ = [

@@ -56,6 +56,7 @@ class PerStepBatchNorm2d(nn.Module):
     def forward(self, x: Tensor, step: int, norm: str = "batch") -> tuple[Tensor, BatchStats]:
         """Normalise ``x`` [B, C, H, W] as at inner step ``step``; return it with the batch's own statistics."""
         weight, bias = _row(self.weight, step), _row(self.bias, step)
+        x = x.to(weight.dtype)  # under autocast too, statistics are those of full precision
         # The statistics come out of the normalisation itself: a second pass over x would cost a tenth of an iteration.
         y, mean, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, NORM_EPS)
         n = x.numel() // x.shape[1]

@@ -21,6 +21,7 @@ from mamlkit.learner import MetaLearner
 
 FORMAT = 1
 HEADER = "header"  # JSON: format, config, epoch, rows
+HOW = {"device", "engine", "tasks_per_chunk", "memory"}
 
 
 def save(path: Path, learner: MetaLearner, epoch: int) -> None:
@@ -48,7 +49,7 @@ def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
 
     Args:
         path: a file that ``save`` wrote.
-        learner: of the same configuration; only ``device`` may differ.
+        learner: of the same configuration, except for what says how it is computed and not what (``HOW``).
         epoch: epochs of training that must be done in it.
 
     Raises:
@@ -60,7 +61,7 @@ def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
     if header["format"] != FORMAT:
         raise InputError(f"{path} has checkpoint format {header['format']}; this version of mamlkit reads {FORMAT}")
     mine = learner.config.to_dict()
-    for key in sorted((mine.keys() | header["config"].keys()) - {"device"}):
+    for key in sorted((mine.keys() | header["config"].keys()) - HOW):
         ours, theirs = mine.get(key, "absent"), header["config"].get(key, "absent")
         if ours != theirs:
             raise InputError(f"{path} is of another configuration: its {key} is {theirs!r}, and {ours!r} is needed")

@@ -102,7 +102,24 @@ class Config:
     seed: int = _option(0, "Run", "Seed of the weights and the episodes.", low=0, high=2**31 - 1)
     device: str = _option("auto", "Run", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"))
     dtype: str = _option("float32", "Run", "Precision.", choices=("float32", "float64"))
-    tasks_per_chunk: int = _option(4, "Run", "Tasks computed at once, at most: speed against memory.", low=1)
+    engine: str = _option(
+        "auto",
+        "Run",
+        "What computes the meta-gradient. eager: one task after the other; vmap: several at once; compiled: conv4 in "
+        "closed form, compiled for this processor; auto: what ends the run first. The results are the same.",
+        choices=("auto", "eager", "vmap", "compiled"),
+    )
+    tasks_per_chunk: int = _option(0, "Run", "Tasks computed at once; 0: as many as suit the engine.", low=0)
+    memory: str = _option(
+        "normal",
+        "Run",
+        "low: compute each inner step again on the way back instead of keeping it, so that memory does not grow with "
+        "the number of steps.",
+        choices=("normal", "low"),
+    )
+    autocast: bool = _option(
+        False, "Run", "Convolutions and matrix products in bfloat16: faster where the processor has it, less exact."
+    )
 
     def __post_init__(self) -> None:
         """Check every field by itself, then the fields against each other."""
@@ -127,6 +144,13 @@ class Config:
             raise InputError(
                 f"first_order_share = {self.first_order_share:g} has no meaning where second_order is off; 0 is allowed"
             )
+        if self.engine == "eager" and self.tasks_per_chunk > 1:
+            raise InputError(
+                f"tasks_per_chunk = {self.tasks_per_chunk} has no meaning where engine = 'eager', which takes one task "
+                "after the other; 0 or 1 is allowed"
+            )
+        if self.autocast and self.dtype != "float32":
+            raise InputError(f"autocast has no meaning where dtype = {self.dtype!r}; 'float32' is allowed")
         if self.data_path and self.dataset not in ("mini-imagenet", "folder"):
             raise InputError(f"data_path = {self.data_path!r} has no meaning for {self.dataset}; leave it empty")
 

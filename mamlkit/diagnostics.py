@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from mamlkit.episodes import Episode
-from mamlkit.inner_loop import InnerTrace
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import run_tasks
 from mamlkit.schedules import eval_config
+from mamlkit.trace import InnerTrace
 from mamlkit.trainer import EpochRecord
 
 Rows = list[dict[str, Any]]
@@ -33,12 +34,14 @@ def trace_batch(learner: MetaLearner, batch: Episode, *, norm: str = "batch") ->
 
     Pure: nothing is changed.
     """
-    settings = eval_config(learner.config, norm, track_query=True)
+    settings, batch = eval_config(learner.config, norm, track_query=True), learner.to_device(batch)
+    traces = []
     with torch.no_grad():
-        _, trace = run_tasks(
-            learner.model, learner.meta, learner.buffers, learner.to_device(batch), settings, loss_fn=learner.loss_fn
-        )
-    return trace
+        for task in range(len(batch.support_x)):  # one after the other: more of them do not fit a core's cache
+            one = Episode(*(x[task : task + 1] for x in batch))  # [1, ...]
+            _, trace = run_tasks(learner.model, learner.meta, learner.buffers, one, settings, loss_fn=learner.loss_fn)
+            traces.append(trace)
+    return pytree.tree_map(lambda *tasks: torch.cat(tasks), *traces)  # type: ignore[no-any-return]  # -> [T, ...]
 
 
 def bn_drift(trace: InnerTrace) -> Rows:

@@ -130,6 +130,25 @@ class EpisodeSampler:
 
         Pure: it depends on ``(seed, split, index)`` alone.
         """
+        return Episode(*(field[0] for field in self.batch(index, 1)))
+
+    def batch(self, first_index: int, n_tasks: int) -> Episode:
+        """Return episodes ``first_index .. first_index + n_tasks - 1`` as one meta-batch with a leading ``[T]``."""
+        drawn, turned = zip(*(self._draw(first_index + task) for task in range(n_tasks)), strict=True)
+        images, turns = self.store.images[np.stack(drawn)], np.stack(turned)  # [T, N, k + q, H, W(, 3)], [T, N]
+        for turn in np.unique(turns[turns > 0]):
+            chosen = turns == turn
+            images[chosen] = np.rot90(images[chosen], turn, axes=(2, 3))
+        images = np.moveaxis(images, -1, 3) if images.ndim == 6 else images[:, :, :, None]  # [T, N, k + q, C, H, W]
+        return Episode(
+            _pixels(images[:, :, : self.k_shot]),
+            _labels(n_tasks, self.n_way, self.k_shot),
+            _pixels(images[:, :, self.k_shot :]),
+            _labels(n_tasks, self.n_way, self.q_query),
+        )
+
+    def _draw(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where the images of an episode are in the store [N, k + q], and each class's quarter turns [N]."""
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
         drawn = rng.choice(self.n_classes, self.n_way, replace=False)  # [N], in random order
         turns = np.zeros(self.n_way, dtype=np.int64)
@@ -137,32 +156,12 @@ class EpisodeSampler:
             drawn, turns = np.divmod(drawn, 4)
         elif self._turned_episodes:
             turns = rng.integers(4, size=self.n_way)
-        images = self._draw_images(self._classes[drawn], rng)  # [N, k + q, H, W(, 3)]
-        for row, turn in enumerate(turns):
-            if turn:
-                images[row] = np.rot90(images[row], int(turn), axes=(1, 2))
-        pixels = torch.from_numpy(images).to(torch.float32).div_(255)
-        pixels = pixels.movedim(-1, 2) if pixels.ndim == 5 else pixels.unsqueeze(2)  # [N, k + q, C, H, W]
-        labels = torch.arange(self.n_way)
-        return Episode(
-            pixels[:, : self.k_shot].flatten(0, 1).contiguous(),  # [S, C, H, W]
-            labels.repeat_interleave(self.k_shot),
-            pixels[:, self.k_shot :].flatten(0, 1).contiguous(),  # [Q, C, H, W]
-            labels.repeat_interleave(self.q_query),
-        )
-
-    def batch(self, first_index: int, n_tasks: int) -> Episode:
-        """Return episodes ``first_index .. first_index + n_tasks - 1`` as one meta-batch with a leading ``[T]``."""
-        episodes = [self.episode(first_index + task) for task in range(n_tasks)]
-        return Episode(*(torch.stack(field) for field in zip(*episodes, strict=True)))
-
-    def _draw_images(self, classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
+        classes = self._classes[drawn]
         first, counts = self.store.offsets[classes], np.diff(self.store.offsets)[classes]  # [N]
         keys = rng.random((len(classes), counts.max()))  # sorting random keys draws without replacement
         keys[np.arange(counts.max()) >= counts[:, None]] = 1.0  # places beyond a small class sort last
         chosen = keys.argsort(axis=1)[:, : self.k_shot + self.q_query]  # [N, k + q]
-        images: NDArray[np.uint8] = self.store.images[first[:, None] + chosen]
-        return images
+        return first[:, None] + chosen, turns
 
     def _check_supply(self, rotation: str) -> None:
         if self.n_way > self.n_classes:
@@ -183,6 +182,16 @@ class EpisodeSampler:
                 f"rotation = {rotation!r} needs square images, but those of {self.store.name} are {height}x{width}; "
                 "only 'none' is allowed"
             )
+
+
+# numpy, as torch would share this little work among threads that wait for each other where the processor is busy.
+def _pixels(images: NDArray[np.uint8]) -> Tensor:
+    pixels = np.divide(images, np.float32(255), dtype=np.float32, order="C")  # [T, N, k, C, H, W]
+    return torch.from_numpy(pixels.reshape(len(pixels), -1, *pixels.shape[3:]))  # [T, N * k, C, H, W]
+
+
+def _labels(n_tasks: int, n_way: int, images: int) -> Tensor:
+    return torch.from_numpy(np.tile(np.arange(n_way, dtype=np.int64).repeat(images), (n_tasks, 1)))  # [T, N * images]
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

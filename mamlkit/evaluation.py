@@ -17,8 +17,10 @@ from mamlkit.episodes import Episode, check_choice
 from mamlkit.errors import InputError
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import run_tasks
+from mamlkit.prefetch import prefetch
 from mamlkit.schedules import eval_config
 
+TASKS_AT_ONCE = 4
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
@@ -89,14 +91,14 @@ def evaluate(
     norm = norm or learners[0].config.norm_eval
     check_choice("norm", norm, ("batch", "running"))
     accuracies, losses = [], []
-    chunk = learners[0].config.tasks_per_chunk
-    for first in range(0, episodes, chunk):
-        batch = learners[0].to_device(sampler.batch(first, min(chunk, episodes - first)))
-        logits = torch.stack([_logits(learner, batch, norm) for learner in learners]).mean(0)  # [T, Q, N]
-        losses.append(torch.stack([learners[0].loss_fn(row, y) for row, y in zip(logits, batch.query_y)]))
-        accuracies.append(_accuracies(logits, batch.query_y))
-        if on_episodes is not None:
-            on_episodes(len(logits))
+    chunk = learners[0].config.tasks_per_chunk or TASKS_AT_ONCE
+    with prefetch(lambda first: sampler.batch(first, min(chunk, episodes - first)), range(0, episodes, chunk)) as drawn:
+        for batch in map(learners[0].to_device, drawn):
+            logits = torch.stack([_logits(learner, batch, norm) for learner in learners]).mean(0)  # [T, Q, N]
+            losses.append(torch.stack([learners[0].loss_fn(row, y) for row, y in zip(logits, batch.query_y)]))
+            accuracies.append(_accuracies(logits, batch.query_y))
+            if on_episodes is not None:
+                on_episodes(len(logits))
     accuracy, ci95 = mean_ci95(torch.cat(accuracies))
     loss, _ = mean_ci95(torch.cat(losses))
     return Evaluation(accuracy, ci95, loss, episodes, norm)

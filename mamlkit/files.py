@@ -1,4 +1,4 @@
-"""Write whole files or nothing, say in one sentence why one could not be written, and know a damaged archive."""
+"""Where files go; write them whole or not at all, say in one sentence why not, and know a damaged archive."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+
+from platformdirs import user_cache_dir
 
 from mamlkit.errors import InputError
 
@@ -23,6 +25,12 @@ BAD_ARCHIVE = (
     TypeError,
     ValueError,
 )
+
+
+def cache_dir() -> Path:
+    """Return the folder of caches and downloads: ``$MAMLKIT_CACHE``, or else the user's cache folder."""
+    value = os.environ.get("MAMLKIT_CACHE", "")
+    return Path(value).expanduser() if value else Path(user_cache_dir("mamlkit"))
 
 
 def write_whole(path: Path, content: bytes) -> None:

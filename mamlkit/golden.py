@@ -17,13 +17,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mamlkit import engines
 from mamlkit.config import Config
+from mamlkit.engines import Choice
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
 from mamlkit.files import BAD_ARCHIVE, why
 from mamlkit.inner_loop import MetaParams
 from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import MetaStep, meta_gradient
+from mamlkit.outer_loop import MetaStep
 from mamlkit.schedules import StepConfig, last_step_only, msl_weights
 
 CASES = Path(__file__).parent / "golden_cases"
@@ -79,15 +81,22 @@ def read_case(path: Path) -> tuple[dict[str, Any], Arrays]:
     return settings, arrays
 
 
-def compare_case(path: Path) -> dict[str, float]:
+def compare_case(path: Path, engine: str = "eager") -> dict[str, float]:
     """Return the largest absolute difference of each quantity of a golden file, in order of ``QUANTITIES``.
 
     Quantities that the file does not hold (a plain MAML has no learned rates) are left out.
+
+    Args:
+        path: of the file.
+        engine: ``"eager"``, ``"vmap"`` or ``"compiled"``, see ``mamlkit.engines``.
+
+    Raises:
+        InputError: the file is not a golden case, or the engine cannot be used here.
     """
     settings, arrays = read_case(path)
     try:
         _check_input(settings, arrays)
-        ours = recompute(settings, arrays)
+        ours = recompute(settings, arrays, engine)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     differences: dict[str, float] = {}
@@ -99,12 +108,14 @@ def compare_case(path: Path) -> dict[str, float]:
     return differences
 
 
-def recompute(settings: Mapping[str, Any], arrays: Arrays) -> Arrays:
+def recompute(settings: Mapping[str, Any], arrays: Arrays, engine: str = "eager") -> Arrays:
     """Return our own numbers for a golden case, under the file's own names."""
     learner = _learner(settings, arrays)
     names = ("support_x", "support_y", "query_x", "query_y")
     batch = Episode(*(torch.from_numpy(arrays[name]) for name in names))
-    step = meta_gradient(learner.model, learner.meta, learner.buffers, batch, _step_config(settings, arrays))
+    choice = Choice(engine, 1 if engine == "eager" else len(batch.support_x), ())
+    compute = engines.make(choice, learner.config, learner.model, learner.loss_fn)
+    step = compute(learner.meta, learner.buffers, batch, _step_config(settings, arrays))
     if not learner.apply(step._replace(gradient=_settle_noise(learner, step.gradient, arrays)), epoch=0):
         raise InputError("the recomputed meta-gradient is not finite")
     return _collect(learner, step)

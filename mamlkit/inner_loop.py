@@ -13,14 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils import _pytree as pytree
 
-from mamlkit.backbone import BatchStats, PerStepBatchNorm2d
+from mamlkit.backbone import PerStepBatchNorm2d
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
 from mamlkit.schedules import StepConfig
+from mamlkit.trace import InnerTrace, Stats, query_accuracy, stack_rows
 
 Params = dict[str, Tensor]
-Stats = dict[str, BatchStats]
 LossFn = Callable[[Tensor, Tensor], Tensor]
 
 NORM_LAYERS = (PerStepBatchNorm2d, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -46,18 +47,6 @@ class InnerStep(NamedTuple):
     gradients: Params
     support_loss: Tensor  # []
     support_stats: Stats  # {layer: BatchStats [C]}
-
-
-class InnerTrace(NamedTuple):
-    """What happened inside one inner loop, detached; NaN where no query pass was made."""
-
-    support_loss: Tensor  # [K] nats, before each update
-    query_loss: Tensor  # [K] nats, after each update
-    query_accuracy: Tensor  # [K] fraction in [0, 1], after each update
-    query_logits: Tensor  # [Q, N] of the last query pass
-    grad_norm: Tensor  # [K, n_adapted] l2 norm of each adapted tensor's support gradient
-    support_stats: Stats  # {layer: BatchStats [K, C]}
-    query_stats: Stats  # {layer: BatchStats [K, C]}
 
 
 def adapted_names(model: nn.Module, adapt: str = "all") -> tuple[str, ...]:
@@ -107,26 +96,38 @@ def adapt(
 
     Pure: no argument is changed. Source: section 3 of the paper; rates: section 4, learned per layer and step.
     """
-    names = adapted_names(model, config.adapt)
-    _check_rates(names, meta.inner_lrs, len(config.loss_weights))
+    check_rates(adapted_names(model, config.adapt), meta.inner_lrs, len(config.loss_weights))
+    params = dict(meta.model)
+    for k in range(len(config.loss_weights)):
+        step = _inner_step(model, meta, buffers, episode, config, k=k, params=params, loss_fn=loss_fn)
+        params = step.params
+        yield step
 
-    def support_loss(adapted: Params, step: int) -> tuple[Tensor, tuple[Tensor, Stats]]:
-        outputs, stats = functional_call(
-            model, ({**params, **adapted}, buffers), (episode.support_x, step), strict=True
-        )
+
+def _inner_step(
+    model: nn.Module,
+    meta: MetaParams,
+    buffers: Params,
+    episode: Episode,
+    config: StepConfig,
+    *,
+    k: int,
+    params: Params,
+    loss_fn: LossFn,
+) -> InnerStep:
+    def support_loss(adapted: Params) -> tuple[Tensor, tuple[Tensor, Stats]]:
+        outputs, stats = functional_call(model, ({**params, **adapted}, buffers), (episode.support_x, k), strict=True)
         loss = loss_fn(outputs, episode.support_y)
         return loss, (loss.detach(), stats)
 
-    params = dict(meta.model)
-    for step in range(len(config.loss_weights)):
-        adapted = {name: params[name] for name in names}
-        # torch.func.grad differentiates even under no_grad; the mode around it decides whether the result keeps a
-        # graph for the outer derivative, which is all that derivative-order annealing is.
-        with torch.set_grad_enabled(config.second_order and torch.is_grad_enabled()):
-            gradients, (loss, stats) = torch.func.grad(support_loss, has_aux=True)(adapted, step)
-        rates = meta.inner_lrs[:, step]  # [n_adapted, K] -> [n_adapted]
-        params = params | {name: adapted[name] - rate * gradients[name] for name, rate in zip(names, rates)}
-        yield InnerStep(params, gradients, loss, stats)
+    adapted = {name: params[name] for name in adapted_names(model, config.adapt)}
+    # torch.func.grad differentiates even under no_grad; the mode around it decides whether the result keeps a graph
+    # for the outer derivative, which is all that derivative-order annealing is.
+    with torch.set_grad_enabled(config.second_order and torch.is_grad_enabled()):
+        gradients, (loss, stats) = torch.func.grad(support_loss, has_aux=True)(adapted)
+    rates = meta.inner_lrs[:, k]  # [n_adapted, K] -> [n_adapted]
+    moved = {name: adapted[name] - rate * gradients[name] for name, rate in zip(adapted, rates)}
+    return InnerStep(params | moved, gradients, loss, stats)
 
 
 def inner_loop(
@@ -159,58 +160,67 @@ def inner_loop(
 
     Pure: no argument is changed. Source: section 3 (MAML) and section 4 (multi-step loss) of the paper.
     """
-    loss = episode.query_x.new_zeros(())
-    steps, queries, logits = [], [], None
-    for k, step in enumerate(adapt(model, meta, buffers, episode, config, loss_fn=loss_fn)):
-        weight = config.loss_weights[k]
-        query = None
-        if weight != 0 or config.track_query:
-            logits, stats = functional_call(
-                model, (step.params, buffers), (episode.query_x, k, config.norm), strict=True
-            )
-            query_loss = loss_fn(logits, episode.query_y)
-            loss = loss + weight * query_loss
-            query = (query_loss.detach(), _accuracy(logits, episode.query_y), stats)
-        steps.append(InnerStep({}, step.gradients, step.support_loss, step.support_stats))
-        queries.append(query)
-    if logits is None:
-        raise InputError(f"loss_weights = {config.loss_weights} are all 0; at least one must not be")
-    return loss, _trace(steps, queries, logits.detach())
+    check_rates(adapted_names(model, config.adapt), meta.inner_lrs, len(config.loss_weights))
+    check_judged(config)
+    loss, params, rows = episode.query_x.new_zeros(()), dict(meta.model), []
+    for k in range(len(config.loss_weights)):
+        params, weighted, row = advance(model, meta, buffers, episode, config, k=k, params=params, loss_fn=loss_fn)
+        loss = loss + weighted
+        rows.append(row)
+    return loss, stack_rows(rows)
 
 
-def _trace(steps: list[InnerStep], queries: list[tuple[Tensor, Tensor, Stats] | None], logits: Tensor) -> InnerTrace:
-    absent = torch.full_like(steps[0].support_loss, torch.nan)
-    absent_stats = {
-        layer: BatchStats(*(torch.full_like(value, torch.nan) for value in stats))
-        for layer, stats in steps[0].support_stats.items()
-    }
-    rows = [query or (absent, absent, absent_stats) for query in queries]
-    norms = [torch.stack([g.detach().norm() for g in step.gradients.values()]) for step in steps]  # K x [n_adapted]
-    return InnerTrace(
-        support_loss=torch.stack([step.support_loss for step in steps]),
-        query_loss=torch.stack([row[0] for row in rows]),
-        query_accuracy=torch.stack([row[1] for row in rows]),
-        query_logits=logits,
-        grad_norm=torch.stack(norms),
-        support_stats=_stack([step.support_stats for step in steps]),
-        query_stats=_stack([row[2] for row in rows]),
+def advance(
+    model: nn.Module,
+    meta: MetaParams,
+    buffers: Params,
+    episode: Episode,
+    config: StepConfig,
+    *,
+    k: int,
+    params: Params,
+    loss_fn: LossFn,
+) -> tuple[Params, Tensor, InnerTrace]:
+    """Take inner step ``k`` from ``params``, and judge it on the query set if that counts.
+
+    Args:
+        model, meta, buffers, episode, config, loss_fn: see ``inner_loop``.
+        k: the step, from 0.
+        params: every parameter of the network before the step.
+
+    Returns:
+        The parameters after it, the weighted query loss, and a row of the trace: all its tensors without [K]; logits
+        [0] where there was no query pass.
+
+    Pure: no argument is changed.
+    """
+    step = _inner_step(model, meta, buffers, episode, config, k=k, params=params, loss_fn=loss_fn)
+    absent = torch.full_like(step.support_loss, torch.nan)
+    row = InnerTrace(
+        support_loss=step.support_loss,
+        query_loss=absent,
+        query_accuracy=absent,
+        query_logits=absent.new_empty(0),
+        grad_norm=torch.stack([gradient.detach().norm() for gradient in step.gradients.values()]),  # [n_adapted]
+        support_stats=step.support_stats,
+        query_stats=pytree.tree_map(lambda value: torch.full_like(value, torch.nan), step.support_stats),
     )
+    weight = config.loss_weights[k]
+    if weight == 0 and not config.track_query:
+        return step.params, absent.new_zeros(()), row
+    inputs = (episode.query_x, k, config.norm)
+    logits, stats = functional_call(model, (step.params, buffers), inputs, strict=True)
+    loss = loss_fn(logits, episode.query_y)
+    seen = {"query_loss": loss.detach(), "query_logits": logits.detach(), "query_stats": stats}
+    return step.params, weight * loss, row._replace(**seen, query_accuracy=query_accuracy(logits, episode.query_y))
 
 
-def _stack(steps: list[Stats]) -> Stats:
-    return {
-        layer: BatchStats(*(torch.stack(values) for values in zip(*(stats[layer] for stats in steps))))
-        for layer in steps[0]
-    }  # K x [C] -> [K, C]
+def check_rates(names: tuple[str, ...], inner_lrs: Tensor, n_steps: int) -> None:
+    """Refuse rates [n_adapted, K] that are not of the tensors ``names`` or not enough for ``n_steps``.
 
-
-def _accuracy(logits: Tensor, y: Tensor) -> Tensor:
-    if y.is_floating_point():  # a regression has no accuracy
-        return torch.full_like(logits.detach().sum(), torch.nan)
-    return (logits.detach().argmax(-1) == y).to(logits.dtype).mean()
-
-
-def _check_rates(names: tuple[str, ...], inner_lrs: Tensor, n_steps: int) -> None:
+    Raises:
+        InputError: there are more steps than columns, or other rows than names.
+    """
     rows, columns = inner_lrs.shape
     if rows != len(names):
         raise InputError(f"inner_lrs has {rows} rows; the {len(names)} adapted tensors are {', '.join(names)}")
@@ -218,3 +228,13 @@ def _check_rates(names: tuple[str, ...], inner_lrs: Tensor, n_steps: int) -> Non
         raise InputError(
             f"{n_steps} inner steps are more than the {columns} of the per-step tables; use 1 to {columns}"
         )
+
+
+def check_judged(config: StepConfig) -> None:
+    """Refuse settings without any query pass.
+
+    Raises:
+        InputError: every loss weight is 0.
+    """
+    if not any(config.loss_weights) and not config.track_query:
+        raise InputError(f"loss_weights = {config.loss_weights} are all 0; at least one must not be")

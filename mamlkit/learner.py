@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamlkit import backbone
+from mamlkit import backbone, engines
 from mamlkit.config import Config
+from mamlkit.engines import Engine
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
 from mamlkit.inner_loop import LossFn, MetaParams, Params, adapted_names
-from mamlkit.outer_loop import MetaStep, meta_gradient
-from mamlkit.schedules import outer_lr, step_config
+from mamlkit.outer_loop import MetaStep
+from mamlkit.schedules import StepConfig, outer_lr, step_config
 
 
 def pick_device(name: str) -> torch.device:
@@ -44,6 +45,7 @@ class MetaLearner:
         inner_lrs: [n_adapted, K]; see ``MetaParams``.
         buffers: the model's buffers, with the recorded batch-norm statistics.
         rows: names of the rows of ``inner_lrs``.
+        engine: what computes meta-gradients, see ``mamlkit.engines``; chosen at the first step.
 
     Source: section 3 of the paper; Adam as in section 4.2.
     """
@@ -52,6 +54,7 @@ class MetaLearner:
         self.model = model
         self.config = config
         self.loss_fn = loss_fn
+        self.engine: Engine = self._first_step
         self.rows = adapted_names(model, config.adapt)
         place = {"device": pick_device(config.device), "dtype": getattr(torch, config.dtype)}
         self.params: Params = {name: p.detach().clone().to(**place) for name, p in model.named_parameters()}
@@ -104,14 +107,15 @@ class MetaLearner:
     def meta_step(self, batch: Episode, epoch: int) -> MetaStep:
         """Return the meta-gradient of a batch in an epoch.
 
-        Pure: nothing of the learner is changed; ``apply`` takes the step.
+        Nothing that is learned is changed; ``apply`` takes the step. The first call chooses the engine.
         """
-        config = step_config(self.config, epoch)
-        chunk = self.config.tasks_per_chunk
-        batch = self.to_device(batch)
-        return meta_gradient(
-            self.model, self.meta, self.buffers, batch, config, loss_fn=self.loss_fn, tasks_per_chunk=chunk
-        )
+        return self.engine(self.meta, self.buffers, self.to_device(batch), step_config(self.config, epoch))
+
+    def _first_step(self, meta: MetaParams, buffers: Params, batch: Episode, config: StepConfig) -> MetaStep:
+        known = engines.is_known(self.model, self.loss_fn)
+        choice = engines.prepare(self.config, tuple(batch.support_x.shape[2:]), known=known)
+        self.engine = engines.make(choice, self.config, self.model, self.loss_fn)
+        return self.engine(meta, buffers, batch, config)
 
     def learned(self, meta: MetaParams) -> list[Tensor]:
         """Return those of ``meta``, parameters or gradients, that Adam moves: the rates only where they are learned."""

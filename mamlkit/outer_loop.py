@@ -14,8 +14,10 @@ from torch.utils import _pytree as pytree
 
 from mamlkit.backbone import BatchStats
 from mamlkit.episodes import Episode
-from mamlkit.inner_loop import InnerTrace, LossFn, MetaParams, Params, inner_loop
+from mamlkit.inner_loop import LossFn, MetaParams, Params, inner_loop
+from mamlkit.recompute import map_tasks, recomputed_gradient
 from mamlkit.schedules import StepConfig
+from mamlkit.trace import InnerTrace
 
 MOMENTUM = 0.1
 
@@ -45,6 +47,7 @@ def meta_gradient(
     *,
     loss_fn: LossFn = F.cross_entropy,
     tasks_per_chunk: int = 1,
+    low_memory: bool = False,
 ) -> MetaStep:
     """Return the gradient of the mean task loss with respect to the meta-parameters.
 
@@ -55,6 +58,7 @@ def meta_gradient(
         batch: a meta-batch; all four tensors have a leading [T].
         config: see ``mamlkit.schedules.StepConfig``.
         tasks_per_chunk: 1 is a plain loop over tasks, T one ``vmap`` over all of them; memory grows with it.
+        low_memory: compute each inner step again instead of keeping its graph, see ``mamlkit.recompute``.
 
     Returns:
         See ``MetaStep``.
@@ -69,9 +73,12 @@ def meta_gradient(
     losses, traces = [], []
     for first in range(0, n_tasks, tasks_per_chunk):
         chunk = Episode(*(x[first : first + tasks_per_chunk] for x in batch))  # [T, ...] -> [chunk, ...]
-        loss, trace = run_tasks(model, leaves, buffers, chunk, config, loss_fn=loss_fn)
-        gradients = torch.autograd.grad(loss.sum() / n_tasks, tensors, allow_unused=True, materialize_grads=True)
-        total = [a + b for a, b in zip(total, gradients)]
+        if low_memory:
+            gradients, loss, trace = recomputed_gradient(model, leaves, buffers, chunk, config, loss_fn=loss_fn)
+        else:
+            loss, trace = run_tasks(model, leaves, buffers, chunk, config, loss_fn=loss_fn)
+            gradients = [*torch.autograd.grad(loss.sum(), tensors, allow_unused=True, materialize_grads=True)]
+        total = [a + b / n_tasks for a, b in zip(total, gradients)]
         losses.append(loss.detach())
         traces.append(trace)
     trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
@@ -92,18 +99,12 @@ def run_tasks(
     *,
     loss_fn: LossFn = F.cross_entropy,
 ) -> tuple[Tensor, InnerTrace]:
-    """Return ``inner_loop`` of every task at once: losses [T] and a trace with a leading [T].
-
-    A single task runs without ``vmap``, so that ``print`` and ``breakpoint()`` work inside.
-    """
+    """Return ``inner_loop`` of every task at once: losses [T] and a trace with a leading [T]."""
 
     def task(episode: Episode) -> tuple[Tensor, InnerTrace]:
         return inner_loop(model, meta, buffers, episode, config, loss_fn=loss_fn)
 
-    if batch.support_x.shape[0] == 1:
-        loss, trace = task(Episode(*(x[0] for x in batch)))
-        return loss.unsqueeze(0), pytree.tree_map(lambda x: x.unsqueeze(0), trace)
-    return torch.vmap(task, randomness="different")(batch)
+    return map_tasks(task, batch)  # type: ignore[no-any-return]
 
 
 def fold_batch_stats(buffers: Params, trace: InnerTrace, config: StepConfig, momentum: float = MOMENTUM) -> Params:

@@ -60,13 +60,7 @@ class RunFolder:
 
         Writes: ``run.json``.
         """
-        if (path / "run.json").exists():
-            raise InputError(
-                f"--out {path} holds a run already; go on with it by --resume {path}, or choose another folder"
-            )
-        for name in ("config.toml", "metrics.jsonl", "checkpoints"):
-            if (path / name).exists():
-                raise InputError(f"--out {path} holds {name} but no run; move it away, or choose another folder")
+        cls.check_free(path)
         about = {
             "format": FORMAT,
             "recipe": recipe,
@@ -76,6 +70,21 @@ class RunFolder:
         }
         write_whole(path / "run.json", _dump({**about, "config": config.to_dict()}, indent=2))  # now it is a run
         return cls(path, config, about)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a folder in which no run can begin.
+
+        Raises:
+            InputError: the folder holds a run already, or other files of these names.
+        """
+        if (path / "run.json").exists():
+            raise InputError(
+                f"--out {path} holds a run already; go on with it by --resume {path}, or choose another folder"
+            )
+        for name in ("config.toml", "metrics.jsonl", "checkpoints"):
+            if (path / name).exists():
+                raise InputError(f"--out {path} holds {name} but no run; move it away, or choose another folder")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 
 from mamlkit.config import Config
-from mamlkit.episodes import EpisodeSampler, ImageStore
+from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.errors import InputError
 from mamlkit.evaluation import Evaluation, Sampler, evaluate
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import MetaStep
+from mamlkit.prefetch import prefetch
 from mamlkit.schedules import outer_lr, step_config
 
 
@@ -153,20 +154,25 @@ class Trainer:
         config = self.learner.config
         while len(self.history) < config.epochs and not self.stopped_early:
             begin = time.perf_counter()
-            iterations = []
-            for step in range(config.iterations_per_epoch):
-                iterations.append(self._iterate(len(self.history), step))
-                if on_iteration is not None:
-                    on_iteration(iterations[-1])
+            iterations, epoch = [], len(self.history)
+            indices = range(epoch * config.iterations_per_epoch, (epoch + 1) * config.iterations_per_epoch)
+            with prefetch(self._batch, indices) as batches:
+                for index, batch in zip(indices, batches):
+                    iterations.append(self._iterate(epoch, index, batch))
+                    if on_iteration is not None:
+                        on_iteration(iterations[-1])
             validation = evaluate([self.learner], self.val, config.val_episodes)
             seconds = time.perf_counter() - begin
-            self.history.append(EpochRecord(len(self.history) + 1, tuple(iterations), validation, seconds))
+            self.history.append(EpochRecord(epoch + 1, tuple(iterations), validation, seconds))
             yield self.history[-1]
 
-    def _iterate(self, epoch: int, step: int) -> Iteration:
+    def _batch(self, index: int) -> Episode:
+        n_tasks = self.learner.config.n_tasks
+        return self.train.batch(index * n_tasks, n_tasks)
+
+    def _iterate(self, epoch: int, index: int, batch: Episode) -> Iteration:
         config = self.learner.config
-        index = epoch * config.iterations_per_epoch + step
-        meta_step = self.learner.meta_step(self.train.batch(index * config.n_tasks, config.n_tasks), epoch)
+        meta_step = self.learner.meta_step(batch, epoch)
         finite = self.learner.apply(meta_step, epoch)
         if not finite and config.on_nonfinite == "stop":
             raise InputError(

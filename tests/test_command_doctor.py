@@ -93,6 +93,13 @@ def test_more_threads_than_cores_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     assert doctor.check_threads().status == "warn"
 
 
+def test_a_missing_compiler_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", sys.executable)
+    assert doctor.check_compiler() == doctor.Check("C++ compiler", "ok", sys.executable)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert doctor.check_compiler().status == "warn"
+
+
 @pytest.mark.parametrize(
     ("answer", "status"),
     [

@@ -91,6 +91,23 @@ def test_a_finished_run_can_be_resumed_and_gives_the_same_result() -> None:
     }
 
 
+def test_the_engine_is_said_kept_and_taken_again() -> None:
+    result = run(*SMALL, "--out", "here")
+    assert "engine vmap: 4 iterations of " in result.stdout
+    assert "would not repay half a minute of compiling" in result.stdout
+    assert config("here")["engine"] == "vmap"
+    assert "engine" not in run("--resume", "here").stdout
+
+
+def test_an_engine_that_this_machine_cannot_run_is_said_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    result = run(*SMALL, "--engine", "compiled", "--tasks-per-chunk", "9", "--out", "here")
+    assert "engine vmap: compiled cannot be used, as there is no C++ compiler (g++ or clang++)" in result.stdout
+    assert "tasks_per_chunk = 9 is more than n_tasks = " in result.stdout
+    assert config("here")["engine"] == "vmap"
+    assert Path("here/result.json").exists()
+
+
 def test_patience_ends_a_run_early_and_says_so() -> None:
     result = run(*SMALL, "--epochs", "9", "--patience", "1", "--outer-lr", "0", "--no-cosine-lr", "--out", "here")
     assert "Stopped early: no better validation in 1 epochs." in result.stdout

@@ -115,7 +115,7 @@ def test_the_highest_value_is_allowed_and_the_next_one_is_refused(field: datacla
         ("epochs", 1, None),
         ("val_episodes", 2, None),
         ("seed", 0, 2**31 - 1),
-        ("tasks_per_chunk", 1, None),
+        ("tasks_per_chunk", 0, None),
     ],
 )
 def test_the_ranges_are_what_the_mathematics_needs(key: str, low: float, high: float | None) -> None:
@@ -196,6 +196,16 @@ def test_a_data_path_is_refused_where_it_has_no_meaning() -> None:
             {"second_order": False, "first_order_share": 0.5},
             ({"first_order_share": 0}, {"second_order": True}),
             "first_order_share = 0.5 has no meaning where second_order is off; 0 is allowed",
+        ),
+        (
+            {"engine": "eager", "tasks_per_chunk": 2},
+            ({"tasks_per_chunk": 1}, {"tasks_per_chunk": 0}, {"engine": "vmap"}),
+            "tasks_per_chunk = 2 has no meaning where engine = 'eager', .*; 0 or 1 is allowed",
+        ),
+        (
+            {"autocast": True, "dtype": "float64"},
+            ({"autocast": False}, {"dtype": "float32"}),
+            "autocast has no meaning where dtype = 'float64'; 'float32' is allowed",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from mamlkit import Config, Episode, EpisodeSampler, ImageStore, InputError, MetaLearner, configure, evaluation
 from mamlkit.backbone import MLP
 from mamlkit.datasets.sinusoids import Sinusoids
-from mamlkit.evaluation import Sampler, evaluate, mean_ci95
+from mamlkit.evaluation import TASKS_AT_ONCE, Sampler, evaluate, mean_ci95
 from mamlkit.inner_loop import inner_loop
 from mamlkit.schedules import StepConfig
 from mamlkit.trainer import make_sampler
@@ -93,7 +94,7 @@ def test_single_precision_values_are_averaged_in_double_precision() -> None:
 def test_accuracy_loss_and_interval_are_those_of_the_episodes_by_hand(
     learner: MetaLearner, sampler: EpisodeSampler
 ) -> None:
-    episodes = [sampler.episode(index) for index in range(TINY.tasks_per_chunk + 3)]
+    episodes = [sampler.episode(index) for index in range(TASKS_AT_ONCE + 3)]
     logits = [logits_by_hand(learner, episode) for episode in episodes]
     right = [float((row.argmax(1) == e.query_y).double().mean()) for row, e in zip(logits, episodes)]
     losses = [float(F.cross_entropy(row, e.query_y)) for row, e in zip(logits, episodes)]
@@ -197,8 +198,8 @@ def test_a_regression_has_a_loss_and_no_accuracy() -> None:
 
 def test_a_progress_bar_hears_of_every_episode(learner: MetaLearner, sampler: EpisodeSampler) -> None:
     heard: list[int] = []
-    evaluate([learner], sampler, 2 * TINY.tasks_per_chunk + 1, on_episodes=heard.append)
-    assert heard == [TINY.tasks_per_chunk, TINY.tasks_per_chunk, 1]
+    evaluate([learner], sampler, 2 * TASKS_AT_ONCE + 1, on_episodes=heard.append)
+    assert heard == [TASKS_AT_ONCE, TASKS_AT_ONCE, 1]
 
 
 @pytest.mark.parametrize(
@@ -220,3 +221,28 @@ def test_no_learner_or_too_few_episodes_are_refused(
 def test_an_unknown_normalisation_is_refused(learner: MetaLearner, sampler: EpisodeSampler) -> None:
     with pytest.raises(InputError, match="runing"):
         evaluate([learner], sampler, 2, norm="runing")
+
+
+def test_the_next_episodes_are_drawn_while_the_present_ones_are_scored_and_no_thread_stays_behind(
+    learner: MetaLearner, sampler: EpisodeSampler
+) -> None:
+    drawn, threads, second = [], [], threading.Event()
+
+    class Listening:
+        def batch(self, first_index: int, n_tasks: int) -> Episode:
+            drawn.append((first_index, n_tasks))
+            threads.append(threading.current_thread())
+            if first_index:
+                second.set()
+            return sampler.batch(first_index, n_tasks)
+
+    def interrupt(done: int) -> None:
+        assert second.wait(30)
+        raise KeyboardInterrupt("enough")
+
+    with pytest.raises(KeyboardInterrupt, match="enough"):
+        evaluate([learner], Listening(), 100, on_episodes=interrupt)
+    [(first, n), (following, _)] = drawn
+    assert (first, following) == (0, n)
+    assert threading.current_thread() not in threads
+    assert not any(thread.is_alive() for thread in threads)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mamlkit.errors import InputError
-from mamlkit.files import append_whole, check_writable, write_whole
+from mamlkit.files import append_whole, cache_dir, check_writable, write_whole
 
 Writer = Callable[[Path, bytes], None]
 BIG = b"x" * 500_000
@@ -169,3 +169,14 @@ def test_a_disk_that_takes_no_more_files_is_refused_beforehand(small_disk: Path)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(InputError, match=r"^cannot write .*file \(Read-only file system\); make room there"):
         check_writable(small_disk / "file")
+
+
+def test_the_cache_is_where_the_environment_says_or_where_the_system_keeps_caches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MAMLKIT_CACHE", str(tmp_path))
+    assert cache_dir() == tmp_path
+    monkeypatch.setenv("MAMLKIT_CACHE", "~/mine")
+    assert cache_dir() == Path.home() / "mine"
+    monkeypatch.delenv("MAMLKIT_CACHE")
+    assert cache_dir().name == "mamlkit"

@@ -13,8 +13,9 @@ from torch.func import functional_call
 from mamlkit.backbone import MLP, Conv4, Plain
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
-from mamlkit.inner_loop import InnerStep, InnerTrace, MetaParams, adapt, adapted_names, inner_loop
+from mamlkit.inner_loop import InnerStep, MetaParams, adapt, adapted_names, inner_loop
 from mamlkit.schedules import StepConfig
+from mamlkit.trace import InnerTrace
 
 K = 3
 BODY = tuple(f"convs.{i}.{kind}" for i in range(4) for kind in ("weight", "bias"))

@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -45,6 +46,7 @@ ODD = {  # one unusual set of parameters for each notebook
     "10_your_own_data": {"seed": 3, "k_shot": 2, "q_query": 2, "n_places": 2},
 }
 SECONDS = 20  # of a notebook with fast = True, on two quiet cores
+FIRST_FIGURE = 5  # seconds until a notebook with fast = True shows its first, the start of the kernel included
 FORBIDDEN = (r";[ \t]*$", r"\bOutput\(", r"\binteract\(", r"\binteractive_output\(", r"\bclear_output\(", r"^[%!]")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -207,6 +209,16 @@ def assert_same_figures(made: nbformat.NotebookNode, committed: nbformat.Noteboo
             assert np.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-6, equal_nan=True), f"{kind}: {name}"
 
 
+def first_figure_seconds(ran: nbformat.NotebookNode) -> float:
+    """Return the seconds from papermill's start, kernel and all, to the end of the first cell that shows a figure."""
+    shown = {"image/png", builder.NEEDS_A_KERNEL}
+    first = next(
+        cell for cell in ran.cells if any(shown & output.get("data", {}).keys() for output in cell.get("outputs", []))
+    )
+    begin, end = ran.metadata.papermill.start_time, first.metadata.papermill.end_time
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
 @each_file
 def test_the_committed_figures_have_the_packages_script_and_style(path: Path) -> None:
     for kind, page, _ in figures(read(path)):
@@ -288,6 +300,7 @@ def test_a_notebook_runs_through_with_its_exercises_empty(path: Path, odd: bool,
     assert done.returncode == 0, done.stderr[-3000:]
     if not odd:
         assert read(target).metadata.papermill.duration < 3 * SECONDS, "a student waits too long, on a busy machine too"
+        assert first_figure_seconds(read(target)) < 3 * FIRST_FIGURE, "nothing to look at for too long, likewise"
         assert_same_figures(read(target), read(path))
     said = printed(target)
     assert said.count("is still empty: write ") == said.count("Exercise ") >= 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +20,7 @@ from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.episodes import EpisodeSampler, ImageStore
 from mamlkit.evaluation import Sampler
 from mamlkit.learner import MetaLearner
-from mamlkit.trainer import best_epochs, make_sampler
+from mamlkit.trainer import Iteration, best_epochs, make_sampler
 
 SIZES: dict[str, Any] = dict(
     n_way=2, k_shot=1, q_query=1, eval_query=2, filters=3, n_steps=2, n_tasks=2, val_episodes=4
@@ -50,14 +52,29 @@ class Listening:
     inner: Sampler
     spoilt: tuple[int, ...] = ()
     asked: list[int] = field(default_factory=list)
+    threads: set[threading.Thread] = field(default_factory=set)
 
     def batch(self, first_index: int, n_tasks: int) -> Episode:
         indices = range(first_index, first_index + n_tasks)
         self.asked += indices
+        self.threads.add(threading.current_thread())
         batch = self.inner.batch(first_index, n_tasks)
         bad = torch.tensor([index in self.spoilt for index in indices])
         support_x = batch.support_x.masked_fill(bad.view(-1, 1, 1, 1, 1), torch.inf)
         return batch._replace(support_x=support_x)
+
+    def wait_for(self, n: int) -> None:
+        """Wait until ``n`` episodes were asked for, or half a minute."""
+        deadline = time.monotonic() + 30
+        while len(self.asked) < n and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(self.asked) == n
+
+    def assert_over(self) -> None:
+        """Check that another thread asked, and that it has ended."""
+        others = self.threads - {threading.current_thread()}
+        assert others
+        assert not any(thread.is_alive() for thread in others)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +149,53 @@ def test_a_progress_bar_hears_of_each_iteration_in_time(glyphs: ImageStore) -> N
     heard: list[Any] = []
     list(trainer.epochs(on_iteration=lambda iteration: heard.append((iteration, len(trainer.history)))))
     assert heard == [(iteration, 0) for iteration in trainer.history[0].iterations]
+
+
+def test_the_next_meta_batch_is_drawn_while_an_iteration_goes_on_and_none_beyond_the_epoch(glyphs: ImageStore) -> None:
+    trainer = Trainer.from_config(but(iterations_per_epoch=3), glyphs)
+    trainer.train = sampler = Listening(trainer.train)
+    due = {1: 2, 2: 3, 3: 3, 4: 5, 5: 6, 6: 6, 7: 8, 8: 9, 9: 9}  # batches, by the iteration that has just ended
+    for record in trainer.epochs(on_iteration=lambda i: sampler.wait_for(2 * due[i.iteration])):
+        assert len(sampler.asked) == 2 * 3 * record.epoch
+        sampler.assert_over()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError])
+def test_no_thread_stays_behind_where_a_run_is_interrupted(glyphs: ImageStore, error: type[BaseException]) -> None:
+    def interrupt(iteration: Iteration) -> None:
+        if iteration.iteration == 2:
+            raise error("enough")
+
+    trainer = Trainer.from_config(but(iterations_per_epoch=9), glyphs)
+    trainer.train = sampler = Listening(trainer.train)
+    with pytest.raises(error, match="enough"):
+        list(trainer.epochs(on_iteration=interrupt))
+    sampler.assert_over()
+    assert sampler.asked == [0, 1, 2, 3, 4, 5]
+
+
+def test_no_thread_stays_behind_where_a_step_that_is_not_finite_stops_the_run(glyphs: ImageStore) -> None:
+    trainer = Trainer.from_config(TINY, glyphs)
+    trainer.train = sampler = Listening(trainer.train, spoilt=(0,))
+    with pytest.raises(InputError, match="the meta-gradient of iteration 1 is not finite"):
+        list(trainer.epochs())
+    sampler.assert_over()
+
+
+def test_what_the_sampler_raises_comes_out_as_it_is_after_the_iterations_before(glyphs: ImageStore) -> None:
+    class Broken(Listening):
+        def batch(self, first_index: int, n_tasks: int) -> Episode:
+            if first_index == 2:
+                raise OSError("the disk is gone")
+            return super().batch(first_index, n_tasks)
+
+    trainer = Trainer.from_config(TINY, glyphs)
+    trainer.train = Broken(trainer.train)
+    heard: list[int] = []
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(trainer.epochs(on_iteration=lambda iteration: heard.append(iteration.iteration)))
+    assert heard == [1]
+    assert trainer.history == []
 
 
 def test_equal_seeds_give_equal_runs_and_another_seed_another(straight: Trainer, glyphs: ImageStore) -> None:

@@ -9,8 +9,9 @@ from rich.table import Table
 
 from mamlkit.datasets import load
 from mamlkit.datasets.omniglot import ARCHIVES, find_archive, local_archive, verify
-from mamlkit.datasets.store import cache_dir, data_dir
+from mamlkit.datasets.store import data_dir
 from mamlkit.episodes import ImageStore
+from mamlkit.files import cache_dir
 
 
 @click.command(name="data")

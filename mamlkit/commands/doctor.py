@@ -24,8 +24,9 @@ from rich.text import Text
 from mamlkit import datasets
 from mamlkit.commands.lab import notebooks_folder
 from mamlkit.datasets import omniglot
-from mamlkit.datasets.store import cache_dir
+from mamlkit.engines import compiler
 from mamlkit.errors import InputError
+from mamlkit.files import cache_dir
 
 INSTALL_LAB = 'Install the notebooks\' packages: pip install "mamlkit[lab]"'
 OLDEST_PYTHON, OLDEST_TORCH = (3, 10), (2, 6)
@@ -85,6 +86,14 @@ def check_threads() -> Check:
             "Threads", "warn", found, f"Set OMP_NUM_THREADS={cores}: more threads than cores wait for another."
         )
     return Check("Threads", "ok", found)
+
+
+def check_compiler() -> Check:
+    """Check that there is a C++ compiler; without one the fastest engine is missing, and nothing else."""
+    path = compiler.cxx()
+    if path is None:
+        return Check("C++ compiler", "warn", "none", "Install g++ (or clang++ on a Mac) for training twice as fast.")
+    return Check("C++ compiler", "ok", path)
 
 
 def check_accelerators() -> Check:
@@ -187,6 +196,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_python,
     check_torch,
     check_threads,
+    check_compiler,
     check_accelerators,
     check_kernel,
     check_widgets,

@@ -9,11 +9,29 @@ from collections.abc import Iterator, Sequence
 import click
 from tqdm import tqdm
 
+from mamlkit import engines
+from mamlkit.config import Config
+from mamlkit.engines import Choice
 from mamlkit.evaluation import Evaluation, Sampler, evaluate
 from mamlkit.learner import MetaLearner
 from mamlkit.trainer import EpochRecord, Iteration, Trainer
 
 RECENT = 25  # iterations whose mean loss and accuracy the bar shows
+
+
+def prepare(config: Config, image_shape: tuple[int, ...]) -> Choice:
+    """Choose the engine of a run, compile what it needs under a bar, and say what was chosen and why."""
+    with tqdm(desc="compiling", unit="part", leave=False, dynamic_ncols=True, disable=None) as bar:
+
+        def move(done: int, parts: int) -> None:
+            bar.total, bar.n = parts, done
+            bar.refresh()
+
+        known = config.backbone == "conv4"
+        choice = engines.prepare(config, image_shape, known=known, on_part=move)
+    for sentence in choice.why:
+        click.echo(sentence)
+    return choice
 
 
 def train(trainer: Trainer, title: str, *, position: int = 0) -> Iterator[EpochRecord]:

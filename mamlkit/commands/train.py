@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def command(
         folder = RunFolder.open(resume)
         store = open_data(folder)
         trainer = Trainer.from_config(folder.config, store)
+        progress.prepare(folder.config, make_sampler(store, folder.config, "test").image_shape)
     else:
         folder, store, trainer = _begin(recipe, config_file, out, given)
     folder.restore(trainer)
@@ -75,10 +77,13 @@ def _begin(
     """Begin a run; whatever cannot be done is refused before anything is written."""
     name, config = _configure(recipe, config_file, given)
     store = load(config.dataset, path=config.data_path, image_size=config.image_size)
-    trainer = Trainer.from_config(config, store)
-    make_sampler(store, config, "test")
+    *_, sampler = [make_sampler(store, config, split, training=split == "train") for split in ("train", "val", "test")]
     what = f"{config.dataset}-{config.n_way}way-{config.k_shot}shot-{name}-seed{config.seed}"
     path = out or Path("runs") / what
+    RunFolder.check_free(path)
+    engine = progress.prepare(config, sampler.image_shape).engine
+    config = dataclasses.replace(config, engine=engine)  # a resumed or repeated run takes the same
+    trainer = Trainer.from_config(config, store)
     folder = RunFolder.create(path, config, store, recipe=name, command=command_line(name, config))
     return folder, store, trainer
 

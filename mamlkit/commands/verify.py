@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tqdm import tqdm
 
 from mamlkit.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases
 
@@ -30,15 +31,24 @@ HEADS = {
     default=CASES,
     help="Folder of golden cases (.npz).  [default: those in the package]",
 )
-def command(*, golden: Path) -> None:
+@click.option(
+    "--engine",
+    type=click.Choice(["eager", "vmap", "compiled"]),
+    default="eager",
+    show_default=True,
+    help="What computes; compiled takes about a minute the first time.",
+)
+def command(*, golden: Path, engine: str) -> None:
     """Recompute every golden case and print the largest absolute difference of each quantity.
 
     A golden case is one meta-iteration of the paper authors' code in float64: its start, its episodes, and what came
     out. Exits with 1 if any difference is over 1e-10.
     """
-    rows = {path.stem: compare_case(path) for path in find_cases(golden)}
+    paths = tqdm(find_cases(golden), unit="case", leave=False, disable=None)
+    rows = {path.stem: compare_case(path, engine) for path in paths}
     console = Console()
-    table = Table(title="Largest absolute differences, float64", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    title = f"Largest absolute differences, float64, engine {engine}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("case", overflow="fold")
     for name in QUANTITIES:
         table.add_column(HEADS[name], no_wrap=True)

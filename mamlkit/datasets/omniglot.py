@@ -18,10 +18,10 @@ import pooch
 from numpy.typing import NDArray
 
 from mamlkit.datasets.pictures import decode
-from mamlkit.datasets.store import Build, cache_dir, cached, data_dir
+from mamlkit.datasets.store import Build, cached, data_dir
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
-from mamlkit.files import BAD_ARCHIVE
+from mamlkit.files import BAD_ARCHIVE, cache_dir
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
 ARCHIVES = {

@@ -16,11 +16,11 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
 from tqdm import tqdm
 
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
+from mamlkit.files import cache_dir
 
 FORMAT = 1
 
@@ -40,12 +40,6 @@ def data_dir() -> Path | None:
     """Return the folder of downloaded data sets, ``$MAMLKIT_DATA``, or None if it is not set."""
     value = os.environ.get("MAMLKIT_DATA", "")
     return Path(value).expanduser() if value else None
-
-
-def cache_dir() -> Path:
-    """Return the folder of caches and downloads: ``$MAMLKIT_CACHE``, or else the user's cache folder."""
-    value = os.environ.get("MAMLKIT_CACHE", "")
-    return Path(value).expanduser() if value else Path(user_cache_dir("mamlkit"))
 
 
 def cached(name: str, where: str, identity: Sequence[Any], build: Callable[[], Build]) -> ImageStore:

@@ -14,7 +14,7 @@
 seed = 0
 fast = True
 dataset = "glyphs"
-n_tasks = 16
+n_tasks = 8
 n_episodes = 30
 
 # %% [markdown]

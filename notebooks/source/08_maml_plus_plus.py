@@ -93,7 +93,7 @@ print(f"equal; {len(by_hand.difference(maml))} of {len(by_hand.to_dict())} field
 # **Run.** Far too short to learn much: it shows the machinery.
 
 # %%
-small = {"filters": 8, "n_tasks": 2, "epochs": 3, "iterations_per_epoch": 5 if fast else 50, "val_episodes": 20}
+small = {"filters": 8, "n_tasks": 2, "epochs": 3, "iterations_per_epoch": 2 if fast else 50, "val_episodes": 8}
 small |= {"n_way": n_way, "n_steps": n_steps, "seed": seed, "dtype": "float64", "device": "cpu"}
 learners, seen = {}, {}
 print("              order   weight of the first step   outer rate   validation (%)")

@@ -73,7 +73,7 @@ if fast:
 # **Run.**
 
 # %%
-TINY = {"epochs": 3, "iterations_per_epoch": 8, "val_episodes": 20, "test_episodes": 30, "filters": 8}
+TINY = {"epochs": 3, "iterations_per_epoch": 3, "val_episodes": 8, "test_episodes": 30, "filters": 8}
 budget = {**TINY, "dtype": "float64", "device": "cpu"} if fast else {}
 given = {"epochs": epochs, "iterations_per_epoch": iterations_per_epoch}
 given |= {"val_episodes": val_episodes, "test_episodes": test_episodes}

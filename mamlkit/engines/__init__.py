@@ -1,0 +1,175 @@
+"""Ways to compute the same meta-gradient: for reading, for any network, and for speed.
+
+- ``eager``: a plain loop over tasks; ``print`` and ``breakpoint()`` work anywhere inside.
+- ``vmap``: several tasks at once.
+- ``compiled``: ``Conv4`` in closed form, without a graph, as code compiled for this processor (``closed_form``,
+  ``adjoint``, ``compiler``).
+- ``auto``: the one of these that ends the run first.
+
+To add an engine: give it a name in ``Config.engine``, a reason in ``choose`` not to take it, and a line in ``make``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mamlkit.backbone import Conv4
+from mamlkit.config import Config
+from mamlkit.engines import adjoint, compiler
+from mamlkit.engines.closed_form import Shape
+from mamlkit.engines.work import iteration_flop
+from mamlkit.episodes import Episode
+from mamlkit.errors import InputError
+from mamlkit.inner_loop import LossFn, MetaParams, Params
+from mamlkit.outer_loop import MetaStep, meta_gradient
+from mamlkit.schedules import StepConfig, step_config
+
+Engine = Callable[..., MetaStep]  # (meta, buffers, batch, step_config)
+
+VMAP_CHUNK = 4
+SMALL_TASK = 15  # images; chunks of two such tasks stay in a core's cache, larger tasks are best alone
+REPAYS = 4e12  # floating-point operations of a run from which on half a minute of compiling is won back
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What computes a run's meta-gradients, and why.
+
+    Attributes:
+        engine: ``"eager"``, ``"vmap"`` or ``"compiled"``.
+        tasks_per_chunk: tasks computed at once.
+        why: sentences for the user.
+    """
+
+    engine: str
+    tasks_per_chunk: int
+    why: tuple[str, ...]
+
+
+def is_known(model: nn.Module, loss_fn: LossFn) -> bool:
+    """Return whether the closed form is that of this network and loss."""
+    return isinstance(model, Conv4) and loss_fn is F.cross_entropy
+
+
+def choose(config: Config, image_shape: tuple[int, ...], *, known: bool) -> Choice:
+    """Return the engine that a configuration asks for, or the best that can do it here.
+
+    Args:
+        config: whose ``engine``, ``tasks_per_chunk`` and amount of work count.
+        image_shape: (C, H, W).
+        known: see ``is_known``.
+
+    Pure: no state but what this machine has, and what is compiled already.
+    """
+    obstacle = _obstacle(config, known)
+    engine, why = config.engine, []
+    if engine == "compiled" and obstacle:
+        engine, why = "vmap", [f"engine vmap: compiled cannot be used, {obstacle}"]
+    elif engine == "auto":
+        engine, reason = ("vmap", f"compiled cannot be used, {obstacle}") if obstacle else _fastest(config, image_shape)
+        why = [f"engine {engine}: {reason}"]
+    chunk = _chunk(config, engine)
+    if config.tasks_per_chunk > chunk:
+        asked = f"tasks_per_chunk = {config.tasks_per_chunk} is more than n_tasks = {config.n_tasks}"
+        why.append(f"{asked}; {chunk} is used")
+    return Choice(engine, chunk, tuple(why))
+
+
+def prepare(
+    config: Config,
+    image_shape: tuple[int, ...],
+    *,
+    known: bool,
+    on_part: Callable[[int, int], None] | None = None,
+) -> Choice:
+    """Choose an engine and compile what it needs; where that fails, choose another that needs nothing.
+
+    Args:
+        config, image_shape, known: see ``choose``.
+        on_part: called with parts done and parts in all, at the start and after each.
+
+    Writes: the cache of compiled code.
+    """
+    choice = choose(config, image_shape, known=known)
+    if choice.engine == "compiled":
+        try:
+            compiler.compile_parts(parts(config, image_shape), on_part)
+        except (InputError, OSError) as error:
+            why = f"engine vmap: compiled cannot be used, {error}"
+            return Choice("vmap", _chunk(config, "vmap"), (*choice.why, why))
+    return choice
+
+
+def make(choice: Choice, config: Config, model: nn.Module, loss_fn: LossFn) -> Engine:
+    """Return the function ``(meta, buffers, batch, step_config) -> MetaStep`` of a choice."""
+    chunk, low_memory = choice.tasks_per_chunk, config.memory == "low"
+    if choice.engine == "compiled" and isinstance(model, Conv4):
+        load = functools.partial(compiler.load, autocast=config.autocast)
+        return functools.partial(adjoint.meta_gradient, model, make=load, tasks_per_chunk=chunk, keep=not low_memory)
+
+    def engine(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> MetaStep:
+        with torch.autocast(batch.support_x.device.type, torch.bfloat16, enabled=config.autocast):
+            return meta_gradient(
+                model, meta, buffers, batch, step, loss_fn=loss_fn, tasks_per_chunk=chunk, low_memory=low_memory
+            )
+
+    return engine
+
+
+def parts(config: Config, image_shape: tuple[int, ...]) -> list[compiler.Part]:
+    """Return what the compiled engine needs for a run."""
+    chunk = _chunk(config, "compiled")
+    wanted: list[compiler.Part] = []
+    for n_tasks in dict.fromkeys((min(chunk, config.n_tasks), config.n_tasks % chunk)):
+        if n_tasks:
+            support, query = (
+                Shape(
+                    n_tasks=n_tasks,
+                    n_images=config.n_way * per_class,
+                    n_way=config.n_way,
+                    channels=image_shape[0],
+                    size=image_shape[1],
+                    filters=config.filters,
+                    pool=config.max_pool,
+                    dtype=config.dtype,
+                    autocast=config.autocast,
+                )
+                for per_class in (config.k_shot, config.q_query)
+            )
+            wanted += compiler.parts(support, query)
+    return list(dict.fromkeys(wanted))
+
+
+def _obstacle(config: Config, known: bool) -> str:
+    if not known:
+        return "as it knows the network conv4 with the cross-entropy alone"
+    if config.device not in ("cpu", "auto") or (config.device == "auto" and torch.cuda.is_available()):
+        return "as it runs on the CPU alone"
+    if compiler.cxx() is None:
+        return "as there is no C++ compiler (g++ or clang++) on this machine"
+    return ""
+
+
+def _fastest(config: Config, image_shape: tuple[int, ...]) -> tuple[str, str]:
+    if not compiler.missing(parts(config, image_shape)):
+        return "compiled", "what it needs is compiled already"
+    iterations = config.epochs * config.iterations_per_epoch
+    flop = iteration_flop(config, step_config(config, config.epochs - 1), image_shape)
+    work = f"{iterations} iterations of {flop / 1e9:.3g} GFLOP"
+    if iterations * flop < REPAYS:
+        return "vmap", f"{work} would not repay half a minute of compiling"
+    return "compiled", f"{work} repay half a minute of compiling"
+
+
+def _chunk(config: Config, engine: str) -> int:
+    if engine == "eager":
+        return 1
+    small = max(config.k_shot, config.q_query) * config.n_way <= SMALL_TASK
+    best = VMAP_CHUNK if engine == "vmap" else (2 if small and config.n_tasks % 2 == 0 else 1)
+    return min(config.tasks_per_chunk or best, config.n_tasks)

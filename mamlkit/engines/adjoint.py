@@ -1,0 +1,214 @@
+"""The meta-gradient of ``Conv4`` from gradients and Hessian-vector products alone, without a graph.
+
+With lambda_K = 0 and, for each inner step k from the last to the first,
+
+    lambda <- lambda + loss_weights[k] dL_Q/dtheta_k+1        the query loss after the step
+    d inner_lrs[:, k] = -<lambda, g_k>                        per tensor; g_k is the support gradient
+    lambda <- lambda - H_k (inner_lrs[:, k] lambda)           H_k is the support Hessian; first order: no change
+
+what is left of lambda is the derivative by the start. Batch norm's weights and biases take the query loss's derivative,
+less the mixed part of the same Hessian product.
+
+Letters as in ``mamlkit.engines.closed_form``; ``T`` tasks of the meta-batch, ``K`` inner steps, ``D`` packed numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from mamlkit.backbone import BatchStats, Conv4
+from mamlkit.engines import packing
+from mamlkit.engines.closed_form import Gradient, HessianProduct, Shape
+from mamlkit.engines.first_stage import Patches
+from mamlkit.episodes import Episode
+from mamlkit.inner_loop import MetaParams, Params, adapted_names, check_judged, check_rates
+from mamlkit.outer_loop import MetaStep, fold_batch_stats
+from mamlkit.schedules import StepConfig
+from mamlkit.trace import InnerTrace, Stats
+
+
+class Functions(NamedTuple):
+    """``gradient`` on support and query sets, and ``hessian_product``, each for the shape of a chunk."""
+
+    support: Callable[..., Gradient]
+    query: Callable[..., Gradient]
+    hessian_product: Callable[..., HessianProduct]
+
+
+Make = Callable[[Shape, Shape], Functions]
+
+
+class Step(NamedTuple):
+    """One inner step of a chunk, as the way back needs it."""
+
+    theta: Tensor  # [D] before the step
+    norms: tuple[Tensor, Tensor]  # [L, F] each
+    support: Gradient  # its ``theta`` [0] and ``saved`` () where both are to be computed again
+    query: Gradient | None
+    grad_norms: dict[str, Tensor]  # [G] of each packed tensor's support gradient
+
+
+class Sums(NamedTuple):
+    """Derivatives of a chunk's summed loss."""
+
+    theta: Tensor  # [D]
+    rates: Tensor  # [P, K]
+    gamma: Tensor  # [K, L, F]
+    beta: Tensor  # [K, L, F]
+
+
+class Chunk:
+    """Tasks that are computed at once: their shape, their data, and the functions made for them."""
+
+    def __init__(self, model: Conv4, meta: MetaParams, batch: Episode, config: StepConfig, *, make: Make) -> None:
+        self.meta, self.batch, self.config = meta, batch, config
+        self.names = adapted_names(model, config.adapt)
+        self.shape, query = (packing.shape_of(model, meta.model, x) for x in (batch.support_x, batch.query_x))
+        self.functions = make(self.shape, query)
+        self.support = Patches.of(batch.support_x, self.shape.stride), batch.support_y
+        self.query = Patches.of(batch.query_x, self.shape.stride), batch.query_y
+
+    def adapt(self, *, keep: bool) -> list[Step]:
+        """Take the inner steps; ``keep`` what the way back would otherwise compute again."""
+        theta, steps = packing.pack(self.shape, self.meta.model), []
+        for k, weight in enumerate(self.config.loss_weights):
+            norms = packing.norms(self.meta.model, k)
+            support = self.functions.support(theta, norms, *self.support)
+            grad_norms = packing.task_norms(self.shape, support.theta)
+            after = theta - self.scale(support.theta, k)
+            query = None
+            if weight != 0 or self.config.track_query:
+                query = self.functions.query(after, norms, *self.query)._replace(saved=())
+            if not keep and self.config.second_order:
+                support = support._replace(theta=theta.new_empty(0), saved=())
+            steps.append(Step(theta, norms, support, query, grad_norms))
+            theta = after
+        return steps
+
+    def scale(self, vector: Tensor, k: int) -> Tensor:
+        """Return a packed vector [D] times the rates of inner step ``k``; 0 where nothing adapts."""
+        return packing.scale(self.shape, vector, dict(zip(self.names, self.meta.inner_lrs[:, k])))
+
+    def differentiate(self, steps: list[Step]) -> Sums:
+        """Go back over the steps."""
+        adjoint = torch.zeros_like(steps[0].theta)
+        rates, gammas, betas = [], [], []
+        for k, step in reversed(list(enumerate(steps))):
+            gamma, beta = torch.zeros_like(step.norms[0]), torch.zeros_like(step.norms[1])
+            weight = self.config.loss_weights[k]
+            if step.query is not None:
+                adjoint = adjoint + weight * step.query.theta
+                gamma, beta = weight * step.query.gamma.sum(1), weight * step.query.beta.sum(1)
+            support, arguments = step.support, (step.theta, step.norms, *self.support)
+            if not support.theta.numel():
+                support = self.functions.support(*arguments)
+            rates.append(-packing.products(self.shape, adjoint, support.theta))
+            if self.config.second_order:
+                v = self.scale(adjoint, k)
+                product = self.functions.hessian_product(*arguments, v=v, saved=support.saved)
+                adjoint = adjoint - product.theta
+                gamma, beta = gamma - product.gamma.sum(1), beta - product.beta.sum(1)
+            gammas.append(gamma)
+            betas.append(beta)
+        stacks = (torch.stack(rows[::-1], dim) for rows, dim in ((rates, 1), (gammas, 0), (betas, 0)))
+        return Sums(adjoint, *stacks)
+
+    def gradient(self, sums: Sums) -> MetaParams:
+        """Return the derivatives by name; that of a bias before batch norm is exactly 0."""
+        model = {name: torch.zeros_like(value) for name, value in self.meta.model.items()}
+        model |= packing.unpack_sum(self.shape, sums.theta)
+        model |= packing.unpack_norms(self.meta.model, sums.gamma, sums.beta)
+        inner_lrs = torch.zeros_like(self.meta.inner_lrs)
+        for name, row in zip(self.shape.tensors, sums.rates):
+            if name in self.names:
+                inner_lrs[self.names.index(name), : len(row)] = row
+        return MetaParams(model, inner_lrs)
+
+    def loss(self, steps: list[Step]) -> Tensor:
+        """Return the weighted sum of each task's query losses, [G]."""
+        pairs = zip(self.config.loss_weights, steps)
+        return torch.stack([weight * step.query.loss for weight, step in pairs if step.query is not None]).sum(0)
+
+    def trace(self, steps: list[Step]) -> InnerTrace:
+        """Return what happened, with a leading [G]."""
+        support, query = [step.support for step in steps], [step.query for step in steps]
+        last = next(q for q in reversed(query) if q is not None)
+        absent, zero = torch.full_like(last.loss, torch.nan), torch.zeros_like(last.loss)
+        hits = [absent if q is None else self._accuracy(q) for q in query]
+        rows = [torch.stack([step.grad_norms.get(name, zero) for name in self.names], 1) for step in steps]
+        return InnerTrace(
+            support_loss=torch.stack([s.loss for s in support], 1),
+            query_loss=torch.stack([absent if q is None else q.loss for q in query], 1),
+            query_accuracy=torch.stack(hits, 1),
+            query_logits=last.logits,
+            grad_norm=torch.stack(rows, 1),
+            support_stats=self._stats(support, self.batch.support_x),
+            query_stats=self._stats(query, self.batch.query_x),
+        )
+
+    def _accuracy(self, query: Gradient) -> Tensor:
+        return (query.logits.argmax(2) == self.batch.query_y).to(query.logits.dtype).mean(1)
+
+    def _stats(self, passes: Sequence[Gradient | None], images: Tensor) -> Stats:
+        stats, side = {}, images.shape[-1]
+        for i in range(4):
+            side = side if self.shape.pool else -(-side // 2)
+            n = images.shape[1] * side**2
+            side = side // 2 if self.shape.pool else side
+            bias = self.meta.model[f"convs.{i}.bias"]
+            absent = torch.full((self.shape.n_tasks, *bias.shape), torch.nan).to(bias)
+            means = torch.stack([absent if p is None else p.mean[i] + bias for p in passes], 1)  # [G, K, F]
+            variances = [absent if p is None else p.var[i] * (n / max(n - 1, 1)) for p in passes]
+            stats[f"norms.{i}"] = BatchStats(means, torch.stack(variances, 1))
+        return stats
+
+
+def meta_gradient(
+    model: Conv4,
+    meta: MetaParams,
+    buffers: Params,
+    batch: Episode,
+    config: StepConfig,
+    *,
+    make: Make,
+    tasks_per_chunk: int = 1,
+    keep: bool = True,
+) -> MetaStep:
+    """Return what ``mamlkit.outer_loop.meta_gradient`` returns for a ``Conv4`` and the cross-entropy.
+
+    Args:
+        model, meta, buffers, batch, config: see there; query passes are normalised by their own statistics.
+        make: gives the functions for the shapes of a chunk's support and query images.
+        tasks_per_chunk: tasks computed at once.
+        keep: keep what each inner step leaves for its second derivative; else compute it again, so that memory grows
+            with the number of steps by the weights alone.
+
+    Raises:
+        InputError: see ``mamlkit.inner_loop.adapt``.
+
+    Pure: no argument is changed.
+    """
+    check_rates(adapted_names(model, config.adapt), meta.inner_lrs, len(config.loss_weights))
+    check_judged(config)
+    n_tasks = batch.support_x.shape[0]
+    gradients, losses, traces = [], [], []
+    with torch.no_grad():
+        for first in range(0, n_tasks, tasks_per_chunk):
+            tasks = Episode(*(x[first : first + tasks_per_chunk] for x in batch))
+            chunk = Chunk(model, meta, tasks, config, make=make)
+            steps = chunk.adapt(keep=keep)
+            losses.append(chunk.loss(steps))
+            traces.append(chunk.trace(steps))
+            gradients.append(chunk.gradient(chunk.differentiate(steps)))
+        trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
+        return MetaStep(
+            gradient=MetaParams(*pytree.tree_map(lambda *parts: sum(parts) / n_tasks, *map(tuple, gradients))),
+            loss=torch.cat(losses).mean(),
+            trace=trace,
+            buffers=fold_batch_stats(buffers, trace, config),
+        )

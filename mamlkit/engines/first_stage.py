@@ -1,0 +1,142 @@
+"""The first stage of ``Conv4`` in closed form, where the input does not depend on the weights.
+
+A 3x3 convolution of few channels is slow. As a 1x1 convolution of the images' 3x3 neighbourhoods it is not, z = W P;
+and the batch statistics of z, with all that batch norm's derivative asks of it, follow from the mean p and the
+covariance C of the neighbourhoods alone, without a pass over the largest activation:
+
+    mean z = W p,    var z = diag(W C W'),    z_hat P' / n = r W C
+
+The functions are those of ``mamlkit.engines.stage``, with its letters and marks; h is ``Patches`` here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamlkit.engines import stage
+from mamlkit.engines.stage import Layer
+
+KERNEL, PADDING = 3, 1
+
+
+class Patches(NamedTuple):
+    """The 3x3 neighbourhoods of a chunk's images, and their statistics over a task's images."""
+
+    p: Tensor  # [B, H, W, G, 9 C]
+    mean: Tensor  # [G, 9 C]
+    cov: Tensor  # [G, 9 C, 9 C], biased
+
+    @classmethod
+    def of(cls, x: Tensor, stride: int) -> Patches:
+        """Return those of images [G, B, C, H, W], channel by channel."""
+        columns = F.unfold(x.flatten(0, 1), KERNEL, padding=PADDING, stride=stride)  # [G B, 9 C, H W]
+        side = (x.shape[3] - 1) // stride + 1
+        columns = columns.view(*x.shape[:2], -1, side, columns.shape[2] // side)  # [G, B, 9 C, H, W]
+        rows = columns.permute(0, 1, 3, 4, 2).flatten(1, 3)  # [G, B H W, 9 C]
+        centred = rows - rows.mean(1, keepdim=True)
+        cov = centred.transpose(1, 2) @ centred / rows.shape[1]
+        return cls(columns.permute(1, 3, 4, 0, 2).contiguous(), rows.mean(1), cov)
+
+
+class Half(NamedTuple):
+    """What the forward pass leaves for the backward pass."""
+
+    cw: Tensor  # [G, F, 9 C] W C
+    mean: Tensor  # [G, F] of z
+    var: Tensor  # [G, F] of z, biased
+    picked: Tensor  # [B, H', W', G, F]
+    u: Tensor  # [B, H', W', G, F]
+
+
+class Saved(NamedTuple):
+    """What forward and backward pass leave for the tangent pass."""
+
+    cw: Tensor  # [G, F, 9 C]
+    dw: Tensor  # [G, F, 9 C]
+    r: Tensor  # [G, F]
+    picked: Tensor  # [B, H', W', G, F]
+    u: Tensor  # [B, H', W', G, F]
+    du: Tensor  # [B, H', W', G, F]
+    dgamma: Tensor  # [G, F]
+    dbeta: Tensor  # [G, F]
+
+
+class HalfTangent(NamedTuple):
+    """What the forward tangent leaves for the backward tangent."""
+
+    log_r: Tensor  # [G, F]
+    u: Tensor  # [B, H', W', G, F]
+
+
+def forward(h: Patches, w: Tensor, layer: Layer) -> tuple[Half, Tensor]:
+    """Return the inside and the value for the weights ``w`` [G, F, 9 C]."""
+    cw = w @ h.cov
+    mean, var = _times_mean(w, h), (w * cw).sum(2)
+    picked, top = stage.pick_largest(_convolve(h, w, layer), layer)
+    u = (top - mean) * stage.inverse(var)
+    return Half(cw, mean, var, picked, u), layer.activate(u)
+
+
+def backward(half: Half, h: Patches, _: Tensor, dabove: Tensor, layer: Layer) -> tuple[Saved, None, Tensor]:
+    """Return what the tangent pass needs, nothing for the images, and the derivative by the weights."""
+    du, dgamma, dbeta = stage.through_activation(dabove, half.u, layer)
+    r = stage.inverse(half.var)
+    direct = _convolve_backward(h, du, half.picked, layer) - _row(dbeta) * h.mean.unsqueeze(1)
+    dw = _row(r * layer.gamma) * (direct - _row(r * dgamma) * half.cw)
+    return Saved(half.cw, dw, r, half.picked, half.u, du, dgamma, dbeta), None, dw
+
+
+def forward_tangent(
+    saved: Saved, inputs: tuple[Patches, Tensor], tangents: tuple[None, Tensor], layer: Layer
+) -> tuple[HalfTangent, Tensor]:
+    """Return the tangents of the stage's inside and value."""
+    (h, _), (_, w_t) = inputs, tangents
+    m = saved.r * (saved.cw * w_t).sum(2)
+    top_t = stage.pick(_convolve(h, w_t, layer), saved.picked, layer)
+    u_t = saved.r * (top_t - _times_mean(w_t, h) - saved.u * m)
+    return HalfTangent(m, u_t), layer.through_leaky(layer.gamma * u_t, saved.u)
+
+
+def backward_tangent(
+    saved: Saved,
+    half: HalfTangent,
+    inputs: tuple[Patches, Tensor],
+    tangents: tuple[None, Tensor],
+    dabove_t: Tensor,
+    *,
+    layer: Layer,
+) -> tuple[None, Tensor, Tensor, Tensor]:
+    """Return nothing for the images, and the tangents of the derivatives by w, gamma and beta."""
+    (h, _), (_, w_t) = inputs, tangents
+    du_t, dgamma_t, dbeta_t = stage.through_activation_tangent(saved, half.u, dabove_t, layer)
+    direct = _convolve_backward(h, du_t, saved.picked, layer) - _row(dbeta_t) * h.mean.unsqueeze(1)
+    by_variance = _row(dgamma_t - saved.r * half.log_r * saved.dgamma) * saved.cw + _row(saved.dgamma) * (w_t @ h.cov)
+    dw_t = _row(saved.r * layer.gamma) * (direct - _row(saved.r) * by_variance) - _row(saved.r * half.log_r) * saved.dw
+    return None, dw_t, dgamma_t, dbeta_t
+
+
+def _convolve(h: Patches, w: Tensor, layer: Layer) -> Tensor:
+    return stage.convolve(h.p, w[:, :, None, None], _pointwise(layer))  # [G, F, 9 C] -> [G, F, 1, 1, 9 C]
+
+
+def _convolve_backward(h: Patches, du: Tensor, picked: Tensor, layer: Layer) -> Tensor:
+    dz = stage.spread(du, picked, h.p.shape[1:3], layer)
+    w = du.new_empty(*dz.shape[3:], 1, 1, h.p.shape[4])  # only its shape matters
+    return stage.convolve_backward_by_weight(dz, h.p, w, _pointwise(layer))[:, :, 0, 0]
+
+
+def _pointwise(layer: Layer) -> Layer:
+    """Return the settings of the 1x1 convolution: exact, as the statistics of its result are taken from W itself."""
+    return layer._replace(stride=1, autocast=False)
+
+
+def _times_mean(w: Tensor, h: Patches) -> Tensor:
+    return torch.bmm(w, h.mean.unsqueeze(2)).squeeze(2)  # [G, F]
+
+
+def _row(x: Tensor) -> Tensor:
+    return x.unsqueeze(2)  # [G, F] -> [G, F, 1], to scale the rows of a weight

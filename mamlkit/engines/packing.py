@@ -1,0 +1,85 @@
+"""Between a network's named tensors and the packed vectors of ``mamlkit.engines.closed_form``; letters as there.
+
+All is linear and keeps every number, so that derivatives are packed and unpacked as what they are derivatives by.
+``P`` packed tensors, ``D`` packed numbers of a chunk, ``K`` inner steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mamlkit.backbone import Conv4
+from mamlkit.engines.closed_form import STAGES, Shape
+from mamlkit.inner_loop import Params
+
+
+def shape_of(model: Conv4, params: Params, images: Tensor) -> Shape:
+    """Return the shape of a network with ``params`` and of a chunk's ``images`` [G, B, C, H, W]."""
+    n_way, filters = params["head.bias"].shape[0], params["convs.0.bias"].shape[0]
+    n_tasks, n_images, channels, size, _ = images.shape
+    dtype = str(images.dtype).removeprefix("torch.")
+    return Shape(n_tasks, n_images, n_way, channels, size, filters, model.max_pool, dtype)
+
+
+def pack(shape: Shape, params: Params) -> Tensor:
+    """Return ``params`` as the packed weights [D] of every task; batch norm and the convolutions' biases are left."""
+    tasks = (shape.n_tasks, -1)
+    return torch.cat([_inwards(shape, name, params[name]).expand(tasks).flatten() for name in shape.tensors])
+
+
+def unpack_sum(shape: Shape, vector: Tensor) -> Params:
+    """Return the sum over tasks of a packed vector, by name."""
+    return {name: _outwards(shape, name, part.sum(0)) for name, part in zip(shape.tensors, shape.unpack(vector))}
+
+
+def norms(params: Params, step: int) -> tuple[Tensor, Tensor]:
+    """Return batch norm's weights and biases at an inner step, [L, F] each."""
+    tables = ([params[f"norms.{i}.{kind}"] for i in range(len(STAGES))] for kind in ("weight", "bias"))
+    gamma, beta = (torch.stack([t[step] if t.dim() == 2 else t for t in rows]) for rows in tables)
+    return gamma, beta
+
+
+def unpack_norms(params: Params, gamma: Tensor, beta: Tensor) -> Params:
+    """Return derivatives [K, L, F] by name, in the shapes of ``params``: summed over steps where they share a row."""
+    found = {}
+    for kind, table in (("weight", gamma), ("bias", beta)):
+        for i, rows in enumerate(table.unbind(1)):  # [K, L, F] -> L x [K, F]
+            name = f"norms.{i}.{kind}"
+            if params[name].dim() == 1:
+                found[name] = rows.sum(0)
+            else:
+                found[name] = torch.cat([rows, torch.zeros_like(params[name][len(rows) :])])
+    return found
+
+
+def scale(shape: Shape, vector: Tensor, rates: dict[str, Tensor]) -> Tensor:
+    """Return a packed vector with each tensor times its own rate; one that has none becomes 0."""
+    parts = zip(shape.tensors, torch.split(vector, shape.sizes))
+    return torch.cat([part * rates[name] if name in rates else torch.zeros_like(part) for name, part in parts])
+
+
+def products(shape: Shape, a: Tensor, b: Tensor) -> Tensor:
+    """Return the scalar product of each packed tensor of ``a`` with that of ``b``, summed over tasks, [P]."""
+    return torch.stack([torch.dot(*pair) for pair in zip(torch.split(a, shape.sizes), torch.split(b, shape.sizes))])
+
+
+def task_norms(shape: Shape, vector: Tensor) -> dict[str, Tensor]:
+    """Return the l2 norm of each packed tensor, per task [G], by name."""
+    return {name: part.flatten(1).norm(dim=1) for name, part in zip(shape.tensors, shape.unpack(vector))}
+
+
+def _inwards(shape: Shape, name: str, w: Tensor) -> Tensor:
+    if name == "head.weight":  # the head reads [H, W, F] where the network reads [F, H, W]
+        w = torch.unflatten(w, 1, (shape.filters, shape.side, shape.side)).permute(0, 2, 3, 1)
+    elif name.startswith("convs.") and name != "convs.0.weight":
+        w = w.permute(0, 2, 3, 1)  # [F, C, 3, 3] -> [F, 3, 3, C]
+    return w.flatten()
+
+
+def _outwards(shape: Shape, name: str, w: Tensor) -> Tensor:
+    if name == "head.weight":
+        return torch.unflatten(w, 1, (shape.side, shape.side, shape.filters)).permute(0, 3, 1, 2).flatten(1)
+    if name == "convs.0.weight":
+        return torch.unflatten(w, 1, (shape.channels, 3, 3))
+    return w.permute(0, 3, 1, 2) if name.startswith("convs.") else w

@@ -1,0 +1,211 @@
+"""Engines: which one computes a run and why, and that all give the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from mamlkit import engines
+from mamlkit.backbone import Plain
+from mamlkit.config import Config
+from mamlkit.engines import Choice
+from mamlkit.engines.work import forward_flop, iteration_flop
+from mamlkit.episodes import Episode
+from mamlkit.learner import MetaLearner
+from mamlkit.outer_loop import MetaStep
+from mamlkit.schedules import StepConfig, step_config
+
+SHAPE = (1, 28, 28)
+TINY = Config(
+    image_size=16, n_way=2, q_query=1, filters=3, n_steps=2, n_tasks=2, epochs=2, iterations_per_epoch=2, device="cpu"
+)
+MAMLPP = {"per_step_bn": True, "per_step_stats": True, "multi_step_loss": True, "learn_inner_lrs": True}
+LONG = Config(epochs=50, iterations_per_epoch=100, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of compiled code for the tests of this file."""
+    return tmp_path_factory.mktemp("compiled-cache")
+
+
+@pytest.fixture
+def use_compiled(compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAMLKIT_CACHE", str(compiled_cache))
+
+
+def episodes(dtype: torch.dtype, side: int = 16) -> Episode:
+    generator = torch.Generator().manual_seed(0)
+    support, query = (torch.rand(2, 2, 1, side, side, generator=generator, dtype=dtype) for _ in range(2))
+    labels = torch.tensor([[0, 1], [0, 1]])
+    return Episode(support, labels, query, labels)
+
+
+def step(config: Config, batch: Episode) -> MetaStep:
+    return MetaLearner.from_config(config, (1, 16, 16)).meta_step(batch, 0)
+
+
+def choose(config: Config, **settings: Any) -> Choice:
+    return engines.choose(dataclasses.replace(config, **settings), SHAPE, known=config.backbone == "conv4")
+
+
+def distance(found: MetaStep, expected: MetaStep) -> float:
+    pairs = zip(pytree.tree_leaves(found), pytree.tree_leaves(expected))
+    return max(float((a - b).abs().nan_to_num().max()) for a, b in pairs)
+
+
+@pytest.mark.usefixtures("use_compiled")
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+def test_all_engines_and_both_ways_with_memory_give_the_same_step(dtype: str, tolerance: float) -> None:
+    config = dataclasses.replace(TINY, dtype=dtype, inner_lr=0.01, **MAMLPP)
+    batch = episodes(getattr(torch, dtype))
+    expected = step(dataclasses.replace(config, engine="eager"), batch)
+    assert expected.loss.dtype == getattr(torch, dtype)
+    for engine in ("vmap", "compiled"):
+        for memory in ("normal", "low"):
+            found = step(dataclasses.replace(config, engine=engine, memory=memory), batch)
+            assert pytree.tree_structure(found) == pytree.tree_structure(expected)
+            assert distance(found, expected) < tolerance, f"{engine}, memory {memory}"
+
+
+@pytest.mark.usefixtures("use_compiled")
+def test_auto_takes_the_compiled_engine_where_it_is_compiled_already(compiled_cache: Path) -> None:
+    config = dataclasses.replace(TINY, dtype="float64")
+    step(dataclasses.replace(config, engine="compiled"), episodes(torch.float64))
+    choice = engines.prepare(config, (1, 16, 16), known=True)
+    assert (choice.engine, choice.why) == ("compiled", ("engine compiled: what it needs is compiled already",))
+    for package in (compiled_cache / "compiled").glob("gradient-*"):
+        package.unlink()
+    assert engines.choose(config, (1, 16, 16), known=True).engine == "vmap"
+
+
+@pytest.mark.usefixtures("use_compiled")
+@pytest.mark.parametrize("engine", ["eager", "vmap", "compiled"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_is_refused_under_every_engine(engine: str, bad: float) -> None:
+    learner = MetaLearner.from_config(dataclasses.replace(TINY, dtype="float64", engine=engine), (1, 16, 16))
+    batch = episodes(torch.float64)
+    batch.support_x[0, 0, 0, 5, 5] = bad
+    found = learner.meta_step(batch, 0)
+    before = {name: value.clone() for name, value in learner.state().items()}
+    assert not learner.apply(found, 0)
+    assert all(torch.equal(value, before[name]) for name, value in learner.state().items())
+
+
+@pytest.mark.parametrize("engine", ["eager", "vmap"])
+def test_autocast_computes_in_bfloat16_and_learns_in_float32(engine: str) -> None:
+    exact, rounded = (
+        step(dataclasses.replace(TINY, engine=engine, autocast=autocast), episodes(torch.float32))
+        for autocast in (False, True)
+    )
+    assert rounded.gradient.model["convs.1.weight"].dtype == torch.float32
+    difference = (exact.gradient.model["convs.1.weight"] - rounded.gradient.model["convs.1.weight"]).norm()
+    assert 1e-5 < difference / exact.gradient.model["convs.1.weight"].norm() < 0.3
+
+
+def test_auto_compiles_only_where_the_run_is_long_enough_to_repay_it() -> None:
+    assert choose(LONG).engine == "compiled"
+    assert choose(LONG).why == ("engine compiled: 5000 iterations of 23.6 GFLOP repay half a minute of compiling",)
+    short = choose(LONG, epochs=1, iterations_per_epoch=20)
+    assert short.engine == "vmap"
+    assert short.why == ("engine vmap: 20 iterations of 23.6 GFLOP would not repay half a minute of compiling",)
+
+
+def test_an_engine_that_is_named_is_taken_without_a_word() -> None:
+    for engine in ("eager", "vmap", "compiled"):
+        choice = choose(LONG, engine=engine)
+        assert (choice.engine, choice.why) == (engine, ())
+
+
+@pytest.mark.parametrize("engine", ["auto", "compiled"])
+def test_without_a_compiler_another_engine_is_taken_and_said(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    choice = choose(LONG, engine=engine)
+    assert choice.engine == "vmap"
+    assert choice.why == (
+        "engine vmap: compiled cannot be used, as there is no C++ compiler (g++ or clang++) on this machine",
+    )
+
+
+def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "false")  # a program that is there and fails
+    choice = engines.prepare(dataclasses.replace(TINY, engine="compiled"), (1, 16, 16), known=True)
+    assert choice.engine == "vmap"
+    [why] = choice.why
+    assert why.startswith("engine vmap: compiled cannot be used, compiling ")
+    assert [path for path in own_cache.rglob("*") if path.is_file()] == []
+
+
+def test_other_networks_and_losses_are_not_compiled() -> None:
+    conv4 = MetaLearner.from_config(TINY, (1, 16, 16)).model
+    assert engines.is_known(conv4, F.cross_entropy)
+    assert not engines.is_known(conv4, F.mse_loss)
+    assert not engines.is_known(Plain(nn.Linear(1, 1)), F.cross_entropy)
+    choice = engines.choose(dataclasses.replace(LONG, backbone="mlp"), SHAPE, known=False)
+    assert choice.engine == "vmap"
+    assert choice.why == (
+        "engine vmap: compiled cannot be used, as it knows the network conv4 with the cross-entropy alone",
+    )
+
+
+def test_a_device_that_is_not_the_cpu_is_not_compiled_for() -> None:
+    choice = engines.choose(dataclasses.replace(LONG, device="mps"), SHAPE, known=True)
+    assert (choice.engine, "as it runs on the CPU alone" in choice.why[0]) == ("vmap", True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "chunk"),
+    [
+        ({"engine": "eager"}, 1),
+        ({"engine": "vmap"}, 4),
+        ({"engine": "vmap", "n_tasks": 3}, 3),
+        ({"engine": "vmap", "tasks_per_chunk": 2}, 2),
+        ({"engine": "compiled", "q_query": 1}, 2),
+        ({"engine": "compiled", "q_query": 1, "n_tasks": 3}, 1),
+        ({"engine": "compiled", "q_query": 1, "n_way": 20}, 1),
+        ({"engine": "compiled", "tasks_per_chunk": 4}, 4),
+    ],
+)
+def test_tasks_at_once_suit_the_engine_unless_they_are_given(settings: dict[str, Any], chunk: int) -> None:
+    choice = choose(LONG, **settings)
+    assert (choice.tasks_per_chunk, choice.why) == (chunk, ())
+
+
+def test_a_chunk_larger_than_the_meta_batch_is_cut_and_said() -> None:
+    choice = choose(LONG, engine="vmap", tasks_per_chunk=9)
+    assert choice.tasks_per_chunk == LONG.n_tasks
+    assert choice.why == (f"tasks_per_chunk = 9 is more than n_tasks = {LONG.n_tasks}; {LONG.n_tasks} is used",)
+
+
+def test_a_chunk_that_does_not_divide_the_batch_needs_a_second_shape() -> None:
+    assert {part[1].n_tasks for part in engines.parts(dataclasses.replace(LONG, n_tasks=8), SHAPE)} == {1}
+    config = dataclasses.replace(LONG, n_tasks=8, tasks_per_chunk=3)
+    assert {part[1].n_tasks for part in engines.parts(config, SHAPE)} == {3, 2}
+
+
+def test_the_counted_work_is_that_of_every_convolution() -> None:
+    model = MetaLearner.from_config(LONG, SHAPE).model
+    counted = 0.0
+
+    def count(module: nn.Module, _: Any, out: torch.Tensor) -> None:
+        nonlocal counted
+        counted += 2.0 * out.numel() * module.weight[0].numel()  # type: ignore[index]
+
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(count)
+    model(torch.zeros(1, *SHAPE), 0)
+    assert forward_flop(LONG, SHAPE) == counted
+    strided = dataclasses.replace(LONG, max_pool=False)
+    assert forward_flop(strided, SHAPE) < counted / 3
+    once = iteration_flop(LONG, StepConfig((0.0, 1.0), second_order=False), SHAPE)
+    images = LONG.n_tasks * LONG.n_way * (2 * LONG.k_shot + LONG.q_query)
+    assert once == images * 3 * counted
+    assert iteration_flop(LONG, step_config(LONG, 0), SHAPE) > 2 * once

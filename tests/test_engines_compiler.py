@@ -1,0 +1,88 @@
+"""Compiled code: made once, kept under a name that says what it depends on, refused where it is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mamlkit.engines import build, compiler
+from mamlkit.engines.closed_form import Shape
+from mamlkit.errors import InputError
+
+SHAPE = Shape(n_tasks=1, n_images=2, n_way=2, channels=1, size=16, filters=2, pool=True, dtype="float64")
+PARTS = compiler.parts(SHAPE, SHAPE)
+
+
+def packages(cache: Path) -> list[Path]:
+    return [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_equal_support_and_query_sets_share_a_function() -> None:
+    assert PARTS == [("gradient", SHAPE), ("hessian_product", SHAPE)]
+    other = dataclasses.replace(SHAPE, n_images=4)
+    assert len(compiler.parts(SHAPE, other)) == 3
+
+
+def test_code_is_compiled_once_and_gives_the_numbers_of_its_source(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[int, int]] = []
+    compiler.compile_parts(PARTS, lambda done, parts: heard.append((done, parts)))
+    assert heard == [(0, 2), (1, 2), (2, 2)]
+    assert len(packages(own_cache)) == 2
+    assert compiler.missing(PARTS) == []
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("nothing is left to compile")
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    compiler.compile_parts(PARTS, lambda done, parts: heard.append((done, parts)))
+    assert len(heard) == 3
+    functions = compiler.load(SHAPE, SHAPE)
+    theta, gamma, beta, p, mean, cov, y, v, *_ = build.example("hessian_product", SHAPE)
+    arguments = theta, (gamma, beta), compiler.Patches(p, mean, cov), y
+    found = functions.support(*arguments)
+    expected = compiler.call_flat("gradient", SHAPE, [theta, gamma, beta, p, mean, cov, y])
+    for a, b in zip((*found[:-1], *found.saved), expected):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+    product = functions.hessian_product(*arguments, v=v, saved=found.saved)
+    flat = [theta, gamma, beta, p, mean, cov, y, v, *found.saved]
+    for a, b in zip(product, compiler.call_flat("hessian_product", SHAPE, flat)):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_a_package_is_named_by_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {compiler.package(("gradient", SHAPE)), compiler.package(("hessian_product", SHAPE))}
+    for field, value in {"n_images": 3, "dtype": "float32", "autocast": True, "pool": False}.items():
+        names.add(compiler.package(("gradient", dataclasses.replace(SHAPE, **{field: value}))))
+    for facts in ({"threads": "99"}, {"source": "other"}, {"torch": "0"}, {"processor": "other"}):
+        with monkeypatch.context() as patch:
+            patch.setattr(compiler, "facts", lambda changed=facts: changed)
+            names.add(compiler.package(("gradient", SHAPE)))
+    assert len(names) == 10
+    assert set(compiler.facts()) == {"torch", "threads", "processor", "source"}
+
+
+def test_code_that_differs_from_its_source_is_refused() -> None:
+    expected = compiler.call_flat("gradient", SHAPE, build.example("gradient", SHAPE))
+    build.check(list(expected), expected, SHAPE)
+    wrong = [tensor.clone() for tensor in expected]
+    wrong[2][0] += 1e-6
+    with pytest.raises(InputError, match=r"the compiled code is .* away from the function it was made from"):
+        build.check(wrong, expected, SHAPE)
+    wrong[2][0] = torch.nan
+    with pytest.raises(InputError, match="the compiled code is nan away"):
+        build.check(wrong, expected, SHAPE)
+
+
+def test_without_a_compiler_nothing_is_tried(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert compiler.cxx() is None
+    with pytest.raises(InputError, match=r"there is no C\+\+ compiler \(g\+\+ or clang\+\+\) on this machine"):
+        compiler.compile_parts(PARTS)
+    assert packages(own_cache) == []

@@ -1,0 +1,86 @@
+"""The derivative that keeps no graph over the steps: equal to the one that does, and flat in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from test_engines_adjoint import assert_equal_steps, graphed
+from test_outer_loop import CONFIGS, MSL, Tasks
+
+from mamlkit.backbone import Plain
+from mamlkit.inner_loop import MetaParams, adapted_names
+from mamlkit.outer_loop import MetaStep, meta_gradient
+from mamlkit.recompute import map_tasks
+from mamlkit.schedules import StepConfig
+
+PEAK = """
+import resource, sys
+import torch
+from mamlkit import Config, Episode, MetaLearner
+torch.set_num_threads(1)
+config = Config(n_steps=int(sys.argv[1]), n_tasks=1, memory=sys.argv[2], engine=sys.argv[3], device="cpu")
+images, labels = torch.rand(1, 20, 1, 28, 28), torch.arange(20).remainder(5).repeat(1, 1)
+MetaLearner.from_config(config, (1, 28, 28)).meta_step(Episode(images, labels, images, labels), 0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def low(tasks: Tasks, config: StepConfig, **settings: Any) -> MetaStep:
+    rates = tasks.meta.inner_lrs[: len(adapted_names(tasks.model, config.adapt))]
+    meta = tasks.meta._replace(inner_lrs=rates)
+    return meta_gradient(tasks.model, meta, tasks.buffers, tasks.batch, config, low_memory=True, **settings)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+@pytest.mark.parametrize("adapt", ["all", "head", "body"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_gradient_loss_trace_and_buffers_are_those_of_the_graph(config: StepConfig, adapt: str, chunk: int) -> None:
+    tasks, config = Tasks(), dataclasses.replace(config, adapt=adapt)
+    assert_equal_steps(low(tasks, config, tasks_per_chunk=chunk), graphed(tasks, config))
+
+
+def test_any_network_and_loss_will_do() -> None:
+    model = Plain(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))).double()
+    params = {name: p.detach() for name, p in model.named_parameters()}
+    meta = MetaParams(params, torch.full((4, 2), 0.1, dtype=torch.float64))
+    x, y = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 5, 1, dtype=torch.float64)
+    batch = type(Tasks().batch)(x, y, x, y)
+    settings: Any = {"loss_fn": torch.nn.functional.mse_loss}
+    kept, again = (
+        meta_gradient(model, meta, {}, batch, StepConfig((0.0, 1.0)), low_memory=low_memory, **settings)
+        for low_memory in (False, True)
+    )
+    assert_equal_steps(again, kept)
+
+
+def test_a_single_task_is_mapped_without_vmap() -> None:
+    seen: list[bool] = []
+
+    def task(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch._C._functorch.is_batchedtensor(x))
+        return 2 * x
+
+    assert torch.equal(map_tasks(task, torch.ones(1, 3)), torch.full((1, 3), 2.0))
+    assert torch.equal(map_tasks(task, torch.ones(2, 3)), torch.full((2, 3), 2.0))
+    assert seen == [False, True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process its peak memory this way")
+def test_memory_does_not_grow_with_the_steps() -> None:
+    def peak(n_steps: int, memory: str) -> float:  # MiB, with torch itself
+        command = [sys.executable, "-c", PEAK, str(n_steps), memory, "eager"]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    few, many = peak(5, "low"), peak(40, "low")
+    assert many < 1.5 * few
+    assert peak(20, "normal") > 1.5 * many
+
+
+def test_the_rates_take_their_part_at_every_step() -> None:
+    found = low(Tasks(), MSL).gradient.inner_lrs
+    assert found[::2].all()
