@@ -1,0 +1,7 @@
+"""How fast the engines are: what ``mamlkit bench`` measures.
+
+- ``workloads``: the five meta-iterations that are timed.
+- ``iteration``, ``worker``: one of them by one engine, in this process or in a fresh one.
+- ``timing``: several in turns. ``peak``: what convolutions alone reach here. ``records``: both together.
+- ``growth``: time and memory over inner steps and over tasks. ``breakdown``: where an iteration's time goes.
+"""

@@ -1,0 +1,190 @@
+"""``mamlkit bench``: time the engines against the textbook loop, and see what bounds them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from mamlkit.bench import growth
+from mamlkit.bench.breakdown import ITERATIONS, Breakdown, breakdown
+from mamlkit.bench.growth import Point
+from mamlkit.bench.iteration import Iteration, obstacle
+from mamlkit.bench.peak import convolution_peak
+from mamlkit.bench.records import Record, about, flop, records
+from mamlkit.bench.timing import time_in_turns
+from mamlkit.bench.workloads import ENGINES, WORKLOADS, Work, choose
+from mamlkit.config import Config
+from mamlkit.episodes import check_choice
+from mamlkit.errors import InputError
+from mamlkit.files import check_writable, write_whole
+
+FOLDER = Path("bench")
+FILES = ("records.json", "growth.json", "growth.png", "profile.json")
+
+
+@click.command(name="bench")
+@click.option("--work", metavar="NAME,...", default=",".join(WORKLOADS), show_default=True, help="What to time.")
+@click.option("--against", metavar="ENGINE", default="naive", show_default=True, help="The tables' ratios are to this.")
+@click.option(
+    "--samples", type=click.IntRange(1), default=7, show_default=True, help="Iterations timed of each engine."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print nothing but the records, as JSON.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help=f"Folder of the files.  [default: {FOLDER}; with --json none]"
+)
+def command(*, work: str, against: str, samples: int, as_json: bool, out: Path | None) -> None:
+    """Time one meta-iteration (forward, meta-gradient, Adam) of each engine on each work.
+
+    \b
+    W1  5-way 1-shot, 1 query per class, 8 tasks; plain MAML
+    W2  20-way; else as W1
+    W3  MAML++ where all steps are judged; else as W2
+    W4  first-order MAML; else as W2
+    W5  5-way 5-shot, 15 queries per class, 4 tasks; plain MAML
+
+    All with Conv4, 64 filters, 28x28 glyphs, 5 inner steps. The engines are naive (the textbook loop), eager, vmap and
+    compiled. Each has a fresh process, and they take turns, an iteration each. ms is the median, spread the
+    interquartile range. GFLOP/s counts the arithmetic of the work; the share is that of the fastest 64-to-64 3x3
+    convolution on 14x14 on this machine. Memory is the most that the whole process had, Python and torch included.
+
+    Then, on the first work, how time and memory grow with inner steps and tasks, and for each work where the compiled
+    engine's time goes. The folder gets records.json, growth.json, growth.png and profile.json.
+    """  # noqa: D301 - click's own mark for lines that stay as they are
+    works = choose(work)
+    check_choice("engine", against, ENGINES)
+    folder = out if as_json else out or FOLDER
+    for name in FILES if folder else ():
+        check_writable(Path(folder or "") / name)
+    engines = _prepare([each.config for each in works], against)
+    peak = convolution_peak()
+    found = _time(works, engines, samples, peak, against="" if as_json else against)
+    if folder is not None:
+        configs = {each.name: each.config.to_dict() for each in works}
+        rows = [record._asdict() for record in found]
+        _write(folder / "records.json", about(configs, samples), {"convolution_gflops": peak, "records": rows})
+        _grow(folder, works[0], engines, min(samples, growth.SAMPLES), quiet=as_json)
+        _profile(folder, works, engines, about(configs, ITERATIONS), quiet=as_json)
+    if as_json:
+        click.echo(json.dumps([record._asdict() for record in found], indent=2))
+    else:
+        click.echo(f"The numbers are in {folder}: {', '.join(FILES)}")
+
+
+def _bar(title: str, total: int | None, unit: str) -> Any:
+    return tqdm(desc=title, total=total, unit=unit, leave=False, dynamic_ncols=True, disable=None)
+
+
+def _prepare(configs: Sequence[Config], against: str) -> list[str]:
+    """Compile what the engines need and return those that can be run here; say which cannot, and why."""
+    reasons: dict[str, str] = {}
+    with _bar("compiling", None, "part") as bar:
+
+        def move(done: int, parts: int) -> None:
+            bar.total, bar.n = parts, done
+            bar.refresh()
+
+        for engine in ENGINES:
+            for config in configs:
+                reason = reasons.get(engine) or obstacle(engine, config, move)
+                if reason:
+                    reasons[engine] = reason
+    if against in reasons:
+        raise InputError(f"--against {against} is not possible: {reasons[against]}")
+    for engine, reason in reasons.items():
+        click.echo(f"{engine} is left out: {reason}", err=True)
+    return [engine for engine in ENGINES if engine not in reasons]
+
+
+def _time(works: Sequence[Work], engines: Sequence[str], samples: int, peak: float, *, against: str) -> list[Record]:
+    """Return the records; a table of each work is printed if it has something to compare ``against``."""
+    found: list[Record] = []
+    for work in works:
+        with _bar(work.name, samples * len(engines), "it") as bar:
+            timings = time_in_turns([(engine, work.config) for engine in engines], samples, bar.update)
+        found += records(work, timings, peak)
+        if against:
+            _show_records(work, found[-len(engines) :], against, peak)
+    return found
+
+
+def _grow(folder: Path, work: Work, engines: Sequence[str], samples: int, *, quiet: bool) -> None:
+    sized = list(growth.sizes(work.config))
+    if "compiled" in engines:
+        with _bar("compiling for growth", len(sized), "size") as bar:
+            for *_, config in sized:
+                obstacle("compiled", config)
+                bar.update()
+    with _bar(f"growth of {work.name}", len(sized), "size") as bar:
+        points = growth.measure(work.config, engines, samples, bar.update)
+    settings = about({work.name: work.config.to_dict()}, samples)
+    _write(folder / "growth.json", settings, {"points": [point._asdict() for point in points]})
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    growth.draw(figure, points, title=work.title)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150, facecolor="white", metadata={"Description": json.dumps(settings)})
+    write_whole(folder / "growth.png", stream.getvalue())
+    if not quiet:
+        _show_growth(work, points)
+
+
+def _profile(
+    folder: Path, works: Sequence[Work], engines: Sequence[str], settings: dict[str, Any], *, quiet: bool
+) -> None:
+    found = {}
+    with _bar("profile", len(works), "work") as bar:
+        for work in works if "compiled" in engines else ():
+            found[work.name] = breakdown(Iteration("compiled", work.config))
+            bar.update()
+    _write(folder / "profile.json", settings, {"works": {name: one._asdict() for name, one in found.items()}})
+    if found and not quiet:
+        _show_profile(found)
+
+
+def _write(path: Path, settings: dict[str, Any], content: dict[str, Any]) -> None:
+    write_whole(path, json.dumps({**settings, **content}, indent=2).encode() + b"\n")
+
+
+def _table(title: str, *heads: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number else "left")
+    return table
+
+
+def _show_records(work: Work, found: Sequence[Record], against: str, peak: float) -> None:
+    [base] = [record.ms_median for record in found if record.engine == against]
+    table = _table(work.title, "engine", "ms", "spread", f"x {against}", "GFLOP/s", "share", "peak MiB")
+    table.caption = f"{flop(work) / 1e9:.3g} GFLOP; share: of the {peak:.0f} GFLOP/s of convolutions alone"
+    for record in found:
+        times = f"{record.ms_median:.1f}", f"{record.ms_spread:.1f}", f"{base / record.ms_median:.2f}"
+        rates = f"{record.gflops:.1f}", f"{record.peak_share:.0%}", f"{record.peak_mib:.0f}"
+        table.add_row(record.engine, *times, *rates)
+    Console().print(table)
+
+
+def _show_growth(work: Work, points: Sequence[Point]) -> None:
+    lines = list(dict.fromkeys(point.line for point in points))
+    table = _table(f"Growth of {work.name}: ms (peak MiB)", "", *lines)
+    for axis, value in dict.fromkeys((point.axis, point.value) for point in points):
+        there = {point.line: point for point in points if (point.axis, point.value) == (axis, value)}
+        cells = (f"{there[x].ms_median:.0f} ({there[x].peak_mib:.0f})" if x in there else "-" for x in lines)
+        table.add_row(f"{value} {growth.WORDS[axis]}", *cells)
+    Console().print(table)
+
+
+def _show_profile(found: dict[str, Breakdown]) -> None:
+    first = next(iter(found.values()))
+    table = _table("Where the compiled engine's time goes", "", *found)
+    for kind in first.shares:
+        table.add_row(kind, *(f"{one.shares[kind]:.1%}" for one in found.values()))
+    Console().print(table)
