@@ -47,6 +47,7 @@ BASE = configure(
     ensemble=1,
     on_nonfinite="skip",
     device="cpu",
+    tasks_per_chunk=4,
 )
 STARTS = {  # name: the fixes, and what else differs
     "maml": ((), {}),

@@ -19,14 +19,15 @@ from mamlkit.recompute import map_tasks
 from mamlkit.schedules import StepConfig
 
 PEAK = """
-import resource, sys
+import sys
 import torch
 from mamlkit import Config, Episode, MetaLearner
+from mamlkit.bench.worker import peak_mib
 torch.set_num_threads(1)
 config = Config(n_steps=int(sys.argv[1]), n_tasks=1, memory=sys.argv[2], engine=sys.argv[3], device="cpu")
 images, labels = torch.rand(1, 20, 1, 28, 28), torch.arange(20).remainder(5).repeat(1, 1)
 MetaLearner.from_config(config, (1, 28, 28)).meta_step(Episode(images, labels, images, labels), 0)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak_mib())
 """
 
 

@@ -84,7 +84,9 @@ class Chunk:
             query = None
             if weight != 0 or self.config.track_query:
                 query = self.functions.query(after, norms, *self.query)._replace(saved=())
-            if not keep and self.config.second_order:
+            if not self.config.second_order:
+                support = support._replace(saved=())
+            elif not keep:
                 support = support._replace(theta=theta.new_empty(0), saved=())
             steps.append(Step(theta, norms, support, query, grad_norms))
             theta = after

@@ -24,8 +24,9 @@ from mamlkit.engines.first_stage import Patches
 from mamlkit.errors import InputError
 
 SETTINGS = {"cpp.enable_kernel_profile": True}  # a profiler then sees the fused kernels by name
-# Relative l2 difference allowed between the two; a float32 value beside a kink of the leaky ReLU may cross it.
-TOLERANCES = {"bfloat16": 0.1, "float32": 1e-3, "float64": 1e-10}
+# Relative l2 difference allowed between the two. In float32 a value beside a kink, of the leaky ReLU or between two
+# values of a pooling window, may fall on its other side; in float64 none does, and the two are the same code.
+TOLERANCES = {"bfloat16": 0.2, "float32": 0.05, "float64": 1e-10}
 
 
 def example(function: str, shape: Shape) -> list[Tensor]:
