@@ -9,7 +9,6 @@ cores. All engines meet the same starts and the same episodes; what differs is r
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,7 @@ def run(store: ImageStore, way: str, seed: int) -> dict[str, Any]:
     choice = progress.prepare(config, sampler.image_shape)
     if choice.engine != config.engine:
         raise SystemExit(f"this machine cannot run {way}")
-    begin = time.perf_counter()
     history = list(progress.train(trainer, f"{way}, seed {seed}"))
-    seconds = time.perf_counter() - begin
     tested = evaluate([trainer.learner], sampler, config.test_episodes)
     return {
         "seed": seed,
@@ -54,7 +51,6 @@ def run(store: ImageStore, way: str, seed: int) -> dict[str, Any]:
         "episodes": tested.episodes,
         "last_train_loss": round(history[-1].train_loss, 5),
         "nonfinite": sum(record.nonfinite for record in history),
-        "seconds": round(seconds, 1),
     }
 
 

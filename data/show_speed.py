@@ -1,0 +1,90 @@
+"""Write the tables of speed into the README: ``python data/show_speed.py``.
+
+Every number comes from ``data/results/speed``, where ``mamlkit bench --out data/results/speed`` and
+``python data/compare_engines.py`` put them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SPEED = ROOT / "data" / "results" / "speed"
+README = ROOT / "README.md"
+SECTION = re.compile(r"(?<=<!-- speed -->\n).*?(?=\n<!-- end of speed -->)", re.DOTALL)
+WORDS = {
+    "W1": "5-way 1-shot, MAML",
+    "W2": "20-way 1-shot, MAML",
+    "W3": "20-way 1-shot, MAML++",
+    "W4": "20-way 1-shot, first order",
+    "W5": "5-way 5-shot, MAML",
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return one of the files."""
+    content: dict[str, Any] = json.loads((SPEED / name).read_text("utf-8"))
+    return content
+
+
+def speed_table() -> str:
+    """Return times, memory and the compiled engine's gain, a row for each work."""
+    content = read("records.json")
+    engines = list(dict.fromkeys(record["engine"] for record in content["records"]))
+    heads = [f"{engine}: ms (MiB)" for engine in engines]
+    lines = ["| work | " + " | ".join(heads) + " | compiled / naive |", "|---" * (len(engines) + 2) + "|"]
+    for work in dict.fromkeys(record["work"] for record in content["records"]):
+        row = {record["engine"]: record for record in content["records"] if record["work"] == work}
+        cells = [f"{row[engine]['ms_median']:.0f} ({row[engine]['peak_mib']:.0f})" for engine in engines]
+        best = row["compiled"]
+        gain = f"**{best['speedup_over_naive']:.2f}x**, {best['gflops']:.0f} GFLOP/s"
+        lines.append(f"| {work}: {WORDS[work]} | " + " | ".join([*cells, gain]) + " |")
+    return "\n".join(lines)
+
+
+def profile_table() -> str:
+    """Return where the compiled engine's time goes, a column for each work."""
+    works = read("profile.json")["works"]
+    lines = ["| share of the compiled engine's time | " + " | ".join(works) + " |", "|---" * (len(works) + 1) + "|"]
+    for kind in next(iter(works.values()))["shares"]:
+        cells = [f"{one['shares'][kind]:.1%}" for one in works.values()]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def interval(runs: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the mean accuracy over seeds, and half its 95 % interval over the test episodes of these seeds."""
+    mean = sum(run["accuracy"] for run in runs) / len(runs)
+    return mean, math.sqrt(sum(run["ci95"] ** 2 for run in runs)) / len(runs)
+
+
+def accuracy_table() -> str:
+    """Return the accuracy that each engine trained to."""
+    content = read("engines.json")
+    seeds = [run["seed"] for run in next(iter(content["runs"].values()))]
+    lines = ["| engine | " + " | ".join(f"seed {seed} (%)" for seed in seeds) + " | mean (%) |"]
+    lines.append("|---" * (len(seeds) + 2) + "|")
+    for way, runs in content["runs"].items():
+        cells = [f"{100 * run['accuracy']:.2f} ± {100 * run['ci95']:.2f}" for run in runs]
+        mean, half = interval(runs)
+        lines.append(f"| {way} | " + " | ".join([*cells, f"{100 * mean:.2f} ± {100 * half:.2f}"]) + " |")
+    return "\n".join(lines)
+
+
+def section() -> str:
+    """Return all that stands between the marks in the README."""
+    return f"{speed_table()}\n\n{profile_table()}\n\n{accuracy_table()}"
+
+
+def main() -> None:
+    """Write the section."""
+    text = README.read_text("utf-8")
+    README.write_text(SECTION.sub(lambda _: section(), text), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

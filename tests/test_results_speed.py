@@ -1,0 +1,111 @@
+"""The committed measurements of speed: complete, as fast as they were promised to be, and the same in the README."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mamlkit.bench.records import Record
+from mamlkit.config import Config
+
+ROOT = Path(__file__).parents[1]
+SPEED = ROOT / "data" / "results" / "speed"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("show_speed", ROOT / "data" / "show_speed.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((SPEED / name).read_text("utf-8"))
+    return content
+
+
+@pytest.fixture(scope="module")
+def records() -> dict[tuple[str, str], Record]:
+    return {(row["work"], row["engine"]): Record(**row) for row in read("records.json")["records"]}
+
+
+def test_every_file_says_what_its_numbers_depend_on() -> None:
+    for name in ("records.json", "growth.json", "profile.json"):
+        content = read(name)
+        assert content["versions"].keys() >= {"python", "torch", "mamlkit"}
+        assert content["threads"] == 2
+        assert content["processor"]
+        assert content["samples"] >= 3
+        for config in content["configs"].values():
+            Config.from_dict(config)
+
+
+def test_the_compiled_engine_is_at_least_twice_as_fast_as_the_textbook_loop(
+    records: dict[tuple[str, str], Record],
+) -> None:
+    for work in ("W1", "W2", "W3"):
+        assert records[work, "compiled"].speedup_over_naive >= 2.0
+        assert records[work, "compiled"].peak_mib <= records[work, "naive"].peak_mib
+    assert records["W1", "compiled"].ms_median <= 0.45 * records["W1", "naive"].ms_median
+
+
+def test_memory_is_flat_in_the_steps_and_time_is_linear_in_steps_and_tasks() -> None:
+    points = {
+        (point["axis"], point["value"], point["engine"], point["memory"]): point
+        for point in read("growth.json")["points"]
+    }
+
+    def ms(axis: str, value: int, memory: str = "normal") -> float:
+        return float(points[axis, value, "compiled", memory]["ms_median"])
+
+    few, many = (points["n_steps", steps, "compiled", "low"]["peak_mib"] for steps in (5, 40))
+    assert many <= 1.5 * few
+    for memory in ("normal", "low"):
+        first, last = (ms("n_steps", b, memory) - ms("n_steps", a, memory) for a, b in ((5, 20), (20, 40)))
+        assert last / 20 == pytest.approx(first / 15, rel=0.15)
+    each = [ms("n_tasks", tasks) / tasks for tasks in (4, 8, 16, 32)]
+    assert max(each) <= 1.15 * min(each)
+
+
+def test_the_shares_of_the_profile_add_up() -> None:
+    works = read("profile.json")["works"]
+    assert works.keys() >= {"W1", "W2", "W3"}
+    for found in works.values():
+        assert sum(found["shares"].values()) == pytest.approx(1.0)
+        assert found["shares"]["convolution"] > 0.5
+
+
+def test_every_engine_trains_to_the_same_accuracy_within_the_interval(script: ModuleType) -> None:
+    runs = read("engines.json")["runs"]
+    assert runs.keys() >= {"eager", "vmap", "compiled", "compiled, memory low", "compiled, autocast"}
+    eager, half = script.interval(runs["eager"])
+    for way, ones in runs.items():
+        assert {one["episodes"] for one in ones} == {600}
+        assert [one["seed"] for one in ones] == [0, 1, 2]
+        mean, own_half = script.interval(ones)
+        if way == "compiled, autocast":  # less exact: its cost is told in the README, and is small
+            assert abs(mean - eager) <= 0.02
+        else:
+            assert abs(mean - eager) <= math.hypot(half, own_half), way
+
+
+def test_the_readme_has_these_tables(script: ModuleType) -> None:
+    [section] = script.SECTION.findall((ROOT / "README.md").read_text("utf-8"))
+    assert section == script.section()
+
+
+def test_the_picture_of_growth_is_of_these_points() -> None:
+    picture = Image.open(SPEED / "growth.png")
+    about = json.loads(picture.text["Description"])
+    content = read("growth.json")
+    assert about == {key: content[key] for key in about}
+    assert np.asarray(picture.convert("L")).std() > 5
