@@ -21,6 +21,7 @@ from mamlkit.learner import MetaLearner
 
 FORMAT = 1
 HEADER = "header"  # JSON: format, config, epoch, rows
+# Options that say how a run is computed and not what.
 HOW = {"device", "engine", "tasks_per_chunk", "memory"}
 
 

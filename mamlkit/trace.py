@@ -45,7 +45,7 @@ def stack_rows(rows: list[InnerTrace], dim: int = 0) -> InnerTrace:
 
 
 def query_accuracy(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the fraction of ``logits`` [Q, N] whose largest is at ``y`` [Q]; NaN for a regression."""
+    """Return the fraction of ``logits`` [..., Q, N] whose largest is at ``y`` [..., Q]; NaN for a regression."""
     if y.is_floating_point():  # a regression has no accuracy
         return torch.full_like(logits.detach().sum(), torch.nan)
-    return (logits.detach().argmax(-1) == y).to(logits.dtype).mean()
+    return (logits.detach().argmax(-1) == y).to(logits.dtype).mean(-1)

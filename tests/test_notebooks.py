@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import base64
 import html
-import importlib.util
 import io
 import json
 import os
@@ -23,6 +22,7 @@ import numpy as np
 import papermill
 import pytest
 from PIL import Image
+from scripts import load_script
 
 import mamlkit.widgets
 from mamlkit.course.exercise import EXERCISES
@@ -54,9 +54,7 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 each_file = pytest.mark.parametrize(
     "path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
 )
-spec = importlib.util.spec_from_file_location("build", ROOT / "notebooks" / "build.py")
-builder = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(builder)
+builder = load_script(ROOT / "notebooks" / "build.py")
 
 
 def read(path: Path) -> nbformat.NotebookNode:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import re
 import shlex
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from scripts import load_script
 
 from mamlkit import stored
 from mamlkit.__main__ import main
@@ -30,10 +30,7 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("show_results", ROOT / "data" / "show_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "data" / "show_results.py")
 
 
 @pytest.fixture(scope="module")

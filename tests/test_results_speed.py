@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scripts import load_script
 
 from mamlkit.bench.records import Record
 from mamlkit.config import Config
@@ -22,10 +22,7 @@ SPEED = ROOT / "data" / "results" / "speed"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("show_speed", ROOT / "data" / "show_speed.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "data" / "show_speed.py")
 
 
 def read(name: str) -> dict[str, Any]:

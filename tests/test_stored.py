@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from scripts import load_script
 
 from mamlkit import InputError, stored
 from mamlkit.evaluation import evaluate
@@ -27,10 +27,7 @@ def builder() -> ModuleType:
     """data/build_stored.py as a module."""
     if not BUILDER.is_file():
         pytest.skip("data/build_stored.py is not beside the tests")
-    spec = importlib.util.spec_from_file_location("build_stored", BUILDER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(BUILDER)
 
 
 def test_the_examples_in_the_docstrings_are_right() -> None:

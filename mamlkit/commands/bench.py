@@ -23,6 +23,7 @@ from mamlkit.bench.peak import convolution_peak
 from mamlkit.bench.records import Record, about, flop, records
 from mamlkit.bench.timing import time_in_turns
 from mamlkit.bench.workloads import ENGINES, WORKLOADS, Work, choose
+from mamlkit.commands import progress
 from mamlkit.config import Config
 from mamlkit.episodes import check_choice
 from mamlkit.errors import InputError
@@ -80,19 +81,14 @@ def command(*, work: str, against: str, samples: int, as_json: bool, out: Path |
         click.echo(f"The numbers are in {folder}: {', '.join(FILES)}")
 
 
-def _bar(title: str, total: int | None, unit: str) -> Any:
+def _bar(title: str, total: int, unit: str) -> Any:
     return tqdm(desc=title, total=total, unit=unit, leave=False, dynamic_ncols=True, disable=None)
 
 
 def _prepare(configs: Sequence[Config], against: str) -> list[str]:
     """Compile what the engines need and return those that can be run here; say which cannot, and why."""
     reasons: dict[str, str] = {}
-    with _bar("compiling", None, "part") as bar:
-
-        def move(done: int, parts: int) -> None:
-            bar.total, bar.n = parts, done
-            bar.refresh()
-
+    with progress.compiling() as move:
         for engine in ENGINES:
             for config in configs:
                 reason = reasons.get(engine) or obstacle(engine, config, move)

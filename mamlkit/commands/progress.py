@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import click
 from tqdm import tqdm
@@ -19,16 +20,22 @@ from mamlkit.trainer import EpochRecord, Iteration, Trainer
 RECENT = 25  # iterations whose mean loss and accuracy the bar shows
 
 
-def prepare(config: Config, image_shape: tuple[int, ...]) -> Choice:
-    """Choose the engine of a run, compile what it needs under a bar, and say what was chosen and why."""
+@contextlib.contextmanager
+def compiling() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar, and give the function that moves it to parts done of parts in all."""
     with tqdm(desc="compiling", unit="part", leave=False, dynamic_ncols=True, disable=None) as bar:
 
         def move(done: int, parts: int) -> None:
             bar.total, bar.n = parts, done
             bar.refresh()
 
-        known = config.backbone == "conv4"
-        choice = engines.prepare(config, image_shape, known=known, on_part=move)
+        yield move
+
+
+def prepare(config: Config, image_shape: tuple[int, ...]) -> Choice:
+    """Choose the engine of a run, compile what it needs under a bar, and say what was chosen and why."""
+    with compiling() as move:
+        choice = engines.prepare(config, image_shape, known=config.backbone == "conv4", on_part=move)
     for sentence in choice.why:
         click.echo(sentence)
     return choice

@@ -110,7 +110,7 @@ def make(choice: Choice, config: Config, model: nn.Module, loss_fn: LossFn) -> E
     """Return the function ``(meta, buffers, batch, step_config) -> MetaStep`` of a choice."""
     chunk, low_memory = choice.tasks_per_chunk, config.memory == "low"
     if choice.engine == "compiled" and isinstance(model, Conv4):
-        load = functools.partial(compiler.load, autocast=config.autocast)
+        load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))  # once for each shape
         return functools.partial(adjoint.meta_gradient, model, make=load, tasks_per_chunk=chunk, keep=not low_memory)
 
     def engine(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> MetaStep:
@@ -126,7 +126,7 @@ def parts(config: Config, image_shape: tuple[int, ...]) -> list[compiler.Part]:
     """Return what the compiled engine needs for a run."""
     chunk = _chunk(config, "compiled")
     wanted: list[compiler.Part] = []
-    for n_tasks in dict.fromkeys((min(chunk, config.n_tasks), config.n_tasks % chunk)):
+    for n_tasks in dict.fromkeys((chunk, config.n_tasks % chunk)):
         if n_tasks:
             support, query = (
                 Shape(

@@ -23,13 +23,13 @@ from torch.utils import _pytree as pytree
 
 from mamlkit.backbone import BatchStats, Conv4
 from mamlkit.engines import packing
-from mamlkit.engines.closed_form import Gradient, HessianProduct, Shape
+from mamlkit.engines.closed_form import STAGES, Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
 from mamlkit.episodes import Episode
 from mamlkit.inner_loop import MetaParams, Params, adapted_names, check_judged, check_rates
 from mamlkit.outer_loop import MetaStep, fold_batch_stats
 from mamlkit.schedules import StepConfig
-from mamlkit.trace import InnerTrace, Stats
+from mamlkit.trace import InnerTrace, Stats, query_accuracy
 
 
 class Functions(NamedTuple):
@@ -141,7 +141,7 @@ class Chunk:
         support, query = [step.support for step in steps], [step.query for step in steps]
         last = next(q for q in reversed(query) if q is not None)
         absent, zero = torch.full_like(last.loss, torch.nan), torch.zeros_like(last.loss)
-        hits = [absent if q is None else self._accuracy(q) for q in query]
+        hits = [absent if q is None else query_accuracy(q.logits, self.batch.query_y) for q in query]
         rows = [torch.stack([step.grad_norms.get(name, zero) for name in self.names], 1) for step in steps]
         return InnerTrace(
             support_loss=torch.stack([s.loss for s in support], 1),
@@ -153,12 +153,9 @@ class Chunk:
             query_stats=self._stats(query, self.batch.query_x),
         )
 
-    def _accuracy(self, query: Gradient) -> Tensor:
-        return (query.logits.argmax(2) == self.batch.query_y).to(query.logits.dtype).mean(1)
-
     def _stats(self, passes: Sequence[Gradient | None], images: Tensor) -> Stats:
         stats, side = {}, images.shape[-1]
-        for i in range(4):
+        for i in range(len(STAGES)):
             side = side if self.shape.pool else -(-side // 2)
             n = images.shape[1] * side**2
             side = side // 2 if self.shape.pool else side

@@ -167,8 +167,8 @@ def hessian_product(
     Pure: no state. Source: forward-over-reverse differentiation (Pearlmutter 1994); our own derivation.
     """
     *flat, features, softmax = saved
-    convs, (head, _) = shape.unpack(theta)[:-2], shape.unpack(theta)[-2:]
-    convs_t, (head_t, bias_t) = shape.unpack(v)[:-2], shape.unpack(v)[-2:]
+    *convs, head, _ = shape.unpack(theta)
+    *convs_t, head_t, bias_t = shape.unpack(v)
     layers = shape.layers(*norms)
     kept = _unflatten(flat)
 

@@ -31,7 +31,10 @@ from mamlkit.engines.first_stage import Patches
 from mamlkit.errors import InputError
 from mamlkit.files import cache_dir
 
-SOURCES = ("closed_form", "first_stage", "stage", "build", "compiler")
+SOURCES = (
+    "backbone.py",  # its constants
+    *(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler")),
+)
 
 Run = Callable[[list[Tensor]], list[Tensor]]
 Part = tuple[str, Shape]  # name of a function, and what it is compiled for
@@ -137,8 +140,8 @@ def facts() -> dict[str, str]:
 
 @functools.cache
 def _source() -> str:
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in SOURCES)).hexdigest()
+    package_folder = Path(__file__).parents[1]
+    return hashlib.sha256(b"".join((package_folder / name).read_bytes() for name in SOURCES)).hexdigest()
 
 
 @functools.cache
@@ -154,14 +157,8 @@ def _compile(part: Part) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         out = Path(folder) / path.name
-        command = [
-            sys.executable,
-            "-m",
-            "mamlkit.engines.build",
-            function,
-            json.dumps(dataclasses.asdict(shape)),
-            str(out),
-        ]
+        what = json.dumps(dataclasses.asdict(shape))
+        command = [sys.executable, "-m", "mamlkit.engines.build", function, what, str(out)]
         threads = str(torch.get_num_threads())
         environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder, "OMP_NUM_THREADS": threads}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -68,7 +68,7 @@ class Saved(NamedTuple):
 class HalfTangent(NamedTuple):
     """What the forward tangent leaves for the backward tangent."""
 
-    log_r: Tensor  # [G, F]
+    sd: Tensor  # [G, F] of the standard deviation 1/r
     u: Tensor  # [B, H', W', G, F]
 
 
@@ -95,10 +95,10 @@ def forward_tangent(
 ) -> tuple[HalfTangent, Tensor]:
     """Return the tangents of the stage's inside and value."""
     (h, _), (_, w_t) = inputs, tangents
-    m = saved.r * (saved.cw * w_t).sum(2)
+    sd_t = saved.r * (saved.cw * w_t).sum(2)
     top_t = stage.pick(_convolve(h, w_t, layer), saved.picked, layer)
-    u_t = saved.r * (top_t - _times_mean(w_t, h) - saved.u * m)
-    return HalfTangent(m, u_t), layer.through_leaky(layer.gamma * u_t, saved.u)
+    u_t = saved.r * (top_t - _times_mean(w_t, h) - saved.u * sd_t)
+    return HalfTangent(sd_t, u_t), layer.through_leaky(layer.gamma * u_t, saved.u)
 
 
 def backward_tangent(
@@ -114,8 +114,8 @@ def backward_tangent(
     (h, _), (_, w_t) = inputs, tangents
     du_t, dgamma_t, dbeta_t = stage.through_activation_tangent(saved, half.u, dabove_t, layer)
     direct = _convolve_backward(h, du_t, saved.picked, layer) - _row(dbeta_t) * h.mean.unsqueeze(1)
-    by_variance = _row(dgamma_t - saved.r * half.log_r * saved.dgamma) * saved.cw + _row(saved.dgamma) * (w_t @ h.cov)
-    dw_t = _row(saved.r * layer.gamma) * (direct - _row(saved.r) * by_variance) - _row(saved.r * half.log_r) * saved.dw
+    by_variance = _row(dgamma_t - saved.r * half.sd * saved.dgamma) * saved.cw + _row(saved.dgamma) * (w_t @ h.cov)
+    dw_t = _row(saved.r * layer.gamma) * (direct - _row(saved.r) * by_variance) - _row(saved.r * half.sd) * saved.dw
     return None, dw_t, dgamma_t, dbeta_t
 
 

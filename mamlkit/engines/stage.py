@@ -71,7 +71,7 @@ class HalfTangent(NamedTuple):
 
     z: Tensor  # [B, H, W, G, F]
     mean: Tensor  # [G, F]
-    log_r: Tensor  # [G, F] tangent of -1/r: that of r is -r^2 times this
+    sd: Tensor  # [G, F] of the standard deviation 1/r: that of r is -r^2 times this
     u: Tensor  # [B, H', W', G, F]
 
 
@@ -98,9 +98,9 @@ def forward_tangent(
     (h, w), (h_t, w_t) = inputs, tangents
     z_t = convolve(h, w_t, layer) + convolve(h_t, w, layer)
     mean_t = z_t.mean((0, 1, 2))
-    m = ((saved.z - saved.mean) * saved.r * z_t).mean((0, 1, 2))
-    u_t = saved.r * (pick(z_t, saved.picked, layer) - mean_t - saved.u * m)
-    return HalfTangent(z_t, mean_t, m, u_t), layer.through_leaky(layer.gamma * u_t, saved.u)
+    sd_t = ((saved.z - saved.mean) * saved.r * z_t).mean((0, 1, 2))
+    u_t = saved.r * (pick(z_t, saved.picked, layer) - mean_t - saved.u * sd_t)
+    return HalfTangent(z_t, mean_t, sd_t, u_t), layer.through_leaky(layer.gamma * u_t, saved.u)
 
 
 def backward_tangent(
@@ -118,10 +118,10 @@ def backward_tangent(
     dz = _through_norm(saved, layer)
     n = saved.z[..., 0, 0].numel()
     z_hat = (saved.z - saved.mean) * saved.r
-    z_hat_t = saved.r * (half.z - half.mean - z_hat * half.log_r)
+    z_hat_t = saved.r * (half.z - half.mean - z_hat * half.sd)
     direct = spread(du_t, saved.picked, saved.z.shape[1:3], layer) - dbeta_t / n
     by_variance = (z_hat_t * saved.dgamma + z_hat * dgamma_t) / n
-    dz_t = saved.r * (layer.gamma * (direct - by_variance) - half.log_r * dz)
+    dz_t = saved.r * (layer.gamma * (direct - by_variance) - half.sd * dz)
     dh_t, dw_t = convolve_backward(dz_t, h, w, layer)
     more_h, more_w = convolve_backward(dz, h_t, w_t, layer)
     return dh_t + more_h, dw_t + more_w, dgamma_t, dbeta_t
