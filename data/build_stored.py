@@ -25,8 +25,8 @@ from mamlkit.datasets import load
 from mamlkit.evaluation import evaluate
 from mamlkit.experiments import configure
 from mamlkit.files import write_whole
-from mamlkit.runs import versions
 from mamlkit.trainer import Trainer, make_sampler
+from mamlkit.versions import versions
 
 FIXES = {
     "bn": experiments.BN,

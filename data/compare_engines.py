@@ -20,8 +20,8 @@ from mamlkit.episodes import ImageStore
 from mamlkit.evaluation import evaluate, mean_ci95
 from mamlkit.experiments import configure
 from mamlkit.files import write_whole
-from mamlkit.runs import versions
 from mamlkit.trainer import Trainer, make_sampler
+from mamlkit.versions import versions
 
 OUT = Path(__file__).parent / "results" / "speed" / "engines.json"
 SEEDS = (0, 1, 2)

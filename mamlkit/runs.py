@@ -12,17 +12,14 @@ A run that was killed at any moment goes on from its last whole epoch; what came
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import math
-import platform
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-import torch
 
 from mamlkit import checkpoints
 from mamlkit.config import Config
@@ -31,10 +28,13 @@ from mamlkit.errors import InputError
 from mamlkit.evaluation import Evaluation
 from mamlkit.files import append_whole, write_whole
 from mamlkit.learner import MetaLearner
+from mamlkit.locks import lock
 from mamlkit.trainer import EpochRecord, Iteration, Trainer, best_epochs
+from mamlkit.versions import versions
 
 FORMAT = 1
 RUN_KEYS = ("format", "recipe", "config", "command", "versions", "data_sha256")
+DYING_SECONDS = 20  # that a killed program's children may take to end
 JSON_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
 CHECKPOINT = re.compile(r"epoch-(\d{4,})\.npz")
 
@@ -126,11 +126,14 @@ class RunFolder:
     def restore(self, trainer: Trainer) -> None:
         """Bring a new trainer to the last whole epoch, which may be the start, and the folder too.
 
-        Raises:
-            InputError: a file of the run is damaged or of another configuration.
+        From here on no other program can go on with the run, until this one ends.
 
-        Writes: the trainer; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as that epoch left them.
+        Raises:
+            InputError: a file of the run is damaged or of another configuration, or another program goes on with it.
+
+        Writes: the trainer; ``.lock``; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as that epoch left them.
         """
+        self._lock = lock(self.path, "run", seconds=DYING_SECONDS)
         history = self.history()
         if history:
             checkpoints.restore(self._checkpoint(len(history)), trainer.learner, len(history))
@@ -146,7 +149,7 @@ class RunFolder:
         Raises:
             InputError: ``metrics.jsonl`` is damaged, or lacks an epoch of which there is a checkpoint.
         """
-        done = max(self._saved_epochs(), default=0)
+        done = max(saved_epochs(self.path), default=0)
         records: list[EpochRecord] = []
         iterations: list[Iteration] = []
         for number, line in enumerate(self._metrics_lines(), 1):
@@ -195,19 +198,17 @@ class RunFolder:
     def _prune(self, history: Sequence[EpochRecord]) -> None:
         """Delete the checkpoints of all epochs but the last and the best."""
         needed = {len(history), *best_epochs(history, self.config.ensemble)}
-        for epoch in set(self._saved_epochs()) - needed:
+        for epoch in set(saved_epochs(self.path)) - needed:
             self._checkpoint(epoch).unlink()
 
-    def _saved_epochs(self) -> list[int]:
-        names = (CHECKPOINT.fullmatch(path.name) for path in (self.path / "checkpoints").glob("epoch-*.npz"))
-        return [int(name[1]) for name in names if name]
 
+def saved_epochs(path: Path) -> list[int]:
+    """Return the epochs of which the folder of a run has a checkpoint, in no order.
 
-def versions() -> dict[str, str]:
-    """Return what a number may depend on beside the configuration: versions, platform and threads."""
-    packages = {name: importlib.metadata.version(name) for name in ("mamlkit", "torch", "numpy")}
-    machine = f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads"
-    return {"python": platform.python_version(), **packages, "machine": machine}
+    Pure: reads the file system only.
+    """
+    names = (CHECKPOINT.fullmatch(file.name) for file in (path / "checkpoints").glob("epoch-*.npz"))
+    return [int(name[1]) for name in names if name]
 
 
 _EVALUATION_FIELDS = tuple(field.name for field in dataclasses.fields(Evaluation))

@@ -10,8 +10,9 @@ import pytest
 from mamlkit.config import Config
 from mamlkit.evaluation import Evaluation
 from mamlkit.results import result
-from mamlkit.runs import RunFolder, versions
+from mamlkit.runs import RunFolder
 from mamlkit.trainer import EpochRecord, Iteration
+from mamlkit.versions import versions
 
 PROMISED = {
     "dataset", "recipe", "n_way", "k_shot", "accuracy", "ci95", "episodes", "seeds", "iterations", "minutes", "config",

@@ -12,8 +12,8 @@ import torch
 from mamlkit.bench.timing import Timing
 from mamlkit.bench.workloads import EPOCH, Work
 from mamlkit.engines.work import iteration_flop
-from mamlkit.runs import versions
 from mamlkit.schedules import step_config
+from mamlkit.versions import versions
 
 
 class Record(NamedTuple):

@@ -8,33 +8,20 @@ import importlib.util
 import json
 import os
 import shutil
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import ModuleType
 
 import click
 from tqdm import tqdm
 
 from mamlkit.commands.lab import notebooks_folder, read_manifest, sha256
+from mamlkit.commands.lazy import lazily
 from mamlkit.errors import InputError
 from mamlkit.files import write_whole
 
 MANIFEST = ".mamlkit-site.json"  # {file name: SHA-256 of what was written}
 UNFINISHED = ".mamlkit-site.new"  # the folder of a site until it is whole
 PACKAGES = ("latex2mathml", "nbconvert")
-
-
-def lazily(name: str) -> ModuleType:
-    """Return a module that is loaded when it is first used, so that the other commands need not wait for it."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(name)
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 pages = lazily("mamlkit.commands.site_pages")  # and with it nbconvert, which is slow to load

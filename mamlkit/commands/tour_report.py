@@ -15,8 +15,8 @@ from mamlkit.config import Config
 from mamlkit.episodes import EpisodeSampler
 from mamlkit.evaluation import Evaluation
 from mamlkit.report import Picture, picture, render
-from mamlkit.runs import versions
 from mamlkit.trainer import Trainer
+from mamlkit.versions import versions
 
 TRACED_TASKS = 16  # test episodes behind the picture of batch norm
 HEADS = (

@@ -1,0 +1,178 @@
+"""``mamlkit reproduce``: a table of the paper, as a grid of runs with seeds and intervals."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from mamlkit import engines
+from mamlkit.commands import progress
+from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.lazy import lazily
+from mamlkit.config import Config
+from mamlkit.errors import InputError
+from mamlkit.locks import lock
+from mamlkit.reproduction.plan import Cell, Plan, check_parameters, make_plan, merge, read_plan
+from mamlkit.reproduction.tables import SCALES, TABLES
+from mamlkit.runs import saved_epochs
+
+if TYPE_CHECKING:
+    from mamlkit.reproduction.cell import Outcome
+
+work = lazily("mamlkit.reproduction.cell")  # and with them papermill, Dask and pandas, which are slow to load
+cluster = lazily("mamlkit.reproduction.cluster")
+report = lazily("mamlkit.reproduction.report")
+
+PACKAGES = ("distributed", "pandas", "papermill", "pyarrow", "scipy")
+NOTEBOOK = "09_reproduce.ipynb"
+
+
+def _seeds(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in value.split(",")) if value else ()
+    except ValueError as error:
+        raise InputError(f"--seeds {value} is no list of whole numbers; write it as 0,1,2") from error
+    if len(set(seeds)) < len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
+        raise InputError(f"--seeds {value}: each must be 0 to 2147483647, and stand there once")
+    return seeds
+
+
+@click.command(name="reproduce")
+@click.argument("table")
+@click.option("--scale", default="laptop", show_default=True, metavar="|".join(SCALES), help="Size of each run.")
+@click.option("--seeds", default="", callback=_seeds, help="Seeds, as 0,1,2.  [default: the table's own]")
+@click.option("--dataset", default="", metavar="NAME", help="Data set.  [default: the table's own]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: results/<what it is>]")
+@click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask cluster of yours, as tcp://host:8786.")
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="A parameter of notebook 09, for every run.",
+)
+def command(
+    *,
+    table: str,
+    scale: str,
+    seeds: tuple[int, ...],
+    dataset: str,
+    out: Path | None,
+    scheduler: str,
+    parameters: tuple[tuple[str, str], ...],
+) -> None:
+    """Reproduce TABLE of the paper as a grid of runs, with seeds and intervals.
+
+    \b
+    omniglot-ablation  MAML, each fix alone, MAML++
+    omniglot           5 and 20 classes, 1 and 5 examples
+    mini-imagenet      1 to 5 inner steps
+    paper-vs-code      where text and code part, one thing at a time
+    stability          how many of ten strided runs diverge
+
+    Each run is notebook 09 executed by papermill; folder OUT keeps them, one tidy table, and the report. A run that
+    is there already is not run again, so that the same command goes on where it was stopped.
+
+    \b
+    mamlkit reproduce omniglot-ablation --scale smoke --dataset glyphs
+    mamlkit reproduce stability --seeds 0,1,2,3 -p epochs 40
+    """  # noqa: D301 - click's own mark for lines that stay as they are
+    if not all(importlib.util.find_spec(name) for name in PACKAGES):
+        raise InputError('a grid of runs needs more packages; install them with: pip install "mamlkit[reproduce]"')
+    notebook = notebooks_folder() / NOTEBOOK
+    given = work.read_values(parameters)
+    check_parameters(given, work.parameters_of(notebook))
+    plan = make_plan(table, scale, dataset, seeds, given)
+    folder = out or Path("results") / f"{table}-{plan.dataset}-{scale}"
+    with cluster.remote(scheduler) as client, lock(folder, "mamlkit reproduce"):
+        plan = _keep(plan, folder, local=client is None)
+        missing = [cell for cell in plan.cells if not work.is_done(folder, cell)]
+        click.echo(f"{TABLES[table].title}: {len(plan.cells)} runs in {folder}, {len(missing)} of them to do")
+        if not missing and report.is_written(folder):
+            click.echo(f"Nothing to do. The report is {folder / report.PAGE}.")
+            return
+        failed = _run(client, folder, missing, notebook) if missing else []
+        _report(plan, folder)
+    for outcome in failed:
+        click.echo(f"\n{outcome.cell} failed; its notebook is in {work.folder_of(folder, outcome.cell)}")
+        click.echo(outcome.error)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again")
+
+
+def _keep(plan: Plan, folder: Path, *, local: bool) -> Plan:
+    """Return the folder's plan with this one's seeds, and write it; on this machine, compile what it needs first."""
+    before = read_plan(folder)
+    plan = merge(before, plan, folder) if before else plan
+    if local:
+        with progress.compiling() as move:
+            for setting in plan.settings:
+                config = Config(**setting["config"])
+                choice = engines.prepare(config, plan.image_shape, known=config.backbone == "conv4", on_part=move)
+                if before is None:  # from here on it stays, so that a run that goes on is the same
+                    setting["config"]["engine"] = choice.engine
+    plan.save(folder)
+    return plan
+
+
+def _run(client: Any, folder: Path, missing: list[Cell], notebook: Path) -> list[Outcome]:
+    with contextlib.ExitStack() as stack:
+        if client is None:
+            size = cluster.local_size(len(missing))
+            click.echo(f"{size.workers} at once on this machine, threads of each: {size.threads}")
+            client = stack.enter_context(cluster.local(size))
+        else:
+            cluster.check_workers(client, folder)
+        bar = _Bar(folder, missing)
+        stack.callback(bar.bar.close)
+        text = notebook.read_text(encoding="utf-8")
+        try:
+            cluster.run_cells(client, folder, missing, text, on_outcome=bar.outcome, on_tick=bar.tick)
+        except KeyboardInterrupt:
+            click.echo(f"\nStopped; runs done since the start: {bar.done}. The same command goes on from here.")
+            raise
+    return bar.failed
+
+
+def _report(plan: Plan, folder: Path) -> None:
+    click.echo("report")
+
+
+class _Bar:
+    """A bar over the epochs of all runs, those of unfinished ones included."""
+
+    def __init__(self, folder: Path, cells: Sequence[Cell]) -> None:
+        self.runs = {cell.name: work.folder_of(folder, cell.name) / work.RUN for cell in cells}
+        self.epochs = {cell.name: cell.config["epochs"] for cell in cells}
+        self.done = 0
+        self.failed: list[Outcome] = []
+        begun = sum(map(self._epochs, self.runs))
+        total = sum(self.epochs.values())
+        self.bar = tqdm(total=total, initial=begun, unit="epoch", desc="runs", dynamic_ncols=True, disable=None)
+
+    def tick(self) -> None:
+        """Move the bar to where the runs are."""
+        lost = f", {len(self.failed)} failed" if self.failed else ""
+        self.bar.set_postfix_str(f"{self.done} of {len(self.runs)} runs done{lost}", refresh=False)
+        self.bar.update(sum(map(self._epochs, self.runs)) - self.bar.n)
+        self.bar.refresh()
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Count a run that has ended, and say so if it failed."""
+        if not outcome.error:
+            self.done += 1
+            return
+        self.failed.append(outcome)
+        with tqdm.external_write_mode():
+            click.echo(f"{outcome.cell} failed: {outcome.error.splitlines()[-1]}", err=True)
+
+    def _epochs(self, name: str) -> int:
+        return max(saved_epochs(self.runs[name]), default=0)

@@ -1,0 +1,126 @@
+"""One cell of a grid: notebook 09, executed by papermill with its own parameters, and the record that it leaves.
+
+notebook.ipynb  the executed notebook; of a cell that failed, up to where it did
+run/            the run, see ``mamlkit.runs``: metrics, resolved configuration, checkpoints, result
+cell.json       parameters, versions, data set, git commit and seconds; written last, so that a cell with it is done
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from mamlkit.errors import InputError
+from mamlkit.files import write_whole
+from mamlkit.reproduction.plan import Cell
+from mamlkit.runs import RunFolder
+from mamlkit.versions import versions
+
+RECORD = "cell.json"
+NOTEBOOK = "notebook.ipynb"
+RUN = "run"
+QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # a kernel's warnings would stand in the progress bar
+START_SECONDS = 300  # a kernel on a busy machine takes its time
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended.
+
+    Attributes:
+        cell: its name.
+        error: empty where it is done; else the notebook's traceback.
+    """
+
+    cell: str
+    error: str = ""
+
+
+def folder_of(folder: Path, name: str) -> Path:
+    """Return the folder of a cell in that of its grid."""
+    return folder / "cells" / name
+
+
+def is_done(folder: Path, cell: Cell) -> bool:
+    """Return whether a cell has left its record."""
+    return (folder_of(folder, cell.name) / RECORD).is_file()
+
+
+def parameters_of(notebook: Path) -> dict[str, Any]:
+    """Return the parameters of a notebook, by name.
+
+    Pure: reads the notebook.
+    """
+    return dict(papermill.inspect_notebook(str(notebook)))
+
+
+def read_values(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return parameters as a command line gives them, their values read as YAML.
+
+    Raises:
+        InputError: a value is not YAML.
+
+    Pure: no state.
+
+    >>> read_values([("epochs", "3"), ("overrides", "{filters: 16}")])
+    {'epochs': 3, 'overrides': {'filters': 16}}
+    """
+    try:
+        return {name: yaml.safe_load(value) for name, value in pairs}
+    except yaml.YAMLError as error:
+        raise InputError(f"a value of -p cannot be read: {' '.join(str(error).split())}") from error
+
+
+def run_cell(folder: Path, cell: Cell, notebook: str) -> Outcome:
+    """Execute notebook 09 with the parameters of a cell; one that was killed goes on from its last whole epoch.
+
+    Args:
+        folder: of the grid.
+        cell: which one.
+        notebook: text of the notebook, as JSON.
+
+    Raises:
+        InputError: the record cannot be written.
+
+    Writes: the folder of the cell.
+    """
+    place, begin = folder_of(folder, cell.name).absolute(), time.perf_counter()
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            nbformat.reads(notebook, as_version=4),  # type: ignore[no-untyped-call]
+            str(place / NOTEBOOK),
+            {**cell.parameters, "out": RUN},
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(place),
+            start_timeout=START_SECONDS,
+            extra_arguments=QUIET,
+        )
+    except PapermillExecutionError as error:
+        return Outcome(cell.name, f"{error.traceback}".rstrip() or f"{error.ename}: {error.evalue}")
+    except DeadKernelError as error:
+        return Outcome(cell.name, f"the notebook's kernel died: {error}")
+    record = {
+        "cell": cell.name,
+        "setting": cell.setting,
+        "seed": cell.seed,
+        "parameters": cell.parameters,
+        "notebook_sha256": hashlib.sha256(notebook.encode()).hexdigest(),
+        "data_sha256": RunFolder.open(place / RUN).about["data_sha256"],
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+    write_whole(place / RECORD, json.dumps(record, indent=1).encode())
+    return Outcome(cell.name)

@@ -1,0 +1,173 @@
+"""Run the cells of a grid by Dask: on this machine, or on a cluster that the user has."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from dask.system import CPU_COUNT
+from distributed import Client, Future, LocalCluster, wait
+from distributed.client import FIRST_COMPLETED
+
+from mamlkit import __version__
+from mamlkit.errors import InputError
+from mamlkit.reproduction.cell import Outcome, run_cell
+from mamlkit.reproduction.plan import Cell
+
+CELL_BYTES = 1.5e9  # memory that one cell may need
+CONNECT_SECONDS = 15
+TICK_SECONDS = 1.0
+
+
+class Size(NamedTuple):
+    """Cells at once on this machine, and threads of each."""
+
+    workers: int
+    threads: int
+
+
+def local_size(cells: int, cores: int = CPU_COUNT, memory: float | None = None) -> Size:
+    """Return how many cells to run at once, so that neither cores nor memory are asked for twice.
+
+    One core for each cell is best: its matrices are too small to share. Fewer cells than cores share what is left.
+
+    Args:
+        cells: how many there are to run.
+        cores: of this machine.
+        memory: of this machine, bytes; default: what is installed.
+
+    Pure: no state but this machine's.
+    """
+    room = int((memory or psutil.virtual_memory().total) // CELL_BYTES)
+    workers = max(1, min(cells, cores, room))
+    return Size(workers, max(1, cores // workers))
+
+
+@contextlib.contextmanager
+def local(size: Size) -> Iterator[Client]:
+    """Start workers on this machine, a process each, and end them."""
+    threads = {name: str(size.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        LocalCluster(
+            n_workers=size.workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+            host="127.0.0.1",
+            local_directory=scratch,
+            silence_logs=logging.CRITICAL,
+            env=threads,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def remote(address: str) -> Iterator[Client | None]:
+    """Connect to the user's cluster; give None where there is no address.
+
+    Args:
+        address: of the scheduler, as ``tcp://host:8786``.
+
+    Raises:
+        InputError: nobody answers there.
+    """
+    if not address:
+        yield None
+        return
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"--scheduler {address}: no Dask scheduler answers there; give an address as tcp://host:8786"
+        ) from error
+    with client:
+        yield client
+
+
+def check_workers(client: Client, folder: Path) -> None:
+    """Make sure that the user's workers see the folder and have this version.
+
+    Args:
+        client: of the cluster.
+        folder: of the grid; must be on a file system that all workers share.
+
+    Raises:
+        InputError: there is no worker, or one cannot do it.
+
+    Writes: a file in the folder for a moment.
+    """
+    token = folder.absolute() / f".seen-{secrets.token_hex(8)}"
+    token.touch()
+    try:
+        seen = client.run(probe, token)
+    finally:
+        token.unlink(missing_ok=True)
+    if not seen:
+        raise InputError("--scheduler: the cluster has no workers; start one by: dask worker ADDRESS")
+    for worker, (version, sees) in seen.items():
+        if version != __version__:
+            raise InputError(f"worker {worker} has mamlkit {version}; {__version__} is needed")
+        if not sees:
+            raise InputError(f"worker {worker} does not see --out {folder}; choose a folder that all workers share")
+
+
+def probe(token: Path) -> tuple[str, bool]:
+    """Return a worker's version of mamlkit, and whether it sees a file."""
+    return __version__, token.is_file()
+
+
+def run_cells(
+    client: Client,
+    folder: Path,
+    cells: Sequence[Cell],
+    notebook: str,
+    *,
+    on_outcome: Callable[[Outcome], None],
+    on_tick: Callable[[], None],
+) -> None:
+    """Run cells until each is done or has failed; the cell of a worker that died is run again.
+
+    Args:
+        client: of a cluster.
+        folder: of the grid.
+        cells: to run, in this order.
+        notebook: text of notebook 09.
+        on_outcome: called as soon as a cell ends.
+        on_tick: called about once a second.
+
+    Writes: the folders of the cells.
+    """
+    once = secrets.token_hex(4)  # a cluster may still know an earlier call by its name
+    names = {}
+    for number, cell in enumerate(cells):
+        key = f"{cell.name}-{once}"
+        names[client.submit(run_cell, folder.absolute(), cell, notebook, key=key, priority=-number)] = cell.name
+    pending = set(names)
+    try:
+        while pending:
+            with contextlib.suppress(TimeoutError):
+                wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
+            for future in [future for future in pending if future.done()]:
+                pending.remove(future)
+                on_outcome(_outcome(future, names[future]))
+            on_tick()
+    finally:
+        client.cancel(list(pending))
+
+
+def _outcome(future: Future, name: str) -> Outcome:
+    if future.status == "finished":
+        outcome: Outcome = future.result()
+        return outcome
+    if future.status == "error":
+        return Outcome(name, f"{type(future.exception()).__name__}: {future.exception()}")
+    return Outcome(name, f"the scheduler gave it up ({future.status})")
