@@ -16,9 +16,8 @@ from torch import Tensor
 from mamlkit.episodes import Episode, check_choice
 from mamlkit.errors import InputError
 from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import run_tasks
+from mamlkit.parallel import ALONE, Ranks
 from mamlkit.prefetch import prefetch
-from mamlkit.schedules import eval_config
 
 TASKS_AT_ONCE = 4
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
@@ -68,6 +67,7 @@ def evaluate(
     *,
     norm: str | None = None,
     on_episodes: Callable[[int], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Adapt every learner to each episode by itself, and score the mean of their logits.
 
@@ -77,6 +77,7 @@ def evaluate(
         episodes: E, at least 2.
         norm: statistics of the query pass; default: the configuration's ``norm_eval``.
         on_episodes: called with the number of episodes just done, for a progress bar.
+        ranks: the processes over which the episodes are split; each returns the evaluation of all.
 
     Raises:
         InputError: there is no learner, fewer than 2 episodes, or no such norm.
@@ -90,27 +91,21 @@ def evaluate(
         raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
     norm = norm or learners[0].config.norm_eval
     check_choice("norm", norm, ("batch", "running"))
-    accuracies, losses = [], []
     chunk = learners[0].config.tasks_per_chunk or TASKS_AT_ONCE
-    with prefetch(lambda first: sampler.batch(first, min(chunk, episodes - first)), range(0, episodes, chunk)) as drawn:
-        for batch in map(learners[0].to_device, drawn):
-            logits = torch.stack([_logits(learner, batch, norm) for learner in learners]).mean(0)  # [T, Q, N]
-            losses.append(torch.stack([learners[0].loss_fn(row, y) for row, y in zip(logits, batch.query_y)]))
-            accuracies.append(_accuracies(logits, batch.query_y))
+    mine = ranks.share(episodes)
+    scores = torch.zeros(2, episodes, dtype=torch.float64)  # accuracies and losses; 0 where another process has them
+    with prefetch(lambda first: sampler.batch(first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
+        for first, batch in zip(mine[::chunk], map(learners[0].to_device, drawn)):
+            logits = torch.stack([learner.query_logits(batch, norm) for learner in learners]).mean(0)  # [T, Q, N]
+            done = slice(first, first + len(logits))
+            scores[0, done] = _accuracies(logits, batch.query_y)
+            scores[1, done] = torch.stack([learners[0].loss_fn(row, y) for row, y in zip(logits, batch.query_y)])
             if on_episodes is not None:
                 on_episodes(len(logits))
-    accuracy, ci95 = mean_ci95(torch.cat(accuracies))
-    loss, _ = mean_ci95(torch.cat(losses))
+    [(accuracies, losses)] = ranks.total([scores])
+    accuracy, ci95 = mean_ci95(accuracies)
+    loss, _ = mean_ci95(losses)
     return Evaluation(accuracy, ci95, loss, episodes, norm)
-
-
-def _logits(learner: MetaLearner, batch: Episode, norm: str) -> Tensor:
-    with torch.no_grad():
-        settings = eval_config(learner.config, norm)
-        _, trace = run_tasks(
-            learner.model, learner.meta, learner.buffers, batch, settings, loss_fn=learner.loss_fn
-        )  # trace of [T, ...]
-    return trace.query_logits
 
 
 def _accuracies(logits: Tensor, y: Tensor) -> Tensor:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamlkit import backbone, engines
 from mamlkit.config import Config
-from mamlkit.engines import Engine
+from mamlkit.engines import Engine, Judge
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
 from mamlkit.inner_loop import LossFn, MetaParams, Params, adapted_names
 from mamlkit.outer_loop import MetaStep
-from mamlkit.schedules import StepConfig, outer_lr, step_config
+from mamlkit.schedules import StepConfig, eval_config, outer_lr, step_config
 
 
 def pick_device(name: str) -> torch.device:
@@ -55,6 +57,7 @@ class MetaLearner:
         self.config = config
         self.loss_fn = loss_fn
         self.engine: Engine = self._first_step
+        self._judges: dict[tuple[int, ...], Judge] = {}  # by shape of the support sets
         self.rows = adapted_names(model, config.adapt)
         place = {"device": pick_device(config.device), "dtype": getattr(torch, config.dtype)}
         self.params: Params = {name: p.detach().clone().to(**place) for name, p in model.named_parameters()}
@@ -111,10 +114,23 @@ class MetaLearner:
         """
         return self.engine(self.meta, self.buffers, self.to_device(batch), step_config(self.config, epoch))
 
+    def query_logits(self, batch: Episode, norm: str) -> Tensor:
+        """Return the query logits [T, Q, N] after adapting to each task, as at evaluation.
+
+        Args:
+            batch: a meta-batch on the learner's device.
+            norm: statistics of the query pass, ``"batch"`` or ``"running"``.
+        """
+        shapes = tuple(batch.support_x.shape)
+        if shapes not in self._judges:
+            self._judges[shapes] = engines.make_judge(self.config, self.model, self.loss_fn, batch)
+        return self._judges[shapes](self.meta, self.buffers, batch, eval_config(self.config, norm))
+
     def _first_step(self, meta: MetaParams, buffers: Params, batch: Episode, config: StepConfig) -> MetaStep:
-        known = engines.is_known(self.model, self.loss_fn)
-        choice = engines.prepare(self.config, tuple(batch.support_x.shape[2:]), known=known)
-        self.engine = engines.make(choice, self.config, self.model, self.loss_fn)
+        n_tasks, _, *image_shape = batch.support_x.shape
+        settings = dataclasses.replace(self.config, n_tasks=n_tasks)  # one process's share may be smaller
+        choice = engines.prepare(settings, tuple(image_shape), known=engines.is_known(self.model, self.loss_fn))
+        self.engine = engines.make(choice, settings, self.model, self.loss_fn)
         return self.engine(meta, buffers, batch, config)
 
     def learned(self, meta: MetaParams) -> list[Tensor]:

@@ -18,6 +18,7 @@ from mamlkit.errors import InputError
 from mamlkit.evaluation import Evaluation, Sampler, evaluate
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import MetaStep
+from mamlkit.parallel import ALONE, Ranks
 from mamlkit.prefetch import prefetch
 from mamlkit.schedules import outer_lr, step_config
 
@@ -113,26 +114,33 @@ class Trainer:
         learner: what is trained.
         train: training episodes; iteration ``i`` takes the ``n_tasks`` from ``i * n_tasks`` on, so none comes twice.
         val: validation episodes, the same after each epoch.
+        ranks: the processes over which each meta-batch and the validation are split, see ``mamlkit.parallel``; all of
+            them train, and come to the same weights and history.
 
     Attributes:
         history: the epochs done.
+        tasks: which tasks of each meta-batch this process computes.
+
+    Raises:
+        InputError: ``n_tasks`` cannot be split over so many processes.
 
     Source: section 4.2 of the paper (an epoch, validation after each).
     """
 
-    def __init__(self, learner: MetaLearner, train: Sampler, val: Sampler) -> None:
-        self.learner, self.train, self.val = learner, train, val
+    def __init__(self, learner: MetaLearner, train: Sampler, val: Sampler, *, ranks: Ranks = ALONE) -> None:
+        self.learner, self.train, self.val, self.ranks = learner, train, val, ranks
+        self.tasks = ranks.tasks(learner.config.n_tasks)
         self.history: list[EpochRecord] = []
 
     @classmethod
-    def from_config(cls, config: Config, store: ImageStore) -> Trainer:
+    def from_config(cls, config: Config, store: ImageStore, *, ranks: Ranks = ALONE) -> Trainer:
         """Build the learner and both samplers that a configuration names.
 
         Raises:
-            InputError: the data cannot supply the episodes.
+            InputError: the data cannot supply the episodes, or ``n_tasks`` cannot be split.
         """
         train, val = make_sampler(store, config, "train", training=True), make_sampler(store, config, "val")
-        return cls(MetaLearner.from_config(config, train.image_shape), train, val)
+        return cls(MetaLearner.from_config(config, train.image_shape), train, val, ranks=ranks)
 
     @property
     def stopped_early(self) -> bool:
@@ -167,12 +175,12 @@ class Trainer:
             yield self.history[-1]
 
     def _batch(self, index: int) -> Episode:
-        n_tasks = self.learner.config.n_tasks
-        return self.train.batch(index * n_tasks, n_tasks)
+        return self.train.batch(index * self.learner.config.n_tasks + self.tasks.start, len(self.tasks))
 
     def _iterate(self, epoch: int, index: int, batch: Episode) -> Iteration:
         config = self.learner.config
-        meta_step = self.learner.meta_step(batch, epoch)
+        own_step = self.learner.meta_step(batch, epoch)
+        meta_step = self.ranks.combine(own_step, self.learner.buffers, step_config(config, epoch))
         finite = self.learner.apply(meta_step, epoch)
         if not finite and config.on_nonfinite == "stop":
             raise InputError(

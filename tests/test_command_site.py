@@ -258,8 +258,3 @@ def test_the_other_commands_do_not_load_what_only_the_site_needs() -> None:
     program = f"import sys, json, mamlkit.__main__; print(json.dumps([n in sys.modules for n in {site.PACKAGES}]))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [False, False]
-
-
-def test_a_module_that_is_nowhere_cannot_be_loaded_later() -> None:
-    with pytest.raises(ModuleNotFoundError, match="mamlkit_nowhere"):
-        site.lazily("mamlkit_nowhere")

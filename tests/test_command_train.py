@@ -43,7 +43,7 @@ def test_a_run_leaves_its_configuration_metrics_checkpoints_and_result(own_folde
     folder = own_folder / "runs" / "glyphs-2way-1shot-mamlpp-seed0"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
-        "config.toml", "run.json", "metrics.jsonl", "result.json",
+        ".lock", "config.toml", "run.json", "metrics.jsonl", "result.json",
         "checkpoints/epoch-0001.npz", "checkpoints/epoch-0002.npz",
     }  # fmt: skip
     kinds = [json.loads(line)["kind"] for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]

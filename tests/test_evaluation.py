@@ -5,8 +5,9 @@ from __future__ import annotations
 import doctest
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from mamlkit.backbone import MLP
 from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.evaluation import TASKS_AT_ONCE, Sampler, evaluate, mean_ci95
 from mamlkit.inner_loop import inner_loop
+from mamlkit.parallel import Ranks
 from mamlkit.schedules import StepConfig
 from mamlkit.trainer import make_sampler
 
@@ -118,6 +120,32 @@ def test_an_ensemble_is_scored_by_the_mean_of_its_logits(
     assert found.loss == pytest.approx(np.mean(losses), abs=1e-6)
     assert found.accuracy == pytest.approx(np.mean(right), abs=1e-6)
     assert found.loss != evaluate([learner], sampler, 9).loss
+
+
+class Listening(Ranks):
+    """A place among processes that writes down what they would add up."""
+
+    given: ClassVar[list[Tensor]] = []
+
+    def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        self.given.extend(tensors)
+        return [*tensors]
+
+
+@pytest.mark.parametrize("episodes", [2, 3 * TASKS_AT_ONCE + 2])
+def test_the_scores_of_three_processes_are_in_sum_those_of_one(
+    learner: MetaLearner, sampler: EpisodeSampler, episodes: int
+) -> None:
+    Listening.given.clear()
+    bars = []
+    for place in (Listening(0, 1, 0), *(Listening(rank, 3, rank) for rank in range(3))):
+        done: list[int] = []
+        evaluate([learner], sampler, episodes, on_episodes=done.append, ranks=place)
+        bars.append(sum(done))
+    whole, *shares = Listening.given
+    assert whole.shape == (2, episodes)
+    assert torch.allclose(sum(shares), whole, rtol=1e-12)
+    assert bars[0] == sum(bars[1:]) == episodes
 
 
 @pytest.mark.parametrize("norm", ["batch", "running"])

@@ -44,7 +44,8 @@ def finished(straight: Path, tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: content for name, content in found.items() if name != ".lock"}
 
 
 def past(epoch: int, accuracy: float) -> EpochRecord:
@@ -140,7 +141,7 @@ def test_a_new_run_tells_what_it_is(tmp_path: Path, glyphs: ImageStore) -> None:
     assert opened.config == made.config == TINY
     expected = {"recipe": "mamlpp", "command": "mamlkit train", "versions": versions(), "data_sha256": glyphs.sha256}
     assert opened.about == made.about == {"format": 1, **expected}
-    assert set(versions()) == {"python", "mamlkit", "torch", "numpy", "machine"}
+    assert set(versions()) == {"python", "mamlkit", "torch", "numpy", "commit", "machine"}
     assert opened.history() == []
 
 

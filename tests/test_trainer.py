@@ -6,6 +6,7 @@ import dataclasses
 import math
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamlkit import Config, Episode, EpochRecord, Evaluation, InputError, Trainer, configure, evaluate
+from mamlkit import Config, Episode, EpochRecord, Evaluation, InputError, Trainer, configure, engines, evaluate
 from mamlkit.backbone import MLP
 from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.episodes import EpisodeSampler, ImageStore
 from mamlkit.evaluation import Sampler
 from mamlkit.learner import MetaLearner
+from mamlkit.parallel import Ranks
 from mamlkit.trainer import Iteration, best_epochs, make_sampler
 
 SIZES: dict[str, Any] = dict(
@@ -142,6 +144,37 @@ def test_no_training_episode_comes_twice_and_validation_episodes_are_always_the_
     list(trainer.epochs())
     assert trainer.train.asked == list(range(3 * 2 * 2))
     assert trainer.val.asked == 3 * [0, 1, 2, 3]
+
+
+class Unconnected(Ranks):
+    """A place among processes of which the others add nothing."""
+
+    def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [*tensors]
+
+
+def test_one_of_two_processes_draws_its_own_tasks_and_episodes_alone(glyphs: ImageStore) -> None:
+    trainer = Trainer.from_config(TINY, glyphs, ranks=Unconnected(1, 2, 1))
+    trainer.train, trainer.val = Listening(trainer.train), Listening(trainer.val)
+    list(trainer.epochs())
+    assert trainer.train.asked == [1, 3, 5, 7, 9, 11]
+    assert trainer.val.asked == 3 * [2, 3]
+
+
+def test_the_engine_is_made_for_the_tasks_of_its_own_process(
+    glyphs: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Config] = []
+    prepare = engines.prepare
+    monkeypatch.setattr(engines, "prepare", lambda config, *a, **b: asked.append(config) or prepare(config, *a, **b))
+    for size in (1, 2):
+        next(Trainer.from_config(TINY, glyphs, ranks=Unconnected(0, size, 0)).epochs())
+    assert [config.n_tasks for config in asked] == [2, 1]
+
+
+def test_tasks_that_the_processes_cannot_share_are_refused(glyphs: ImageStore) -> None:
+    with pytest.raises(InputError, match="n_tasks = 2 cannot be split over 3 processes; 1 or 2 are allowed"):
+        Trainer.from_config(TINY, glyphs, ranks=Ranks(0, 3, 0))
 
 
 def test_a_progress_bar_hears_of_each_iteration_in_time(glyphs: ImageStore) -> None:

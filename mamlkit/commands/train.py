@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from torch import Tensor
 
+from mamlkit import engines
 from mamlkit.commands import progress, tables
 from mamlkit.commands.evaluate import open_data
 from mamlkit.commands.events import check_tensorboard, event_log
@@ -18,9 +20,10 @@ from mamlkit.datasets import load
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
 from mamlkit.experiments import configure
+from mamlkit.parallel import Ranks, joined
 from mamlkit.results import result
 from mamlkit.runs import RunFolder
-from mamlkit.trainer import Trainer, best_epochs, make_sampler
+from mamlkit.trainer import EpochRecord, Trainer, best_epochs, make_sampler
 
 DEFAULT_RECIPE = "mamlpp"
 
@@ -45,47 +48,63 @@ def command(
 
     A recipe sets some options, a TOML file may set others, and the command line goes before both; the defaults shown
     are those before the recipe (see mamlkit list). The run's folder keeps the configuration, metrics.jsonl,
-    checkpoints and result.json.
+    checkpoints and result.json. Under torchrun each meta-batch is split over the processes; the run is the same, and
+    only the first process needs its folder.
 
     \b
     mamlkit train --dataset omniglot --recipe mamlpp --n-way 5 --k-shot 1
     mamlkit train --recipe maml --n-steps 3 --epochs 10 --out runs/three-steps
     mamlkit train --resume runs/three-steps
+    torchrun --nproc-per-node 2 -m mamlkit train --recipe mamlpp
     """  # noqa: D301 - click's own mark for lines that stay as they are
     given = {key: value for key, value in values.items() if value is not None}
-    if tensorboard:
-        check_tensorboard()
-    if resume is not None:
-        if given or recipe or config_file or out:
+    with joined() as ranks:
+        if tensorboard:
+            check_tensorboard()
+        if resume is None:
+            folder = ranks.from_first(lambda: _begin(ranks, recipe, config_file, out, given))
+        elif given or recipe or config_file or out:
             raise InputError(
                 f"--resume {resume} goes on as the run was begun; no other option but --tensorboard is allowed"
             )
-        folder = RunFolder.open(resume)
-        store = open_data(folder)
-        trainer = Trainer.from_config(folder.config, store)
-        progress.prepare(folder.config, make_sampler(store, folder.config, "test").image_shape)
-    else:
-        folder, store, trainer = _begin(recipe, config_file, out, given)
-    folder.restore(trainer)
-    _train(folder, trainer, tensorboard)
-    _test(folder, trainer, store)
+        else:
+            folder = ranks.from_first(lambda: _reopen(ranks, resume))
+        with ranks.first_here():
+            store = open_data(folder)
+            trainer = Trainer.from_config(folder.config, store, ranks=ranks)
+            engines.prepare(*_own_work(ranks, folder.config, store), known=folder.config.backbone == "conv4")
+        _restore(folder, trainer)
+        _train(folder, trainer, tensorboard)
+    if ranks.rank == 0:
+        _test(folder, trainer, store)
 
 
 def _begin(
-    recipe: str | None, config_file: Path | None, out: Path | None, given: dict[str, Any]
-) -> tuple[RunFolder, ImageStore, Trainer]:
+    ranks: Ranks, recipe: str | None, config_file: Path | None, out: Path | None, given: dict[str, Any]
+) -> RunFolder:
     """Begin a run; whatever cannot be done is refused before anything is written."""
     name, config = _configure(recipe, config_file, given)
     store = load(config.dataset, path=config.data_path, image_size=config.image_size)
-    *_, sampler = [make_sampler(store, config, split, training=split == "train") for split in ("train", "val", "test")]
+    Trainer.from_config(config, store, ranks=ranks)  # for what it refuses, as the next line does of the test
+    own_work = _own_work(ranks, config, store)
     what = f"{config.dataset}-{config.n_way}way-{config.k_shot}shot-{name}-seed{config.seed}"
     path = out or Path("runs") / what
     RunFolder.check_free(path)
-    engine = progress.prepare(config, sampler.image_shape).engine
+    engine = progress.prepare(*own_work).engine
     config = dataclasses.replace(config, engine=engine)  # a resumed or repeated run takes the same
-    trainer = Trainer.from_config(config, store)
-    folder = RunFolder.create(path, config, store, recipe=name, command=command_line(name, config))
-    return folder, store, trainer
+    return RunFolder.create(path, config, store, recipe=name, command=command_line(name, config))
+
+
+def _reopen(ranks: Ranks, path: Path) -> RunFolder:
+    folder = RunFolder.open(path)
+    progress.prepare(*_own_work(ranks, folder.config, open_data(folder)))
+    return folder
+
+
+def _own_work(ranks: Ranks, config: Config, store: ImageStore) -> tuple[Config, tuple[int, int, int]]:
+    """Return what the engine of one process is for: its own tasks of a meta-batch, and the images' shape."""
+    own = dataclasses.replace(config, n_tasks=len(ranks.tasks(config.n_tasks)))
+    return own, make_sampler(store, config, "test").image_shape
 
 
 def _configure(recipe: str | None, config_file: Path | None, given: dict[str, Any]) -> tuple[str, Config]:
@@ -100,7 +119,22 @@ def _configure(recipe: str | None, config_file: Path | None, given: dict[str, An
         raise
 
 
+def _restore(folder: RunFolder, trainer: Trainer) -> None:
+    """Bring the trainer of each process to the last whole epoch, which the first reads from the folder."""
+
+    def read() -> tuple[list[EpochRecord], dict[str, Tensor]]:
+        folder.restore(trainer)
+        return trainer.history, {name: tensor.cpu() for name, tensor in trainer.learner.state().items()}
+
+    trainer.history, state = trainer.ranks.from_first(read)
+    trainer.learner.load_state(state)
+
+
 def _train(folder: RunFolder, trainer: Trainer, tensorboard: bool) -> None:
+    if trainer.ranks.rank:
+        for _ in trainer.epochs():
+            pass  # the first process saves and tells
+        return
     epochs = folder.config.epochs
     click.echo(f"{folder.about['recipe']} into {folder.path}: {len(trainer.history)} of {epochs} epochs are done")
     with event_log(folder.path / "tensorboard" if tensorboard else None) as log:

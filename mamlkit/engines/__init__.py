@@ -17,20 +17,21 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from mamlkit.backbone import Conv4
 from mamlkit.config import Config
-from mamlkit.engines import adjoint, compiler
+from mamlkit.engines import adjoint, compiler, judge
 from mamlkit.engines.closed_form import Shape
 from mamlkit.engines.work import iteration_flop
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
 from mamlkit.inner_loop import LossFn, MetaParams, Params
-from mamlkit.outer_loop import MetaStep, meta_gradient
+from mamlkit.outer_loop import MetaStep, meta_gradient, run_tasks
 from mamlkit.schedules import StepConfig, step_config
 
 Engine = Callable[..., MetaStep]  # (meta, buffers, batch, step_config)
+Judge = Callable[..., Tensor]  # the same, at evaluation: query logits [T, Q, N]
 
 VMAP_CHUNK = 4
 SMALL_TASK = 15  # images; chunks of two such tasks stay in a core's cache, larger tasks are best alone
@@ -122,6 +123,26 @@ def make(choice: Choice, config: Config, model: nn.Module, loss_fn: LossFn) -> E
     return engine
 
 
+def make_judge(config: Config, model: nn.Module, loss_fn: LossFn, batch: Episode) -> Judge:
+    """Return the function ``(meta, buffers, batch, step_config) -> query logits [T, Q, N]`` for batches like this one.
+
+    It is compiled where what it needs is there already, as in and after a training; nothing is compiled for it.
+    """
+    chunk = _chunk(config, "compiled")
+    asked = config.engine in ("auto", "compiled") and not config.autocast and len(batch.support_x) % chunk == 0
+    if asked and isinstance(model, Conv4) and not _obstacle(config, is_known(model, loss_fn)):
+        shape = _shape(config, tuple(batch.support_x.shape[2:]), chunk, config.k_shot)
+        if not compiler.missing([("gradient", shape)]):
+            load = functools.cache(compiler.load)
+            return functools.partial(judge.query_logits, model, make=load, tasks_per_chunk=chunk)
+
+    def plain(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> Tensor:
+        with torch.no_grad():
+            return run_tasks(model, meta, buffers, batch, step, loss_fn=loss_fn)[1].query_logits
+
+    return plain
+
+
 def parts(config: Config, image_shape: tuple[int, ...]) -> list[compiler.Part]:
     """Return what the compiled engine needs for a run."""
     chunk = _chunk(config, "compiled")
@@ -129,21 +150,24 @@ def parts(config: Config, image_shape: tuple[int, ...]) -> list[compiler.Part]:
     for n_tasks in dict.fromkeys((chunk, config.n_tasks % chunk)):
         if n_tasks:
             support, query = (
-                Shape(
-                    n_tasks=n_tasks,
-                    n_images=config.n_way * per_class,
-                    n_way=config.n_way,
-                    channels=image_shape[0],
-                    size=image_shape[1],
-                    filters=config.filters,
-                    pool=config.max_pool,
-                    dtype=config.dtype,
-                    autocast=config.autocast,
-                )
-                for per_class in (config.k_shot, config.q_query)
+                _shape(config, image_shape, n_tasks, per_class) for per_class in (config.k_shot, config.q_query)
             )
             wanted += compiler.parts(support, query)
     return list(dict.fromkeys(wanted))
+
+
+def _shape(config: Config, image_shape: tuple[int, ...], n_tasks: int, per_class: int) -> Shape:
+    return Shape(
+        n_tasks=n_tasks,
+        n_images=config.n_way * per_class,
+        n_way=config.n_way,
+        channels=image_shape[0],
+        size=image_shape[1],
+        filters=config.filters,
+        pool=config.max_pool,
+        dtype=config.dtype,
+        autocast=config.autocast,
+    )
 
 
 def _obstacle(config: Config, known: bool) -> str:

@@ -33,6 +33,12 @@ def unpack_sum(shape: Shape, vector: Tensor) -> Params:
     return {name: _outwards(shape, name, part.sum(0)) for name, part in zip(shape.tensors, shape.unpack(vector))}
 
 
+def unpack_tasks(shape: Shape, vector: Tensor) -> list[Params]:
+    """Return a packed vector of each task, by name."""
+    parts = dict(zip(shape.tensors, shape.unpack(vector)))
+    return [{name: _outwards(shape, name, part[g]) for name, part in parts.items()} for g in range(shape.n_tasks)]
+
+
 def norms(params: Params, step: int) -> tuple[Tensor, Tensor]:
     """Return batch norm's weights and biases at an inner step, [L, F] each."""
     tables = ([params[f"norms.{i}.{kind}"] for i in range(len(STAGES))] for kind in ("weight", "bias"))

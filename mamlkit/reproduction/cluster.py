@@ -59,7 +59,7 @@ def local(size: Size) -> Iterator[Client]:
             n_workers=size.workers,
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",
             host="127.0.0.1",
             local_directory=scratch,
             silence_logs=logging.CRITICAL,

@@ -1,0 +1,55 @@
+"""Adapt and answer, without a trace: the query logits of evaluation, from the compiled support gradient alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from mamlkit.backbone import Conv4
+from mamlkit.engines import packing
+from mamlkit.engines.adjoint import Make
+from mamlkit.engines.first_stage import Patches
+from mamlkit.episodes import Episode
+from mamlkit.inner_loop import MetaParams, Params, adapted_names, check_rates
+from mamlkit.schedules import StepConfig
+
+
+def query_logits(
+    model: Conv4,
+    meta: MetaParams,
+    buffers: Params,
+    batch: Episode,
+    config: StepConfig,
+    *,
+    make: Make,
+    tasks_per_chunk: int,
+) -> Tensor:
+    """Return the query logits after the last inner step, [T, Q, N], as the trace of ``run_tasks`` has them.
+
+    Args:
+        model, meta, buffers, batch, config: see ``mamlkit.outer_loop.meta_gradient``; ``norm`` normalises the query.
+        make: gives the functions for the shape of a chunk's support images.
+        tasks_per_chunk: tasks adapted at once; T is a multiple of it.
+
+    Raises:
+        InputError: see ``mamlkit.inner_loop.adapt``.
+
+    Pure: no argument is changed.
+    """
+    names, n_steps = adapted_names(model, config.adapt), len(config.loss_weights)
+    check_rates(names, meta.inner_lrs, n_steps)
+    logits = []
+    with torch.no_grad():
+        for first in range(0, len(batch.support_x), tasks_per_chunk):
+            tasks = Episode(*(x[first : first + tasks_per_chunk] for x in batch))
+            shape = packing.shape_of(model, meta.model, tasks.support_x)
+            gradient, patches = make(shape, shape).support, Patches.of(tasks.support_x, shape.stride)
+            theta = packing.pack(shape, meta.model)
+            for k in range(n_steps):
+                slope = gradient(theta, packing.norms(meta.model, k), patches, tasks.support_y).theta
+                theta = theta - packing.scale(shape, slope, dict(zip(names, meta.inner_lrs[:, k])))
+            for adapted, x in zip(packing.unpack_tasks(shape, theta), tasks.query_x):
+                weights = {**meta.model, **adapted}
+                logits.append(functional_call(model, (weights, buffers), (x, n_steps - 1, config.norm), strict=True)[0])
+    return torch.stack(logits)
