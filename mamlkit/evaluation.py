@@ -1,6 +1,6 @@
 """Measure a meta-learner, or an ensemble of its epochs, on fixed episodes, with a 95 % interval.
 
-Axis letters: ``E`` episodes, ``T`` tasks at once, ``Q`` query images, ``N`` way.
+Axis letters: ``E`` episodes, ``M`` normalisations, ``T`` tasks at once, ``Q`` query images, ``N`` way.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mamlkit.learner import MetaLearner
 from mamlkit.parallel import ALONE, Ranks
 from mamlkit.prefetch import prefetch
 
+NORMS = ("batch", "running")
 TASKS_AT_ONCE = 4
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
@@ -69,13 +70,30 @@ def evaluate(
     on_episodes: Callable[[int], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Adapt every learner to each episode by itself, and score the mean of their logits.
+    """Return ``evaluate_norms`` of one normalisation; default: the configuration's ``norm_eval``."""
+    norms = [norm] if norm else [learner.config.norm_eval for learner in learners[:1]]
+    [evaluation] = evaluate_norms(
+        learners, sampler, episodes, norms=norms, on_episodes=on_episodes, ranks=ranks
+    ).values()
+    return evaluation
+
+
+def evaluate_norms(
+    learners: Sequence[MetaLearner],
+    sampler: Sampler,
+    episodes: int,
+    *,
+    norms: Sequence[str] = NORMS,
+    on_episodes: Callable[[int], None] | None = None,
+    ranks: Ranks = ALONE,
+) -> dict[str, Evaluation]:
+    """Adapt every learner to each episode by itself, and score the mean of their logits, by normalisation.
 
     Args:
         learners: one, or an ensemble of equal configuration.
         sampler: where episodes ``0 .. episodes - 1`` are drawn from.
         episodes: E, at least 2.
-        norm: statistics of the query pass; default: the configuration's ``norm_eval``.
+        norms: statistics of the query pass, ``"batch"`` or ``"running"``.
         on_episodes: called with the number of episodes just done, for a progress bar.
         ranks: the processes over which the episodes are split; each returns the evaluation of all.
 
@@ -89,23 +107,28 @@ def evaluate(
         raise InputError("learners is empty; one or more are needed")
     if episodes < 2:
         raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
-    norm = norm or learners[0].config.norm_eval
-    check_choice("norm", norm, ("batch", "running"))
+    for norm in norms:
+        check_choice("norm", norm, NORMS)
     chunk = learners[0].config.tasks_per_chunk or TASKS_AT_ONCE
     mine = ranks.share(episodes)
-    scores = torch.zeros(2, episodes, dtype=torch.float64)  # accuracies and losses; 0 where another process has them
+    # Accuracies and losses by normalisation; 0 where another process has them.
+    scores = torch.zeros(len(norms), 2, episodes, dtype=torch.float64)
     with prefetch(lambda first: sampler.batch(first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
         for first, batch in zip(mine[::chunk], map(learners[0].to_device, drawn)):
-            logits = torch.stack([learner.query_logits(batch, norm) for learner in learners]).mean(0)  # [T, Q, N]
-            done = slice(first, first + len(logits))
-            scores[0, done] = _accuracies(logits, batch.query_y)
-            scores[1, done] = torch.stack([learners[0].loss_fn(row, y) for row, y in zip(logits, batch.query_y)])
+            done = slice(first, first + len(batch.query_y))
+            logits = torch.stack([learner.query_logits(batch, norms) for learner in learners]).mean(0)  # [M, T, Q, N]
+            for number, table in enumerate(logits):
+                scores[number, 0, done] = _accuracies(table, batch.query_y)
+                losses = [learners[0].loss_fn(row, y) for row, y in zip(table, batch.query_y)]
+                scores[number, 1, done] = torch.stack(losses)
             if on_episodes is not None:
-                on_episodes(len(logits))
-    [(accuracies, losses)] = ranks.total([scores])
-    accuracy, ci95 = mean_ci95(accuracies)
-    loss, _ = mean_ci95(losses)
-    return Evaluation(accuracy, ci95, loss, episodes, norm)
+                on_episodes(len(batch.query_y))
+    [total] = ranks.total([scores])
+    evaluations = {}
+    for norm, (accuracies, losses_) in zip(norms, total):
+        loss, _ = mean_ci95(losses_)
+        evaluations[norm] = Evaluation(*mean_ci95(accuracies), loss, episodes, norm)
+    return evaluations
 
 
 def _accuracies(logits: Tensor, y: Tensor) -> Tensor:

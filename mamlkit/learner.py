@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -114,17 +115,18 @@ class MetaLearner:
         """
         return self.engine(self.meta, self.buffers, self.to_device(batch), step_config(self.config, epoch))
 
-    def query_logits(self, batch: Episode, norm: str) -> Tensor:
-        """Return the query logits [T, Q, N] after adapting to each task, as at evaluation.
+    def query_logits(self, batch: Episode, norms: Sequence[str]) -> Tensor:
+        """Return the query logits [M, T, Q, N] after adapting to each task, as at evaluation.
 
         Args:
             batch: a meta-batch on the learner's device.
-            norm: statistics of the query pass, ``"batch"`` or ``"running"``.
+            norms: M statistics of the query pass, each ``"batch"`` or ``"running"``.
         """
         shapes = tuple(batch.support_x.shape)
         if shapes not in self._judges:
             self._judges[shapes] = engines.make_judge(self.config, self.model, self.loss_fn, batch)
-        return self._judges[shapes](self.meta, self.buffers, batch, eval_config(self.config, norm))
+        settings = [eval_config(self.config, norm) for norm in norms]
+        return self._judges[shapes](self.meta, self.buffers, batch, settings)
 
     def _first_step(self, meta: MetaParams, buffers: Params, batch: Episode, config: StepConfig) -> MetaStep:
         n_tasks, _, *image_shape = batch.support_x.shape

@@ -19,6 +19,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 from torch.utils import _pytree as pytree
 
 from mamlkit.errors import InputError
@@ -70,7 +71,7 @@ class Ranks:
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         flat = flat if flat.is_cuda else flat.cpu()
         dist.all_reduce(flat)
-        pieces = flat.split([tensor.numel() for tensor in tensors])
+        pieces = torch.split(flat, [tensor.numel() for tensor in tensors])
         return [piece.view(tensor.shape).to(tensor) for piece, tensor in zip(pieces, tensors)]
 
     def combine(self, step: MetaStep, buffers: Params, config: StepConfig) -> MetaStep:
@@ -140,7 +141,7 @@ def joined() -> Iterator[Ranks]:
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
-    store, rank, size = next(dist.rendezvous("env://"))
+    store, rank, size = next(rendezvous("env://"))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield Ranks(rank, size, local_rank)

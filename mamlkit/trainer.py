@@ -169,7 +169,7 @@ class Trainer:
                     iterations.append(self._iterate(epoch, index, batch))
                     if on_iteration is not None:
                         on_iteration(iterations[-1])
-            validation = evaluate([self.learner], self.val, config.val_episodes)
+            validation = evaluate([self.learner], self.val, config.val_episodes, ranks=self.ranks)
             seconds = time.perf_counter() - begin
             self.history.append(EpochRecord(epoch + 1, tuple(iterations), validation, seconds))
             yield self.history[-1]

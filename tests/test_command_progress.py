@@ -80,4 +80,4 @@ def test_both_evaluations_share_one_bar(glyphs: ImageStore, bars: list[Bar]) -> 
     trainer = Trainer.from_config(CONFIG, glyphs)
     found = progress.evaluate_both([trainer.learner], make_sampler(glyphs, CONFIG, "test"), 10)
     assert {norm: evaluation.norm for norm, evaluation in found.items()} == {"batch": "batch", "running": "running"}
-    assert (bars[0].n, bars[0].total) == (20, 20)
+    assert (bars[0].n, bars[0].total) == (10, 10)

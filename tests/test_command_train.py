@@ -168,7 +168,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_run_goes_on_when_there_is_room
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert re.fullmatch(rf"Error: cannot write \S*{name} \(File too large\); make room there.*\n", result.stderr)
-        assert list(Path("here").rglob(".*")) == list(Path("here").rglob("*.npz")) == []
+        assert list(Path("here").rglob("*.tmp")) == list(Path("here").rglob("*.npz")) == []
     run("--resume", "here")
     whole, resumed = (json.loads(Path(folder, "result.json").read_text("utf-8")) for folder in ("straight", "here"))
     assert resumed["evaluations"] == whole["evaluations"]

@@ -143,7 +143,7 @@ def test_the_scores_of_three_processes_are_in_sum_those_of_one(
         evaluate([learner], sampler, episodes, on_episodes=done.append, ranks=place)
         bars.append(sum(done))
     whole, *shares = Listening.given
-    assert whole.shape == (2, episodes)
+    assert whole.shape == (1, 2, episodes)
     assert torch.allclose(sum(shares), whole, rtol=1e-12)
     assert bars[0] == sum(bars[1:]) == episodes
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mamlkit import engines
 from mamlkit.config import Config
 from mamlkit.engines import Choice
-from mamlkit.evaluation import Evaluation, Sampler, evaluate
+from mamlkit.evaluation import Evaluation, Sampler, evaluate_norms
 from mamlkit.learner import MetaLearner
 from mamlkit.trainer import EpochRecord, Iteration, Trainer
 
@@ -83,11 +83,9 @@ def say_epoch(record: EpochRecord, epochs: int, *, title: str = "") -> None:
 
 def evaluate_both(learners: Sequence[MetaLearner], sampler: Sampler, episodes: int) -> dict[str, Evaluation]:
     """Return the evaluations with the batch's own statistics (transductive) and with the recorded ones, under a bar."""
-    with tqdm(total=2 * episodes, desc="test", unit="episode", leave=False, dynamic_ncols=True, disable=None) as bar:
+    with tqdm(total=episodes, desc="test", unit="episode", leave=False, dynamic_ncols=True, disable=None) as bar:
 
         def move(done: int) -> None:
             bar.update(done)
 
-        return {
-            norm: evaluate(learners, sampler, episodes, norm=norm, on_episodes=move) for norm in ("batch", "running")
-        }
+        return evaluate_norms(learners, sampler, episodes, on_episodes=move)

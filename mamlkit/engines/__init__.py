@@ -12,7 +12,7 @@ To add an engine: give it a name in ``Config.engine``, a reason in ``choose`` no
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +31,7 @@ from mamlkit.outer_loop import MetaStep, meta_gradient, run_tasks
 from mamlkit.schedules import StepConfig, step_config
 
 Engine = Callable[..., MetaStep]  # (meta, buffers, batch, step_config)
-Judge = Callable[..., Tensor]  # the same, at evaluation: query logits [T, Q, N]
+Judge = Callable[..., Tensor]  # (meta, buffers, batch, M step_configs) -> query logits [M, T, Q, N]
 
 VMAP_CHUNK = 4
 SMALL_TASK = 15  # images; chunks of two such tasks stay in a core's cache, larger tasks are best alone
@@ -124,7 +124,7 @@ def make(choice: Choice, config: Config, model: nn.Module, loss_fn: LossFn) -> E
 
 
 def make_judge(config: Config, model: nn.Module, loss_fn: LossFn, batch: Episode) -> Judge:
-    """Return the function ``(meta, buffers, batch, step_config) -> query logits [T, Q, N]`` for batches like this one.
+    """Return the function ``(meta, buffers, batch, step_configs) -> query logits [M, T, Q, N]`` for such batches.
 
     It is compiled where what it needs is there already, as in and after a training; nothing is compiled for it.
     """
@@ -136,9 +136,10 @@ def make_judge(config: Config, model: nn.Module, loss_fn: LossFn, batch: Episode
             load = functools.cache(compiler.load)
             return functools.partial(judge.query_logits, model, make=load, tasks_per_chunk=chunk)
 
-    def plain(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> Tensor:
+    def plain(meta: MetaParams, buffers: Params, batch: Episode, configs: Sequence[StepConfig]) -> Tensor:
         with torch.no_grad():
-            return run_tasks(model, meta, buffers, batch, step, loss_fn=loss_fn)[1].query_logits
+            traces = [run_tasks(model, meta, buffers, batch, config, loss_fn=loss_fn)[1] for config in configs]
+        return torch.stack([trace.query_logits for trace in traces])
 
     return plain
 

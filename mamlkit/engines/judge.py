@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -20,15 +22,16 @@ def query_logits(
     meta: MetaParams,
     buffers: Params,
     batch: Episode,
-    config: StepConfig,
+    configs: Sequence[StepConfig],
     *,
     make: Make,
     tasks_per_chunk: int,
 ) -> Tensor:
-    """Return the query logits after the last inner step, [T, Q, N], as the trace of ``run_tasks`` has them.
+    """Return the query logits after the last inner step, [M, T, Q, N], as the trace of ``run_tasks`` has them.
 
     Args:
-        model, meta, buffers, batch, config: see ``mamlkit.outer_loop.meta_gradient``; ``norm`` normalises the query.
+        model, meta, buffers, batch: see ``mamlkit.outer_loop.meta_gradient``.
+        configs: M settings that differ in what normalises the query pass alone.
         make: gives the functions for the shape of a chunk's support images.
         tasks_per_chunk: tasks adapted at once; T is a multiple of it.
 
@@ -37,6 +40,7 @@ def query_logits(
 
     Pure: no argument is changed.
     """
+    config = configs[0]
     names, n_steps = adapted_names(model, config.adapt), len(config.loss_weights)
     check_rates(names, meta.inner_lrs, n_steps)
     logits = []
@@ -51,5 +55,7 @@ def query_logits(
                 theta = theta - packing.scale(shape, slope, dict(zip(names, meta.inner_lrs[:, k])))
             for adapted, x in zip(packing.unpack_tasks(shape, theta), tasks.query_x):
                 weights = {**meta.model, **adapted}
-                logits.append(functional_call(model, (weights, buffers), (x, n_steps - 1, config.norm), strict=True)[0])
-    return torch.stack(logits)
+                passes = ((x, n_steps - 1, config.norm) for config in configs)
+                answers = [functional_call(model, (weights, buffers), inputs, strict=True)[0] for inputs in passes]
+                logits.append(torch.stack(answers))
+    return torch.stack(logits, 1)

@@ -19,6 +19,7 @@ import nbformat
 import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
+from nbconvert.filters import strip_ansi
 from papermill.exceptions import PapermillExecutionError
 
 from mamlkit.errors import InputError
@@ -109,7 +110,7 @@ def run_cell(folder: Path, cell: Cell, notebook: str) -> Outcome:
             extra_arguments=QUIET,
         )
     except PapermillExecutionError as error:
-        return Outcome(cell.name, f"{error.traceback}".rstrip() or f"{error.ename}: {error.evalue}")
+        return Outcome(cell.name, strip_ansi("\n".join(error.traceback)))  # type: ignore[no-untyped-call]
     except DeadKernelError as error:
         return Outcome(cell.name, f"the notebook's kernel died: {error}")
     record = {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import dask
 import psutil
 from dask.system import CPU_COUNT
 from distributed import Client, Future, LocalCluster, wait
@@ -52,8 +53,9 @@ def local_size(cells: int, cores: int = CPU_COUNT, memory: float | None = None) 
 @contextlib.contextmanager
 def local(size: Size) -> Iterator[Client]:
     """Start workers on this machine, a process each, and end them."""
-    threads = {name: str(size.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), size.threads)
     with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
         tempfile.TemporaryDirectory() as scratch,
         LocalCluster(
             n_workers=size.workers,
@@ -63,7 +65,6 @@ def local(size: Size) -> Iterator[Client]:
             host="127.0.0.1",
             local_directory=scratch,
             silence_logs=logging.CRITICAL,
-            env=threads,
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -164,10 +165,9 @@ def run_cells(
         client.cancel(list(pending))
 
 
-def _outcome(future: Future, name: str) -> Outcome:
+def _outcome(future: Future[Outcome], name: str) -> Outcome:
     if future.status == "finished":
-        outcome: Outcome = future.result()
-        return outcome
+        return future.result()
     if future.status == "error":
         return Outcome(name, f"{type(future.exception()).__name__}: {future.exception()}")
     return Outcome(name, f"the scheduler gave it up ({future.status})")

@@ -154,7 +154,7 @@ TABLES = {
 SCALES: dict[str, dict[str, Any]] = {
     "smoke": {"epochs": 3, "iterations_per_epoch": 4, "val_episodes": 8, "test_episodes": 20, "n_tasks": 2}
     | {"filters": 8, "q_query": 1, "eval_query": 1, "engine": "vmap"},
-    "laptop": {"epochs": 12, "iterations_per_epoch": 50, "val_episodes": 100, "test_episodes": 600, "n_tasks": 4}
+    "laptop": {"epochs": 8, "iterations_per_epoch": 50, "val_episodes": 100, "test_episodes": 600, "n_tasks": 4}
     | {"filters": 32, "q_query": 1, "eval_query": 1, "outer_lr": 0.003},
     "paper": {"epochs": EPOCHS_OF_THE_PAPER, "iterations_per_epoch": 500, "val_episodes": 600, "test_episodes": 600}
     | {"n_tasks": 16, "q_query": 1, "eval_query": 1},

@@ -46,7 +46,7 @@ from mamlkit.commands.options import command_line
 from mamlkit.config import Config
 from mamlkit.course import check, hint
 from mamlkit.datasets import load
-from mamlkit.evaluation import evaluate, mean_ci95
+from mamlkit.evaluation import evaluate, evaluate_norms, mean_ci95
 from mamlkit.experiments import RECIPES, configure
 from mamlkit.learner import MetaLearner
 from mamlkit.outer_loop import run_tasks
@@ -174,7 +174,7 @@ tested = best_epochs(trainer.history, config.ensemble)
 sampler = make_sampler(store, config, "test")
 learners = folder.learners(tested, sampler.image_shape)
 begin = time.perf_counter()
-evaluations = {norm: evaluate(learners, sampler, config.test_episodes, norm=norm) for norm in ("batch", "running")}
+evaluations = evaluate_norms(learners, sampler, config.test_episodes)
 seconds = time.perf_counter() - begin
 summary = result(folder, trainer.history, evaluations, tested_epochs=tested, test_seconds=seconds)
 if out:

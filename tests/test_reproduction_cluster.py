@@ -1,0 +1,116 @@
+"""Cells on real Dask clusters: sizes that fit the machine, and what a user's cluster must have."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+from test_reproduction_cell import BEGIN_A_RUN, notebook
+
+from mamlkit.errors import InputError
+from mamlkit.reproduction import cluster
+from mamlkit.reproduction.cell import Outcome, is_done
+from mamlkit.reproduction.cluster import Size, check_workers, local_size, remote, run_cells
+from mamlkit.reproduction.plan import Cell
+
+CELLS = [Cell(f"some-seed{seed}", "some", seed, {"seed": seed, "overrides": {}}, {}) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster of the user's own: a scheduler and a worker, each a process or behind a port."""
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as own:
+        yield own.scheduler_address
+
+
+@pytest.mark.parametrize(
+    ("cells", "cores", "gigabytes", "expected"),
+    [
+        (21, 2, 16, Size(2, 1)),
+        (21, 8, 64, Size(8, 1)),
+        (21, 8, 4, Size(2, 4)),  # memory for two
+        (3, 8, 64, Size(3, 2)),
+        (1, 8, 64, Size(1, 8)),
+        (5, 4, 0.5, Size(1, 4)),
+    ],
+)
+def test_neither_cores_nor_memory_are_asked_for_twice(cells: int, cores: int, gigabytes: float, expected: Size) -> None:
+    assert local_size(cells, cores, gigabytes * 1e9) == expected
+
+
+def test_workers_of_this_machine_have_their_threads_and_are_killed_without_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # where it is set, it goes before ours
+    outcomes: list[Outcome] = []
+    waits = f"import time\nfrom pathlib import Path\nif seed:\n    time.sleep(6)\n{BEGIN_A_RUN}"
+    killed = False
+    with cluster.local(Size(1, 3)) as client:
+        assert client.submit(os.environ.get, "OMP_NUM_THREADS").result() == "3"
+        [worker] = client.run(os.getpid).values()
+
+        def kill() -> None:
+            nonlocal killed
+            if outcomes and not killed and (tmp_path / "cells" / "some-seed1").exists():
+                killed = True
+                first.append((tmp_path / "cells" / "some-seed0" / "cell.json").stat().st_mtime_ns)
+                time.sleep(2)
+                os.kill(worker, signal.SIGKILL)
+
+        first: list[int] = []
+        run_cells(client, tmp_path, CELLS[:2], notebook(waits), on_outcome=outcomes.append, on_tick=kill)
+    assert killed
+    assert [outcome.error for outcome in outcomes] == ["", ""]
+    assert all(is_done(tmp_path, cell) for cell in CELLS[:2])
+    assert (tmp_path / "cells" / "some-seed0" / "cell.json").stat().st_mtime_ns == first[0]
+
+
+def test_a_cell_that_fails_does_not_stop_the_others_on_a_cluster_of_the_user(address: str, tmp_path: Path) -> None:
+    outcomes: list[Outcome] = []
+    fails = f"assert seed != 1, 'not this one'\n{BEGIN_A_RUN}"
+    with remote(address) as client:
+        assert isinstance(client, Client)
+        check_workers(client, tmp_path)
+        run_cells(client, tmp_path, CELLS, notebook(fails), on_outcome=outcomes.append, on_tick=lambda: None)
+    assert [outcome.cell for outcome in outcomes if outcome.error] == ["some-seed1"]
+    assert [is_done(tmp_path, cell) for cell in CELLS] == [True, False, True]
+    assert not list(tmp_path.glob(".seen*"))
+
+
+def test_no_address_is_no_cluster() -> None:
+    with remote("") as client:
+        assert client is None
+
+
+@pytest.mark.parametrize("wrong", ["tcp://127.0.0.1:9", "nonsense://x", "127.0.0.1:port"])
+def test_an_address_where_nobody_answers_is_one_sentence(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    sentence = f"--scheduler {wrong}: no Dask scheduler answers there; give an address as tcp://host:8786"
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"), remote(wrong):
+        pass
+
+
+def test_workers_of_another_version_or_without_the_folder_are_refused(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with remote(address) as client:
+        assert isinstance(client, Client)
+        with monkeypatch.context() as patch:
+            patch.setattr(cluster, "__version__", "9.9")
+            with pytest.raises(InputError, match=r"^worker .* has mamlkit .*; 9\.9 is needed$"):
+                check_workers(client, tmp_path)
+        with monkeypatch.context() as patch:  # what a worker on another machine would say
+            patch.setattr(client, "run", lambda *_: {"tcp://elsewhere": (cluster.__version__, False)})
+            with pytest.raises(InputError, match=r"^worker tcp://elsewhere does not see --out .* all workers share$"):
+                check_workers(client, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "run", lambda *_: {})
+            with pytest.raises(InputError, match=r"no workers; start one by: dask worker ADDRESS$"):
+                check_workers(client, tmp_path)
+    assert not list(tmp_path.iterdir())
