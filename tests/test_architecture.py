@@ -182,6 +182,9 @@ def test_imports_stand_at_the_top_of_a_module(path: Path) -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         or (isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"))
     ]
+    if path == PACKAGE / "commands" / "lazy.py":  # what it is for
+        assert len(hidden) == 1
+        return
     assert hidden == []
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas
+import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner, Result
@@ -114,7 +114,7 @@ def test_a_grid_that_was_stopped_and_lost_a_worker_is_whole_and_has_its_report(g
         assert files >= {"notebook.ipynb", "cell.json", "run.json", "metrics.jsonl", "result.json"}
         metrics = (place / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
         assert [json.loads(line)["kind"] for line in metrics] == ["iteration", "iteration", "epoch"] * 2
-    frame = pandas.read_parquet(grid / "results.parquet")
+    frame = pd.read_parquet(grid / "results.parquet")
     tests = frame[frame["measure"] == "test accuracy"]
     assert sorted(zip(tests["setting"], tests["seed"])) == sorted(
         (f"{name}-strided", seed) for name in ("maml", "mamlpp") for seed in (0, 1) for _ in ("batch", "running")
@@ -124,11 +124,11 @@ def test_a_grid_that_was_stopped_and_lost_a_worker_is_whole_and_has_its_report(g
 
 
 def test_seeds_are_truly_different_beginnings_and_episodes(grid: Path) -> None:
-    losses = [
-        json.loads((grid / "cells" / f"maml-strided-seed{seed}" / "run" / "metrics.jsonl").open("rb").readline())["loss"]
+    first, second = (
+        json.loads((grid / "cells" / f"maml-strided-seed{seed}" / "run" / "metrics.jsonl").read_text().split("\n")[0])
         for seed in (0, 1)
-    ]
-    assert losses[0] != losses[1]
+    )
+    assert first["loss"] != second["loss"]
 
 
 def test_the_same_command_again_does_nothing_and_says_so(grid: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_run_that_fails_is_told_with_its_traceback_and_the_others_go_on(grid: 
     assert done.stderr.splitlines()[-1] == "Error: 1 of 2 runs failed; the same command tries them again"
     assert "mamlpp-strided-seed2" in records(grid)
     assert "maml-strided-seed2" not in records(grid)
-    frame = pandas.read_parquet(grid / "results.parquet")
+    frame = pd.read_parquet(grid / "results.parquet")
     assert set(frame["seed"]) == {0, 1, 2}
 
 
@@ -165,7 +165,7 @@ def test_a_run_that_fails_is_told_with_its_traceback_and_the_others_go_on(grid: 
         (["stability", "--seeds", "0,0"], "--seeds 0,0: each must be 0 to 2147483647, and stand there once"),
         (["stability", "--seeds", "-1"], "--seeds -1: each must be 0 to 2147483647, and stand there once"),
         (["stability", "-p", "epoch", "3"], "notebook 09 has no parameter 'epoch' (= 3); did you mean 'epochs'?"),
-        (["stability", "-p", "overrides", "{filter: 3}"], "unknown key 'filter' = 3 in the configuration; did you mean"),
+        (["stability", "-p", "overrides", "{filter: 3}"], "unknown key 'filter' = 3 in the configuration"),
         (["stability", "--dataset", "gylphs"], "dataset = 'gylphs' is not allowed (did you mean 'glyphs'?)"),
         (["mini-imagenet"], "mini-imagenet"),
     ],

@@ -56,7 +56,9 @@ def test_parameters_go_before_the_table_and_the_scale() -> None:
         ({"overrides": 3}, r"^parameter overrides = 3 is no table; write it as \{filters: 16\}$"),
     ],
 )
-def test_a_parameter_that_the_notebook_lacks_or_the_table_sets_is_refused(given: dict[str, object], sentence: str) -> None:
+def test_a_parameter_that_the_notebook_lacks_or_the_table_sets_is_refused(
+    given: dict[str, object], sentence: str
+) -> None:
     with pytest.raises(InputError, match=sentence):
         check_parameters(given, KNOWN)
     check_parameters({"epochs": 3, "overrides": {"filters": 8}}, KNOWN)
@@ -65,8 +67,11 @@ def test_a_parameter_that_the_notebook_lacks_or_the_table_sets_is_refused(given:
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        (("omniglot-ablatio", "smoke", "glyphs", {}), "'omniglot-ablatio' is not allowed"),
-        (("stability", "huge", "glyphs", {}), "'huge' is not allowed"),
+        (
+            ("omniglot-ablatio", "smoke", "glyphs", {}),
+            "table = 'omniglot-ablatio' is unknown (did you mean 'omniglot-ablation'?)",
+        ),
+        (("stability", "huge", "glyphs", {}), "scale = 'huge' is unknown; choose one of smoke, laptop, paper"),
         (("stability", "smoke", "glyph", {}), "dataset = 'glyph' is not allowed"),
         (("stability", "smoke", "glyphs", {"epochs": 0}), "epochs = 0 is out of range"),
         (("stability", "smoke", "glyphs", {"overrides": {"filter": 1}}), "did you mean 'filters'"),

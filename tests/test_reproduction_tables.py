@@ -77,4 +77,4 @@ def test_on_mini_imagenet_the_paper_s_scale_leaves_tasks_and_query_images_to_the
 
 def test_scales_differ_in_size_and_outer_rate_alone() -> None:
     sizes = {"epochs", "iterations_per_epoch", "val_episodes", "test_episodes", "n_tasks", "filters"}
-    assert set().union(*SCALES.values()) == sizes | {"q_query", "eval_query", "engine", "outer_lr"}
+    assert set().union(*SCALES.values()) == sizes | {"engine", "outer_lr"}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import torch
 from tqdm import tqdm
 
 from mamlkit import engines
@@ -27,9 +30,10 @@ if TYPE_CHECKING:
 
 work = lazily("mamlkit.reproduction.cell")  # and with them papermill, Dask and pandas, which are slow to load
 cluster = lazily("mamlkit.reproduction.cluster")
+measurements = lazily("mamlkit.reproduction.measurements")
 report = lazily("mamlkit.reproduction.report")
 
-PACKAGES = ("distributed", "pandas", "papermill", "pyarrow", "scipy")
+PACKAGES = ("distributed", "jupytext", "nbconvert", "pandas", "papermill", "psutil", "pyarrow", "scipy")
 NOTEBOOK = "09_reproduce.ipynb"
 
 
@@ -93,41 +97,43 @@ def command(
     plan = make_plan(table, scale, dataset, seeds, given)
     folder = out or Path("results") / f"{table}-{plan.dataset}-{scale}"
     with cluster.remote(scheduler) as client, lock(folder, "mamlkit reproduce"):
-        plan = _keep(plan, folder, local=client is None)
+        before = read_plan(folder)
+        plan = merge(before, plan, folder) if before else plan
         missing = [cell for cell in plan.cells if not work.is_done(folder, cell)]
         click.echo(f"{TABLES[table].title}: {len(plan.cells)} runs in {folder}, {len(missing)} of them to do")
         if not missing and report.is_written(folder):
             click.echo(f"Nothing to do. The report is {folder / report.PAGE}.")
             return
-        failed = _run(client, folder, missing, notebook) if missing else []
-        _report(plan, folder)
-    for outcome in failed:
-        click.echo(f"\n{outcome.cell} failed; its notebook is in {work.folder_of(folder, outcome.cell)}")
-        click.echo(outcome.error)
+        size = cluster.local_size(len(plan.cells))
+        if missing and client is None:
+            _compile(plan, size.threads, choose=before is None)
+        plan.save(folder)
+        failed = _run(client, size, folder, plan, notebook) if missing else []
+        for outcome in failed:
+            click.echo(f"\n{outcome.cell} failed; its notebook is in {work.folder_of(folder, outcome.cell)}")
+            click.echo(outcome.error)
+        if len(failed) < len(plan.cells):
+            _report(plan, folder)
     if failed:
         raise InputError(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again")
 
 
-def _keep(plan: Plan, folder: Path, *, local: bool) -> Plan:
-    """Return the folder's plan with this one's seeds, and write it; on this machine, compile what it needs first."""
-    before = read_plan(folder)
-    plan = merge(before, plan, folder) if before else plan
-    if local:
-        with progress.compiling() as move:
-            for setting in plan.settings:
-                config = Config(**setting["config"])
-                choice = engines.prepare(config, plan.image_shape, known=config.backbone == "conv4", on_part=move)
-                if before is None:  # from here on it stays, so that a run that goes on is the same
-                    setting["config"]["engine"] = choice.engine
-    plan.save(folder)
-    return plan
+def _compile(plan: Plan, threads: int, *, choose: bool) -> None:
+    """Compile on this machine what the runs need; of a new plan, let the settings say which engine that is."""
+    torch.set_num_threads(threads)  # compiled code is for so many
+    with progress.compiling() as move:
+        for setting in plan.settings:
+            config = Config(**setting["config"])
+            choice = engines.prepare(config, plan.image_shape, known=config.backbone == "conv4", on_part=move)
+            if choose:  # from here on it stays, so that a run that goes on is the same
+                setting["config"]["engine"] = choice.engine
 
 
-def _run(client: Any, folder: Path, missing: list[Cell], notebook: Path) -> list[Outcome]:
+def _run(client: Any, size: Any, folder: Path, plan: Plan, notebook: Path) -> list[Outcome]:
+    missing = [cell for cell in plan.cells if not work.is_done(folder, cell)]
     with contextlib.ExitStack() as stack:
         if client is None:
-            size = cluster.local_size(len(missing))
-            click.echo(f"{size.workers} at once on this machine, threads of each: {size.threads}")
+            click.echo(f"Runs at once on this machine: {size.workers}, each with threads: {size.threads}")
             client = stack.enter_context(cluster.local(size))
         else:
             cluster.check_workers(client, folder)
@@ -143,7 +149,18 @@ def _run(client: Any, folder: Path, missing: list[Cell], notebook: Path) -> list
 
 
 def _report(plan: Plan, folder: Path) -> None:
-    click.echo("report")
+    click.echo("Writing the report ...")
+    page = report.write(plan, folder, _command_line(plan))
+    report.show(measurements.read(folder / report.TABLE))
+    click.echo(f"The report is {page}; every number is in {folder / report.TABLE}.")
+
+
+def _command_line(plan: Plan) -> str:
+    """Return the command that makes a plan."""
+    seeds = ",".join(map(str, plan.seeds))
+    given = [part for name, value in plan.parameters.items() for part in ("-p", name, json.dumps(value))]
+    options = ["--scale", plan.scale, "--dataset", plan.dataset, "--seeds", seeds, *given]
+    return shlex.join(["mamlkit", "reproduce", plan.table, *options])
 
 
 class _Bar:

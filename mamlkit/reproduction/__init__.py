@@ -7,6 +7,8 @@
     measurements  what the runs measured, as one tidy table
     summary       means, intervals, effects, and how many runs diverged
     figures       pictures of the table
+    shown         numbers, tables and pictures as a notebook shows them
+    views         what the report says
     report        the report, as a notebook and as one HTML file
 
 To add a table: write its settings in ``tables`` and list it in ``TABLES``; the command line and the report follow.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -54,21 +55,29 @@ def local_size(cells: int, cores: int = CPU_COUNT, memory: float | None = None) 
 def local(size: Size) -> Iterator[Client]:
     """Start workers on this machine, a process each, and end them."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), size.threads)
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": threads}),
-        tempfile.TemporaryDirectory() as scratch,
-        LocalCluster(
-            n_workers=size.workers,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=":0",
-            host="127.0.0.1",
-            local_directory=scratch,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": threads}), tempfile.TemporaryDirectory() as scratch:
+        with _deaf_to_ctrl_c():
+            cluster = LocalCluster(
+                n_workers=size.workers,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address=":0",
+                host="127.0.0.1",
+                local_directory=scratch,
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore Ctrl-C: a terminal sends it to all, and this one ends them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mamlkit import paper
 from mamlkit.experiments import RECIPES
 
 
@@ -59,7 +60,6 @@ LABELS = {
     "maml+ca": "MAML + cosine annealing",
     "mamlpp": "MAML++",
 }
-EPOCHS_OF_THE_PAPER = 150
 
 
 def ablation(_: int) -> list[Setting]:
@@ -101,7 +101,7 @@ def paper_vs_code(n_tasks: int) -> list[Setting]:
         knob("mamlpp", "MAML++ (recipe mamlpp)"),
         knob("recorded-statistics", "recorded statistics normalise (text)", norm_eval="running"),
         knob("no-annealed-order", "second order from the start (last code)", first_order_share=0.0),
-        knob("80-epochs", "first order for 80 of 150 epochs (first code)", first_order_share=80 / EPOCHS_OF_THE_PAPER),
+        knob("80-epochs", "first order for 80 of 150 epochs (first code)", first_order_share=80 / paper.EPOCHS),
         knob("beta2", "Adam with 0.999 (code)", beta2=0.999),
         knob("constant-rate", "constant outer rate (last code, mini-ImageNet)", cosine_lr=False),
         knob("half-the-tasks", "half the tasks in a meta-batch (last code)", n_tasks=max(1, n_tasks // 2)),
@@ -152,20 +152,27 @@ TABLES = {
 # Every scale has the protocol of the recipes; what is smaller than the paper's stands here. A run of a few hundred
 # iterations needs a larger outer rate than one of 75,000: with the paper's 0.001 its cosine would end training early.
 SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"epochs": 3, "iterations_per_epoch": 4, "val_episodes": 8, "test_episodes": 20, "n_tasks": 2}
-    | {"filters": 8, "q_query": 1, "eval_query": 1, "engine": "vmap"},
-    "laptop": {"epochs": 8, "iterations_per_epoch": 50, "val_episodes": 100, "test_episodes": 600, "n_tasks": 4}
-    | {"filters": 32, "q_query": 1, "eval_query": 1, "outer_lr": 0.003},
-    "paper": {"epochs": EPOCHS_OF_THE_PAPER, "iterations_per_epoch": 500, "val_episodes": 600, "test_episodes": 600}
-    | {"n_tasks": 16, "q_query": 1, "eval_query": 1},
+    "smoke": dict(
+        epochs=3, iterations_per_epoch=4, val_episodes=8, test_episodes=20, n_tasks=2, filters=8, engine="vmap"
+    ),
+    "laptop": dict(
+        epochs=8, iterations_per_epoch=50, val_episodes=100, test_episodes=600, n_tasks=4, filters=32, outer_lr=0.003
+    ),
+    "paper": dict(
+        epochs=paper.EPOCHS,
+        iterations_per_epoch=paper.ITERATIONS_PER_EPOCH,
+        val_episodes=600,
+        test_episodes=600,
+        n_tasks=paper.TASKS["omniglot", 1],
+    ),
 }
-PAPER_BATCH = SCALES["paper"]["n_tasks"]  # meta-batch on Omniglot; section 4.2
+ONE_QUERY = {"q_query": 1, "eval_query": 1}  # per class
 
 
 def budget(scale: str, dataset: str) -> dict[str, Any]:
     """Return the fields of the configuration that a scale sets.
 
-    On mini-ImageNet the recipes themselves have the paper's tasks (4 or 2) and the code's 15 query images.
+    At the scale of the paper the recipes for mini-ImageNet have its tasks (4 or 2) and the code's 15 query images.
 
     Args:
         scale: a name in ``SCALES``.
@@ -173,5 +180,6 @@ def budget(scale: str, dataset: str) -> dict[str, Any]:
 
     Pure: no state. Source: section 4.2; one query image per class is the authors' code's, the text is silent.
     """
-    own = {"n_tasks", "q_query", "eval_query"} if dataset == "mini-imagenet" and scale == "paper" else set()
-    return {key: value for key, value in SCALES[scale].items() if key not in own}
+    if dataset == "mini-imagenet" and scale == "paper":
+        return {key: value for key, value in SCALES[scale].items() if key != "n_tasks"}
+    return SCALES[scale] | ONE_QUERY

@@ -41,7 +41,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from mamlkit import diagnostics, plots, stored
+from mamlkit import diagnostics, paper, plots, stored
 from mamlkit.commands.options import command_line
 from mamlkit.config import Config
 from mamlkit.course import check, hint
@@ -346,24 +346,14 @@ print(f"mean {gains.mean():+.1f} +- {half:.1f} %: {verdict}")
 # **Run.**
 
 # %%
-TEXT, QUOTED = "text of the paper", "quoted by others"
-PAPER = {  # (data set, way, shot): (method, accuracy in %, what stands after the +-, how well established)
-    ("omniglot", 5, 1): [("MAML", 98.7, 0.4, QUOTED), ("MAML++", 99.47, None, TEXT)],
-    ("omniglot", 5, 5): [("MAML", 99.9, 0.1, QUOTED), ("MAML++", 99.93, None, QUOTED), ("MAML++", 99.85, None, QUOTED)],
-    ("omniglot", 20, 1): [("MAML", 95.8, 0.3, QUOTED), ("MAML++", 97.76, None, TEXT), ("MAML++", 97.65, None, QUOTED)],
-    ("omniglot", 20, 5): [("MAML", 98.9, 0.2, QUOTED), ("MAML++", 99.33, None, TEXT)],
-    ("mini-imagenet", 5, 1): [("MAML", 48.70, 1.84, QUOTED), ("MAML++", 52.15, 0.26, f"{TEXT}; +- {QUOTED}")],
-    ("mini-imagenet", 5, 5): [("MAML", 63.11, 0.92, QUOTED), ("MAML++", 68.32, 0.44, f"{TEXT}; +- {QUOTED}")],
-}
-MEANS = {"MAML": "interval over tasks", "MAML++": "standard deviation over 3 seeds"}
-
 test = evaluations[config.norm_eval]
 interval_here = f"{100 * test.accuracy:.2f} +- {100 * test.ci95:.2f} (interval over {test.episodes} episodes)"
 print(f"{dataset}: {recipe}, {interval_here}; made here")
-same_task = [(name, *row) for (name, *task), rows in PAPER.items() for row in rows if task == [n_way, k_shot]]
-for name, method, mean, after, source in same_task:
-    said = f" +- {after} ({MEANS[method]})" if after else ""
-    print(f"{name}: {method}, {mean}{said}; {source}")
+same_task = [row for row in paper.PAPER if (row.n_way, row.k_shot) == (n_way, k_shot)]
+for row in same_task:
+    said = f" +- {row.after} ({paper.MEANS[row.method]})" if row.after else ""
+    steps = f" with {row.n_steps} inner step{'s' * (row.n_steps > 1)}" if row.n_steps else ""
+    print(f"{row.dataset}: {row.method}{steps}, {row.accuracy}{said}; {row.source}")
 print(f"{len(same_task)} established numbers for {n_way}-way {k_shot}-shot")
 
 # %% [markdown]
@@ -372,18 +362,16 @@ print(f"{len(same_task)} established numbers for {n_way}-way {k_shot}-shot")
 # A number from another data set is no target. On the same data set, first compare the budgets:
 
 # %%
-THEIRS = 150 * 500  # the paper's text: 150 epochs of 500 iterations
-TASKS = {"omniglot": 16, "mini-imagenet": 4 if k_shot == 1 else 2}.get(dataset, 16)  # in a meta-batch
-ours = summary["iterations"] * config.n_tasks
-print(f"the paper: {THEIRS:,} iterations of {TASKS} tasks. Here: {summary['iterations']:,} of {config.n_tasks}.")
-print(f"That is {100 * ours / (THEIRS * TASKS):.2g} % of its tasks.")
+ours, theirs = summary["iterations"] * config.n_tasks, paper.training_tasks(dataset, k_shot)
+print(f"the paper: {paper.EPOCHS} epochs of {paper.ITERATIONS_PER_EPOCH} iterations, {theirs:,} training tasks in all.")
+print(f"Here: {summary['iterations']:,} iterations of {config.n_tasks}, or {100 * ours / theirs:.2g} % of its tasks.")
 
 # %% [markdown]
 # **Check.** The paper's ± for Mini-ImageNet 5-way 1-shot, turned into what ours means about seeds: an interval of the
 # mean, if its three runs were independent.
 
 # %%
-_, mean, spread, _ = PAPER["mini-imagenet", 5, 1][1]
+[(mean, spread)] = [(row.accuracy, row.after) for row in paper.numbers("mini-imagenet", 5, 1) if row.n_steps == 5]
 over_seeds = T95[3] * spread / 3**0.5
 assert 2.4 * spread < over_seeds < 2.5 * spread
 print(f"{mean} +- {spread} over 3 seeds is {mean} +- {over_seeds:.2f} as a 95 % interval of the mean")
@@ -443,6 +431,13 @@ print("same seed: same first weights; next seed: other weights and other test ep
 #     given = {"recipe": "maml+lslr", "seed": seed, "fast": False, "out": f"runs/lslr-{seed}"}
 #     assert given.keys() <= known.keys()
 #     papermill.execute_notebook("09_reproduce.ipynb", f"lslr-{seed}.ipynb", given)
+# ```
+#
+# A whole table of the paper is many such runs: recipes, seeds, a report. `mamlkit reproduce` runs this notebook for
+# each, as many at once as the machine has cores, checks the names first, and goes on where it was stopped:
+#
+# ```
+# mamlkit reproduce omniglot-ablation --scale smoke --dataset glyphs
 # ```
 #
 # A configuration is stricter: an unknown key is an error that names the nearest right one. **Check.**
