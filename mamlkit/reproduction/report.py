@@ -19,7 +19,7 @@ from rich.table import Table
 from mamlkit.errors import InputError
 from mamlkit.files import write_whole
 from mamlkit.reproduction import measurements, summary
-from mamlkit.reproduction.cell import RECORD, START_SECONDS
+from mamlkit.reproduction.cell import QUIET, RECORD, START_SECONDS
 from mamlkit.reproduction.plan import Plan
 from mamlkit.reproduction.shown import percent
 from mamlkit.reproduction.tables import TABLES
@@ -61,6 +61,7 @@ def write(plan: Plan, folder: Path, command: str) -> Path:
             progress_bar=False,
             cwd=str(folder),
             start_timeout=START_SECONDS,
+            extra_arguments=QUIET,
         )
     except PapermillExecutionError as error:
         raise InputError(f"{folder / NOTEBOOK} stopped: {error.ename}: {error.evalue}") from error
