@@ -6,6 +6,7 @@ Those of the grids whose folders are given are taken over first: ``python data/s
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import sys
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from mamlkit import paper
 from mamlkit.config import Config
 from mamlkit.reproduction import figures, measurements, report, summary
-from mamlkit.reproduction.views import percent
+from mamlkit.reproduction.shown import percent
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "data" / "results" / "reproduction"
@@ -25,6 +26,7 @@ README = ROOT / "README.md"
 SECTION = re.compile(r"(?<=<!-- reproduction -->\n).*?(?=\n<!-- end of reproduction -->)", re.DOTALL)
 ABLATIONS = {"Omniglot": "omniglot-ablation-omniglot", "glyphs": "omniglot-ablation-glyphs"}
 STABILITY = "stability-omniglot"
+DPI = 110
 PICTURES = {
     **{f"{name}-accuracy": (name, figures.accuracies) for name in ABLATIONS.values()},
     **{f"{name}-effects": (name, figures.differences) for name in ABLATIONS.values()},
@@ -35,6 +37,11 @@ PICTURES = {
 def read(name: str) -> pd.DataFrame:
     """Return one of the tables."""
     return measurements.read(RESULTS / f"{name}.parquet")
+
+
+def sha256(name: str) -> str:
+    """Return the digest of one of the tables, which its pictures carry."""
+    return hashlib.sha256((RESULTS / f"{name}.parquet").read_bytes()).hexdigest()
 
 
 def take(folder: Path) -> None:
@@ -88,8 +95,9 @@ def budget() -> str:
     theirs = paper.EPOCHS * paper.ITERATIONS_PER_EPOCH
     return (
         f"**Budget:** {iterations:,} meta-iterations of {config.n_tasks} tasks with {config.filters} filters, where "
-        f"the paper has {theirs:,} of {paper.TASKS['omniglot', 1]}: {share:.2g} % of its training tasks. So these are "
-        "no numbers to set beside the paper's; they say what the fixes do early in training."
+        f"the paper has {theirs:,} of {paper.TASKS['omniglot', 1]}: {share:.2g} % of its training tasks. Adam's rate "
+        f"is {config.outer_lr:g} in place of its 0.001, for MAML and every fix alike. So these are no numbers to set "
+        "beside the paper's; they say what the fixes do early in training."
     )
 
 
@@ -109,7 +117,8 @@ def main() -> None:
     for folder in sys.argv[1:]:
         take(Path(folder))
     for name in PICTURES:
-        draw(name).savefig(RESULTS / f"{name}.png", dpi=110, facecolor="white")
+        metadata = {"Source": sha256(PICTURES[name][0])}
+        draw(name).savefig(RESULTS / f"{name}.png", dpi=DPI, facecolor="white", metadata=metadata)
     text = README.read_text("utf-8")
     README.write_text(SECTION.sub(lambda _: section(), text), "utf-8")
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from mamlkit.errors import InputError
 
 NAME = ".lock"
 
 
-def lock(folder: Path, who: str, *, seconds: float = 0.0) -> FileLock:
+def lock(folder: Path, who: str, *, seconds: float = 0.0) -> AcquireReturnProxy[FileLock]:
     """Take a folder for this program, until the lock is released, forgotten, or the program ends.
 
     Args:
         folder: made when missing.
         who: what else may hold it, for the error.
-        seconds: how long to wait for another one to end.
+        seconds: how long to wait for another one to end; less than 0: as long as it takes.
 
     Returns:
-        The lock; to be held on to. The same one, taken once more, where this program has it already.
+        The lock, to be held on to, or for a ``with``. Where this program has it already, it is taken once more.
 
     Raises:
         InputError: another program has it.
@@ -29,12 +29,10 @@ def lock(folder: Path, who: str, *, seconds: float = 0.0) -> FileLock:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / NAME, is_singleton=True)
-        held.acquire(timeout=seconds, poll_interval=0.2)
+        return FileLock(folder / NAME, is_singleton=True).acquire(timeout=seconds, poll_interval=0.2)
     except Timeout as error:
         raise InputError(
             f"{folder} is being written by another {who}; wait for it, or choose another folder"
         ) from error
     except OSError as error:
         raise InputError(f"cannot write {folder} ({error.strerror}); choose another folder") from error
-    return held

@@ -20,6 +20,7 @@ from mamlkit.config import Config
 from mamlkit.datasets import load
 from mamlkit.runs import RunFolder
 folder = RunFolder.create(Path(out), Config(seed=seed, **overrides), load("glyphs"), recipe="maml", command="")
+folder.finish({})
 """
 
 
@@ -46,6 +47,24 @@ def test_a_cell_leaves_its_notebook_its_run_and_its_record(tmp_path: Path) -> No
     assert record["seconds"] > 0
     executed = nbformat.read(place / "notebook.ipynb", as_version=4)
     assert "seed = 3" in executed.cells[1].source
+
+
+def test_a_cell_that_is_done_is_left_as_it_is(tmp_path: Path) -> None:
+    place = tmp_path / "cells" / "some-seed3"
+    (place / "run").mkdir(parents=True)
+    for name in ("cell.json", "run/result.json"):
+        (place / name).write_text("kept", "utf-8")
+    assert run_cell(tmp_path, SEED_3, notebook("raise ValueError")).error == ""
+    assert not (place / "notebook.ipynb").exists()
+
+
+def test_relative_places_of_data_hold_in_the_folder_of_the_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAMLKIT_DATA", "mine")
+    code = f"import os\nassert os.environ['MAMLKIT_DATA'] == {str(tmp_path / 'mine')!r}\n{BEGIN_A_RUN}"
+    assert run_cell(tmp_path, SEED_3, notebook(code)).error == ""
 
 
 def test_a_cell_that_fails_says_its_traceback_and_keeps_its_notebook(tmp_path: Path) -> None:

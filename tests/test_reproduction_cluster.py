@@ -34,7 +34,7 @@ def address() -> Iterator[str]:
     [
         (21, 2, 16, Size(2, 1)),
         (21, 8, 64, Size(8, 1)),
-        (21, 8, 4, Size(2, 4)),  # memory for two
+        (21, 8, 8, Size(2, 4)),  # memory for two
         (3, 8, 64, Size(3, 2)),
         (1, 8, 64, Size(1, 8)),
         (5, 4, 0.5, Size(1, 4)),
@@ -47,12 +47,13 @@ def test_neither_cores_nor_memory_are_asked_for_twice(cells: int, cores: int, gi
 def test_workers_of_this_machine_have_their_threads_and_are_killed_without_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # where it is set, it goes before ours
+    monkeypatch.setenv("OMP_NUM_THREADS", "16")  # meant for one program, not for several at once
     outcomes: list[Outcome] = []
-    waits = f"import time\nfrom pathlib import Path\nif seed:\n    time.sleep(6)\n{BEGIN_A_RUN}"
+    counts = f"open({str(tmp_path / 'begun')!r}, 'a').write(f'{{seed}} ')"
+    waits = f"import time\n{counts}\nif seed:\n    time.sleep(6)\n{BEGIN_A_RUN}"
     killed = False
     with cluster.local(Size(1, 3)) as client:
-        assert client.submit(os.environ.get, "OMP_NUM_THREADS").result() == "3"
+        assert client.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
         [worker] = client.run(os.getpid).values()
 
         def kill() -> None:
@@ -69,6 +70,7 @@ def test_workers_of_this_machine_have_their_threads_and_are_killed_without_loss(
     assert [outcome.error for outcome in outcomes] == ["", ""]
     assert all(is_done(tmp_path, cell) for cell in CELLS[:2])
     assert (tmp_path / "cells" / "some-seed0" / "cell.json").stat().st_mtime_ns == first[0]
+    assert (tmp_path / "begun").read_text("utf-8") == "0 1 1 "  # the one that was done is not run again
 
 
 def test_a_cell_that_fails_does_not_stop_the_others_on_a_cluster_of_the_user(address: str, tmp_path: Path) -> None:
@@ -106,11 +108,38 @@ def test_workers_of_another_version_or_without_the_folder_are_refused(
             with pytest.raises(InputError, match=r"^worker .* has mamlkit .*; 9\.9 is needed$"):
                 check_workers(client, tmp_path)
         with monkeypatch.context() as patch:  # what a worker on another machine would say
-            patch.setattr(client, "run", lambda *_: {"tcp://elsewhere": (cluster.__version__, False)})
+            patch.setattr(client, "run", lambda *_, **__: {"tcp://elsewhere": (cluster.__version__, False)})
             with pytest.raises(InputError, match=r"^worker tcp://elsewhere does not see --out .* all workers share$"):
                 check_workers(client, tmp_path)
         with monkeypatch.context() as patch:
-            patch.setattr(client, "run", lambda *_: {})
-            with pytest.raises(InputError, match=r"no workers; start one by: dask worker ADDRESS$"):
+            patch.setattr(
+                client, "run", lambda *_, **__: {"tcp://elsewhere": ModuleNotFoundError("No module 'mamlkit'")}
+            )
+            with pytest.raises(
+                InputError, match=r"^worker tcp://elsewhere cannot run mamlkit \(No module 'mamlkit'\); "
+            ):
+                check_workers(client, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "run", lambda *_, **__: {})
+            with pytest.raises(InputError, match=r"no workers; start some by: dask worker ADDRESS --nthreads 1 "):
+                check_workers(client, tmp_path)
+        with monkeypatch.context() as patch:
+            [worker] = client.nthreads()
+            patch.setattr(client, "nthreads", lambda: {worker: 8})
+            with pytest.raises(InputError, match=r"^worker .* has 8 threads; 1 is allowed: dask worker ADDRESS "):
                 check_workers(client, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cluster_that_is_restarted_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    sleeps = notebook("import time\ntime.sleep(60)")
+    own = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0)
+    with own, Client(own) as client:
+        begun = tmp_path / "cells" / "some-seed0"
+
+        def cut() -> None:
+            if begun.exists():
+                client.restart()
+
+        with pytest.raises(InputError, match=r"^the cluster was restarted or lost; the same command goes on"):
+            run_cells(client, tmp_path, CELLS[:1], sleeps, on_outcome=lambda _: None, on_tick=cut)

@@ -53,7 +53,12 @@ def test_parameters_go_before_the_table_and_the_scale() -> None:
         ({"epoch": 3}, r"^notebook 09 has no parameter 'epoch' \(= 3\); did you mean 'epochs'\?$"),
         ({"zzz": 3}, r"^notebook 09 has no parameter 'zzz' \(= 3\); it has n_way, k_shot, epochs, .*overrides$"),
         ({"seed": 3}, r"^parameter 'seed' = 3 is set by the table itself; free are n_way, .*overrides$"),
-        ({"overrides": 3}, r"^parameter overrides = 3 is no table; write it as \{filters: 16\}$"),
+        ({"overrides": 3}, r"^parameter overrides = 3 is no table of options; write it as \{filters: 16\}$"),
+        ({"overrides": {1: 2}}, r"^parameter overrides = \{1: 2\} is no table of options; "),
+        (
+            {"overrides": {"dataset": "glyphs"}},
+            r"^parameter 'dataset' = 'glyphs' is set by the table itself; free are ",
+        ),
     ],
 )
 def test_a_parameter_that_the_notebook_lacks_or_the_table_sets_is_refused(
@@ -84,6 +89,22 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(
     table, scale, dataset, given = asked
     with pytest.raises(InputError, match=re.escape(sentence)):
         make_plan(table, scale, dataset, (0,), given)
+
+
+@pytest.mark.parametrize(
+    ("table", "given", "sentence"),
+    [
+        ("stability", {"overrides": {"max_pool": True}}, "'max_pool' = True is what the lines of stability are about"),
+        ("omniglot", {"n_way": 5}, "'n_way' = 5 is what the lines of omniglot are about; set by it are"),
+        ("paper-vs-code", {"overrides": {"n_tasks": 8}}, "'n_tasks' = 8 is what the lines of paper-vs-code are about"),
+        ("omniglot-ablation", {"overrides": {"multi_step_loss": True}}, "'multi_step_loss' = True is what the lines"),
+    ],
+)
+def test_what_tells_the_lines_of_a_table_apart_cannot_be_set(
+    table: str, given: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=f"^parameter {re.escape(sentence)}"):
+        make_plan(table, "smoke", "glyphs", (0,), given)
 
 
 def test_a_plan_that_was_kept_comes_back(plan: Plan, tmp_path: Path) -> None:

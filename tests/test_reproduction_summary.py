@@ -142,10 +142,10 @@ def test_each_task_has_a_reference_of_its_own(tmp_path: Path) -> None:
         ((0.5, 0.9, 0.79, 0.9), 0, "unstable", "fell by 11 points"),
         ((0.5, 0.9, 0.46), 0, "unstable", "fell by 44 points"),
         ((0.5, 0.9, 0.44), 0, "diverged", "ended at 44 % after 90 %"),
-        ((0.5, 0.9, 0.9), 2, "diverged", "2 steps refused"),
+        ((0.5, 0.9, 0.9), 2, "diverged", "steps refused: 2"),
         ((0.05, 0.09, 0.08), 0, "diverged", "never above 10 %"),
         ((0.05, 0.11, 0.11), 0, "steady", ""),
-        ((0.05, 0.10, 0.02), 1, "diverged", "1 steps refused; ended at 2 % after 10 %; never above 10 %"),
+        ((0.05, 0.10, 0.02), 1, "diverged", "steps refused: 1; ended at 2 % after 10 %; never above 10 %"),
     ],
 )
 def test_a_run_diverged_or_was_unstable_as_documented(

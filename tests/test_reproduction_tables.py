@@ -49,11 +49,12 @@ def test_a_knob_of_text_against_code_turns_one_thing_at_a_time() -> None:
         {"n_tasks": 8},
         {"rotation": "episodes"},
         {"inner_lr": 0.01},
+        {"msl_share": 0.15},
         {"ensemble": 1},
         {"ensemble": 5},
     ]
     authors = configure("mamlpp-authors")
-    assert all(last[key] == getattr(authors, key) for key in ("beta2", "first_order_share", "ensemble"))
+    assert all(last[key] == getattr(authors, key) for key in ("beta2", "first_order_share", "ensemble", "n_tasks"))
 
 
 def test_stability_is_strided_and_has_ten_seeds() -> None:

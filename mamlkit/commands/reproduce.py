@@ -107,8 +107,10 @@ def command(
         size = cluster.local_size(len(plan.cells))
         if missing and client is None:
             _compile(plan, size.threads, choose=before is None)
+        elif missing:
+            cluster.check_workers(client, folder)
         plan.save(folder)
-        failed = _run(client, size, folder, plan, notebook) if missing else []
+        failed = _run(client, size, folder, missing, notebook) if missing else []
         for outcome in failed:
             click.echo(f"\n{outcome.cell} failed; its notebook is in {work.folder_of(folder, outcome.cell)}")
             click.echo(outcome.error)
@@ -121,22 +123,24 @@ def command(
 def _compile(plan: Plan, threads: int, *, choose: bool) -> None:
     """Compile on this machine what the runs need; of a new plan, let the settings say which engine that is."""
     torch.set_num_threads(threads)  # compiled code is for so many
+    why: dict[str, None] = {}
     with progress.compiling() as move:
         for setting in plan.settings:
             config = Config(**setting["config"])
             choice = engines.prepare(config, plan.image_shape, known=config.backbone == "conv4", on_part=move)
             if choose:  # from here on it stays, so that a run that goes on is the same
                 setting["config"]["engine"] = choice.engine
+            why |= dict.fromkeys(choice.why)
+    for sentence in why:
+        click.echo(sentence)
 
 
-def _run(client: Any, size: Any, folder: Path, plan: Plan, notebook: Path) -> list[Outcome]:
-    missing = [cell for cell in plan.cells if not work.is_done(folder, cell)]
+def _run(client: Any, size: Any, folder: Path, missing: list[Cell], notebook: Path) -> list[Outcome]:
+    own = client is None
     with contextlib.ExitStack() as stack:
-        if client is None:
+        if own:
             click.echo(f"Runs at once on this machine: {size.workers}, each with threads: {size.threads}")
             client = stack.enter_context(cluster.local(size))
-        else:
-            cluster.check_workers(client, folder)
         bar = _Bar(folder, missing)
         stack.callback(bar.bar.close)
         text = notebook.read_text(encoding="utf-8")
@@ -144,6 +148,8 @@ def _run(client: Any, size: Any, folder: Path, plan: Plan, notebook: Path) -> li
             cluster.run_cells(client, folder, missing, text, on_outcome=bar.outcome, on_tick=bar.tick)
         except KeyboardInterrupt:
             click.echo(f"\nStopped; runs done since the start: {bar.done}. The same command goes on from here.")
+            if not own:
+                click.echo("Runs that have begun on your cluster end there; the same command waits for them.")
             raise
     return bar.failed
 

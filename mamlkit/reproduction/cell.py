@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from mamlkit.errors import InputError
 from mamlkit.files import write_whole
+from mamlkit.locks import lock
 from mamlkit.reproduction.plan import Cell
 from mamlkit.runs import RunFolder
 from mamlkit.versions import versions
@@ -32,6 +34,8 @@ RECORD = "cell.json"
 NOTEBOOK = "notebook.ipynb"
 RUN = "run"
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # a kernel's warnings would stand in the progress bar
+PLACES = ("MAMLKIT_DATA", "MAMLKIT_CACHE")
+FOR_EVER = -1
 START_SECONDS = 300  # a kernel on a busy machine takes its time
 
 
@@ -54,8 +58,9 @@ def folder_of(folder: Path, name: str) -> Path:
 
 
 def is_done(folder: Path, cell: Cell) -> bool:
-    """Return whether a cell has left its record."""
-    return (folder_of(folder, cell.name) / RECORD).is_file()
+    """Return whether a cell has left its record and its result."""
+    place = folder_of(folder, cell.name)
+    return (place / RECORD).is_file() and (place / RUN / "result.json").is_file()
 
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
@@ -86,6 +91,8 @@ def read_values(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 def run_cell(folder: Path, cell: Cell, notebook: str) -> Outcome:
     """Execute notebook 09 with the parameters of a cell; one that was killed goes on from its last whole epoch.
 
+    A cell that another worker still runs is waited for; one that is done is left as it is.
+
     Args:
         folder: of the grid.
         cell: which one.
@@ -96,8 +103,15 @@ def run_cell(folder: Path, cell: Cell, notebook: str) -> Outcome:
 
     Writes: the folder of the cell.
     """
+    with lock(folder_of(folder, cell.name), "mamlkit reproduce", seconds=FOR_EVER):
+        return Outcome(cell.name) if is_done(folder, cell) else _execute(folder, cell, notebook)
+
+
+def _execute(folder: Path, cell: Cell, notebook: str) -> Outcome:
     place, begin = folder_of(folder, cell.name).absolute(), time.perf_counter()
-    place.mkdir(parents=True, exist_ok=True)
+    for name in PLACES:  # the kernel works in the folder of the cell
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
     try:
         papermill.execute_notebook(
             nbformat.reads(notebook, as_version=4),  # type: ignore[no-untyped-call]

@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import dask
-import psutil
 from dask.system import CPU_COUNT
 from distributed import Client, Future, LocalCluster, wait
-from distributed.client import FIRST_COMPLETED
+from distributed.client import FIRST_COMPLETED, FuturesCancelledError
+from distributed.system import MEMORY_LIMIT
 
 from mamlkit import __version__
 from mamlkit.errors import InputError
+from mamlkit.files import why
 from mamlkit.reproduction.cell import Outcome, run_cell
 from mamlkit.reproduction.plan import Cell
 
-CELL_BYTES = 1.5e9  # memory that one cell may need
+CELL_BYTES = 3e9  # memory that one cell may need, of 20 classes and 64 filters, where nothing is compiled
 CONNECT_SECONDS = 15
+WORKERS = "dask worker ADDRESS --nthreads 1 --nworkers N"
 TICK_SECONDS = 1.0
 
 
@@ -34,7 +35,7 @@ class Size(NamedTuple):
     threads: int
 
 
-def local_size(cells: int, cores: int = CPU_COUNT, memory: float | None = None) -> Size:
+def local_size(cells: int, cores: int = CPU_COUNT, memory: float = MEMORY_LIMIT) -> Size:
     """Return how many cells to run at once, so that neither cores nor memory are asked for twice.
 
     One core for each cell is best: its matrices are too small to share. Fewer cells than cores share what is left.
@@ -42,27 +43,27 @@ def local_size(cells: int, cores: int = CPU_COUNT, memory: float | None = None) 
     Args:
         cells: how many there are to run.
         cores: of this machine.
-        memory: of this machine, bytes; default: what is installed.
+        memory: that programs may use here, bytes.
 
     Pure: no state but this machine's.
     """
-    room = int((memory or psutil.virtual_memory().total) // CELL_BYTES)
-    workers = max(1, min(cells, cores, room))
+    workers = max(1, min(cells, cores, int(memory // CELL_BYTES)))
     return Size(workers, max(1, cores // workers))
 
 
 @contextlib.contextmanager
 def local(size: Size) -> Iterator[Client]:
     """Start workers on this machine, a process each, and end them."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), size.threads)
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": threads}), tempfile.TemporaryDirectory() as scratch:
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(size.threads))
+    with tempfile.TemporaryDirectory() as scratch:
         with _deaf_to_ctrl_c():
             cluster = LocalCluster(
                 n_workers=size.workers,
                 threads_per_worker=1,
                 memory_limit=0,
-                dashboard_address=":0",
+                dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
+                env=threads,  # goes before what the user has set, who may not know of several cells at once
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
             )
@@ -111,23 +112,30 @@ def check_workers(client: Client, folder: Path) -> None:
         folder: of the grid; must be on a file system that all workers share.
 
     Raises:
-        InputError: there is no worker, or one cannot do it.
+        InputError: there is no worker, or one cannot do it; one with several threads would run several cells at once,
+            and they would take each other's working folder.
 
     Writes: a file in the folder for a moment.
     """
     token = folder.absolute() / f".seen-{secrets.token_hex(8)}"
     token.touch()
     try:
-        seen = client.run(probe, token)
+        seen = client.run(probe, token, on_error="return")
     finally:
         token.unlink(missing_ok=True)
     if not seen:
-        raise InputError("--scheduler: the cluster has no workers; start one by: dask worker ADDRESS")
-    for worker, (version, sees) in seen.items():
+        raise InputError(f"--scheduler: the cluster has no workers; start some by: {WORKERS}")
+    threads = client.nthreads()
+    for worker, found in seen.items():
+        if isinstance(found, Exception):
+            raise InputError(f"worker {worker} cannot run mamlkit ({why(found)}); install it there too")
+        version, sees = found
         if version != __version__:
             raise InputError(f"worker {worker} has mamlkit {version}; {__version__} is needed")
         if not sees:
             raise InputError(f"worker {worker} does not see --out {folder}; choose a folder that all workers share")
+        if threads.get(worker, 1) > 1:
+            raise InputError(f"worker {worker} has {threads[worker]} threads; 1 is allowed: {WORKERS}")
 
 
 def probe(token: Path) -> tuple[str, bool]:
@@ -154,29 +162,30 @@ def run_cells(
         on_outcome: called as soon as a cell ends.
         on_tick: called about once a second.
 
+    Raises:
+        InputError: the cluster was restarted or lost.
+
     Writes: the folders of the cells.
     """
     once = secrets.token_hex(4)  # a cluster may still know an earlier call by its name
-    names = {}
+    pending = {}  # a call that ended must not be held: it would be run again if its worker died later
     for number, cell in enumerate(cells):
         key = f"{cell.name}-{once}"
-        names[client.submit(run_cell, folder.absolute(), cell, notebook, key=key, priority=-number)] = cell.name
-    pending = set(names)
+        pending[client.submit(run_cell, folder.absolute(), cell, notebook, key=key, priority=-number)] = cell.name
     try:
         while pending:
             with contextlib.suppress(TimeoutError):
-                wait(pending, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
+                wait(list(pending), timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
             for future in [future for future in pending if future.done()]:
-                pending.remove(future)
-                on_outcome(_outcome(future, names[future]))
+                on_outcome(_outcome(future, pending.pop(future)))
             on_tick()
+    except FuturesCancelledError as error:
+        raise InputError("the cluster was restarted or lost; the same command goes on from here") from error
     finally:
         client.cancel(list(pending))
 
 
 def _outcome(future: Future[Outcome], name: str) -> Outcome:
-    if future.status == "finished":
-        return future.result()
     if future.status == "error":
         return Outcome(name, f"{type(future.exception()).__name__}: {future.exception()}")
-    return Outcome(name, f"the scheduler gave it up ({future.status})")
+    return future.result()

@@ -1,6 +1,7 @@
 """Pictures of the table of measurements, each a matplotlib Figure that is drawn nowhere yet.
 
-Lines of a picture are settings, at most a dozen. They differ by colour, dash and marker, never by colour alone.
+Lines of a picture are settings, at most as many as there are markers. They differ by colour, dash and marker, never by
+colour alone.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from matplotlib.figure import Figure
 from mamlkit import paper, plots
 from mamlkit.reproduction.measurements import bare, plan_of
 from mamlkit.reproduction.summary import HELPS, HURTS, effects, runs, settings
+from mamlkit.reproduction.tables import TABLES
 
 WIDTH = 9.0  # inches
 INK, SOFT = "#222", "#777"
 COLOURS = (*(colour for colour, _ in plots.STYLES), "#8a3ea8", "#8a6d00", "#444")
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
-MARKERS = "os^Dv<>Ph*Xp"
+MARKERS = "os^Dv<>Ph*Xpd"
 FEW = 2  # settings of which every run is a line of its own
 METHODS = {"maml": "MAML", "mamlpp": "MAML++", "mamlpp-authors": "MAML++"}  # recipes that the paper has a number of
+SIZES = {"n_steps", "n_tasks"}  # what a setting may change and still be the paper's method
 PAPER_MARKS = {paper.TEXT: ("*", COLOURS[0], -0.12), paper.QUOTED: ("o", "white", 0.12)}  # mark, filling, place
 FLOP = ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
 
@@ -60,10 +63,16 @@ def accuracies(frame: pd.DataFrame) -> Figure:
 def established(frame: pd.DataFrame, setting: str) -> list[paper.Row]:
     """Return the paper's numbers of the same data set, task, method and, where known, inner steps as a setting's.
 
+    There is none for a setting that changes more in its recipe than inner steps and tasks.
+
     Pure: no state.
     """
-    [found] = [s for s in plan_of(frame).settings if s["name"] == setting]
+    plan = plan_of(frame)
+    [found] = [s for s in plan.settings if s["name"] == setting]
     config = found["config"]
+    [line] = [line for line in TABLES[plan.table].settings(1) if line.name == setting]
+    if line.overrides.keys() - SIZES:
+        return []
     rows = paper.numbers(config["dataset"], config["n_way"], config["k_shot"])
     method = METHODS.get(found["recipe"])
     return [row for row in rows if row.method == method and row.n_steps in (None, config["n_steps"])]

@@ -131,8 +131,7 @@ def plan_of(frame: pd.DataFrame) -> Plan:
 
     Pure: no state.
     """
-    values = frame.attrs["plan"]
-    return Plan(**{**values, **{key: tuple(values[key]) for key in ("seeds", "image_shape", "settings")}})
+    return Plan.from_dict(frame.attrs["plan"])
 
 
 def bare(frame: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +176,8 @@ def _measured(path: Path, image_shape: tuple[int, int, int]) -> Rows:
     yield from _epochs(run, history, image_shape)
     if run.config.learn_inner_lrs:
         [epoch] = best_epochs(history, 1)
-        [learner] = run.learners([epoch], image_shape)
+        here = RunFolder(path, dataclasses.replace(run.config, device="cpu"), run.about)  # it may have run elsewhere
+        [learner] = here.learners([epoch], image_shape)
         for row in diagnostics.inner_rates(learner):
             yield {"measure": "inner rate", "epoch": epoch, "value": row.pop("rate"), **row}
 
@@ -208,4 +208,6 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({why(error)}); delete its run's folder, and run it again") from error
+        raise InputError(
+            f"{path} is damaged ({why(error)}); delete the folder of its cell, and run it again"
+        ) from error

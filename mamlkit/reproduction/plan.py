@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,11 @@ class Plan:
         """Every run: seed after seed, so that a grid that was stopped has whole rounds."""
         return [_cell(setting, seed) for seed in self.seeds for setting in self.settings]
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        """Return the plan whose fields were kept as JSON."""
+        return cls(**{**values, **{key: tuple(values[key]) for key in ("seeds", "image_shape", "settings")}})
+
     def save(self, folder: Path) -> None:
         """Write ``plan.json``."""
         write_whole(folder / FILE, json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1).encode())
@@ -101,7 +106,9 @@ def make_plan(table: str, scale: str, dataset: str, seeds: tuple[int, ...], para
     dataset = dataset or TABLES[table].dataset
     sizes = budget(scale, dataset)
     wanted = TABLES[table].settings(sizes.get("n_tasks", 4))
-    configs = {setting.name: _configure(setting, {"dataset": dataset, **sizes}, parameters) for setting in wanted}
+    base = {"dataset": dataset, **sizes}
+    _check_free(table, wanted, base, parameters)
+    configs = {setting.name: _configure(setting, base, parameters) for setting in wanted}
     any_config = next(iter(configs.values()))
     store = load(dataset, path=any_config.data_path, image_size=any_config.image_size)
     for config in configs.values():
@@ -136,7 +143,7 @@ def read_plan(folder: Path) -> Plan | None:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
             raise InputError(f"{path} is of another version of mamlkit; choose another folder")
-        return Plan(**{**values, **{key: tuple(values[key]) for key in ("seeds", "image_shape", "settings")}})
+        return Plan.from_dict(values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
@@ -178,21 +185,41 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, Any]) -> None
         InputError: a name is unknown, or not free.
     """
     free = [name for name in known if name not in OWN]
-    for name, value in given.items():
-        if name in OWN and name in known:
+    overrides = given.get("overrides", {})
+    if not isinstance(overrides, dict) or not all(isinstance(key, str) for key in overrides):
+        raise InputError(f"parameter overrides = {overrides!r} is no table of options; write it as {{filters: 16}}")
+    for name, value in {**overrides, **given}.items():
+        if name in OWN:
             raise InputError(f"parameter {name!r} = {value!r} is set by the table itself; free are {', '.join(free)}")
+    for name, value in given.items():
         if name not in known:
             near = difflib.get_close_matches(name, free, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(free)}"
             raise InputError(f"notebook 09 has no parameter {name!r} (= {value!r}); {hint}")
-    if not isinstance(given.get("overrides", {}), dict):
-        raise InputError(f"parameter overrides = {given['overrides']!r} is no table; write it as {{filters: 16}}")
+
+
+def _check_free(
+    table: str, settings: Sequence[Setting], sizes: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> None:
+    """Refuse parameters that would undo what tells the lines of a table apart."""
+    configs = [_configure(setting, sizes, {}).to_dict() for setting in settings]
+    taken = {key for setting in settings for key in setting.overrides}
+    taken |= {key for key in configs[0] if any(config[key] != configs[0][key] for config in configs)}
+    for key, value in {**parameters, **parameters.get("overrides", {})}.items():
+        if key in taken:
+            raise InputError(
+                f"parameter {key!r} = {value!r} is what the lines of {table} are about; set by it are "
+                f"{', '.join(sorted(taken))}"
+            )
 
 
 def _configure(setting: Setting, sizes: Mapping[str, Any], parameters: Mapping[str, Any]) -> Config:
     plain = {key: value for key, value in parameters.items() if key != "overrides"}
     values = {"n_way": setting.n_way, "k_shot": setting.k_shot, "on_nonfinite": "skip", **sizes, **setting.overrides}
-    return configure(setting.recipe, **{**values, **plain, **parameters.get("overrides", {})})
+    config = configure(setting.recipe, **{**values, **plain, **parameters.get("overrides", {})})
+    if config.data_path:  # the runs have working folders of their own
+        config = dataclasses.replace(config, data_path=str(Path(config.data_path).expanduser().absolute()))
+    return config
 
 
 def _cell(setting: Mapping[str, Any], seed: int) -> Cell:

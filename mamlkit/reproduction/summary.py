@@ -7,8 +7,8 @@ over seeds             ``over_seeds``: Student's t of the runs' mean; NaN for on
 over all episodes      ``pooled``: of the runs' mean, as if these runs were all that could be: sqrt(sum of squares) / n
 
 A run DIVERGED if a step was refused since its meta-gradient was not finite; or its last validation accuracy is below
-half of its best; or none rose above twice guessing (of two classes: above 75 %). It was UNSTABLE if it did not diverge,
-but its validation accuracy once fell more than 10 points below the best before.
+half of its best; or it never rose above twice chance (of two classes: above 75 %). It was UNSTABLE if it did not
+diverge, but its validation accuracy once fell more than 10 points below the best before.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _course(values: np.ndarray[Any, np.dtype[np.float64]], run: dict[str, Any]) 
     fall = float((np.maximum.accumulate(values) - values).max())
     floor = min(2 / run["n_way"], (1 + 1 / run["n_way"]) / 2)
     reasons = {
-        f"{run['refused']} steps refused": run["refused"] > 0,
+        f"steps refused: {run['refused']}": run["refused"] > 0,
         f"ended at {100 * last:.0f} % after {100 * best:.0f} %": last < LOST_SHARE * best,
         f"never above {100 * floor:.0f} %": best <= floor,
     }
