@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import shlex
@@ -127,6 +128,8 @@ def _compile(plan: Plan, threads: int, *, choose: bool) -> None:
     with progress.compiling() as move:
         for setting in plan.settings:
             config = Config(**setting["config"])
+            if config.engine == "auto":  # what does not repay compiling in one run does in many
+                config = dataclasses.replace(config, engine="compiled")
             choice = engines.prepare(config, plan.image_shape, known=config.backbone == "conv4", on_part=move)
             if choose:  # from here on it stays, so that a run that goes on is the same
                 setting["config"]["engine"] = choice.engine
