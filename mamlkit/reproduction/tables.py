@@ -163,7 +163,7 @@ SCALES: dict[str, dict[str, Any]] = {
         epochs=3, iterations_per_epoch=4, val_episodes=8, test_episodes=20, n_tasks=2, filters=8, engine="vmap"
     ),
     "laptop": dict(
-        epochs=8, iterations_per_epoch=50, val_episodes=100, test_episodes=600, n_tasks=4, filters=32, outer_lr=0.003
+        epochs=24, iterations_per_epoch=50, val_episodes=100, test_episodes=600, n_tasks=4, filters=32, outer_lr=0.003
     ),
     "paper": dict(
         epochs=paper.EPOCHS,
