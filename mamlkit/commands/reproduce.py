@@ -150,7 +150,8 @@ def _run(client: Any, size: Any, folder: Path, missing: list[Cell], notebook: Pa
         try:
             cluster.run_cells(client, folder, missing, text, on_outcome=bar.outcome, on_tick=bar.tick)
         except KeyboardInterrupt:
-            click.echo(f"\nStopped; runs done since the start: {bar.done}. The same command goes on from here.")
+            done = sum(work.is_done(folder, cell) for cell in missing)
+            click.echo(f"\nStopped; runs done since the start: {done}. The same command goes on from here.")
             if not own:
                 click.echo("Runs that have begun on your cluster end there; the same command waits for them.")
             raise
