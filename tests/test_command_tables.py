@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import re
 from pathlib import Path
 
@@ -36,8 +35,3 @@ def test_one_epoch_is_named_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder(Path("run"), Config(), {"recipe": "maml"})
     tables.show_evaluations(folder, {"batch": Evaluation(0.9, 0.01, 0.1, 6, "batch")}, [3])
     assert "5-way 1-shot, epoch 3" in capsys.readouterr().out
-
-
-def test_the_examples_in_the_docstrings_hold() -> None:
-    result = doctest.testmod(tables)
-    assert (result.attempted, result.failed) == (1, 0)

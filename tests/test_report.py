@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import doctest
 import io
 import re
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mamlkit import report
 from mamlkit.report import picture, render
 
 
@@ -56,3 +58,8 @@ def test_texts_are_escaped() -> None:
     html = page(lead="<script>alert(1)</script>", rows=[("<b>", "&")])
     assert "<script>" not in html
     assert "<td>&lt;b&gt;</td><td>&amp;</td>" in html
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    result = doctest.testmod(report)
+    assert (result.attempted, result.failed) == (2, 0)

@@ -34,7 +34,7 @@ cluster = lazily("mamlkit.reproduction.cluster")
 measurements = lazily("mamlkit.reproduction.measurements")
 report = lazily("mamlkit.reproduction.report")
 
-PACKAGES = ("distributed", "jupytext", "nbconvert", "pandas", "papermill", "psutil", "pyarrow", "scipy")
+PACKAGES = ("distributed", "jupytext", "nbconvert", "pandas", "papermill", "pyarrow", "scipy")
 NOTEBOOK = "09_reproduce.ipynb"
 
 
@@ -178,11 +178,10 @@ class _Bar:
 
     def __init__(self, folder: Path, cells: Sequence[Cell]) -> None:
         self.runs = {cell.name: work.folder_of(folder, cell.name) / work.RUN for cell in cells}
-        self.epochs = {cell.name: cell.config["epochs"] for cell in cells}
         self.done = 0
         self.failed: list[Outcome] = []
         begun = sum(map(self._epochs, self.runs))
-        total = sum(self.epochs.values())
+        total = sum(cell.config["epochs"] for cell in cells)
         self.bar = tqdm(total=total, initial=begun, unit="epoch", desc="runs", dynamic_ncols=True, disable=None)
 
     def tick(self) -> None:

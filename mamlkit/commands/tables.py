@@ -8,21 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from mamlkit.evaluation import Evaluation
+from mamlkit.report import percent
 from mamlkit.runs import RunFolder
 
 NORM_WORDS = {
     "batch": "the query set's own (transductive)",
     "running": "the recorded ones (non-transductive)",
 }
-
-
-def percent(accuracy: float, ci95: float) -> str:
-    """Return an accuracy and its interval in percent.
-
-    >>> percent(0.98765, 0.00123)
-    '98.77 ± 0.12'
-    """
-    return f"{100 * accuracy:.2f} ± {100 * ci95:.2f}"
 
 
 def show_evaluations(folder: RunFolder, evaluations: Mapping[str, Evaluation], epochs: Sequence[int]) -> None:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from matplotlib.figure import Figure
 
 from mamlkit import diagnostics, plots
-from mamlkit.commands.tables import percent
 from mamlkit.config import Config
 from mamlkit.episodes import EpisodeSampler
 from mamlkit.evaluation import Evaluation
-from mamlkit.report import Picture, picture, render
+from mamlkit.report import Picture, percent, picture, render
 from mamlkit.trainer import Trainer
 from mamlkit.versions import versions
 

@@ -26,6 +26,7 @@ from papermill.exceptions import PapermillExecutionError
 from mamlkit.errors import InputError
 from mamlkit.files import write_whole
 from mamlkit.locks import lock
+from mamlkit.reproduction.execution import execute
 from mamlkit.reproduction.plan import Cell
 from mamlkit.runs import RunFolder
 from mamlkit.versions import versions
@@ -33,10 +34,8 @@ from mamlkit.versions import versions
 RECORD = "cell.json"
 NOTEBOOK = "notebook.ipynb"
 RUN = "run"
-QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # a kernel's warnings would stand in the progress bar
 PLACES = ("MAMLKIT_DATA", "MAMLKIT_CACHE")
 FOR_EVER = -1
-START_SECONDS = 300  # a kernel on a busy machine takes its time
 
 
 @dataclass(frozen=True)
@@ -113,16 +112,8 @@ def _execute(folder: Path, cell: Cell, notebook: str) -> Outcome:
         if os.environ.get(name):
             os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
     try:
-        papermill.execute_notebook(
-            nbformat.reads(notebook, as_version=4),  # type: ignore[no-untyped-call]
-            str(place / NOTEBOOK),
-            {**cell.parameters, "out": RUN},
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=str(place),
-            start_timeout=START_SECONDS,
-            extra_arguments=QUIET,
-        )
+        source = nbformat.reads(notebook, as_version=4)  # type: ignore[no-untyped-call]
+        execute(source, place / NOTEBOOK, {**cell.parameters, "out": RUN})
     except PapermillExecutionError as error:
         return Outcome(cell.name, strip_ansi("\n".join(error.traceback)))  # type: ignore[no-untyped-call]
     except DeadKernelError as error:

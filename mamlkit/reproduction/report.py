@@ -8,7 +8,6 @@ import jinja2
 import jupytext
 import nbformat
 import pandas as pd
-import papermill
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
@@ -18,10 +17,11 @@ from rich.table import Table
 
 from mamlkit.errors import InputError
 from mamlkit.files import write_whole
+from mamlkit.report import percent
 from mamlkit.reproduction import measurements, summary
-from mamlkit.reproduction.cell import QUIET, RECORD, START_SECONDS
+from mamlkit.reproduction.cell import RECORD
+from mamlkit.reproduction.execution import execute
 from mamlkit.reproduction.plan import Plan
-from mamlkit.reproduction.shown import percent
 from mamlkit.reproduction.tables import TABLES
 
 PAGE = "report.html"
@@ -53,16 +53,7 @@ def write(plan: Plan, folder: Path, command: str) -> Path:
     measurements.write(frame, folder / TABLE)
     notebook = jupytext.reads(SOURCE.read_text(encoding="utf-8"), fmt="md")
     try:
-        done = papermill.execute_notebook(
-            notebook,
-            str(folder / NOTEBOOK),
-            {"results": TABLE, "command": command},
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=str(folder),
-            start_timeout=START_SECONDS,
-            extra_arguments=QUIET,
-        )
+        done = execute(notebook, folder / NOTEBOOK, {"results": TABLE, "command": command})
     except PapermillExecutionError as error:
         raise InputError(f"{folder / NOTEBOOK} stopped: {error.ename}: {error.evalue}") from error
     except DeadKernelError as error:

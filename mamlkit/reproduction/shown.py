@@ -1,9 +1,8 @@
-"""How the report shows what it has: numbers in percent, tables and pictures, readable on light and on dark."""
+"""How the report shows what it has: texts, tables and pictures, readable on light and on dark."""
 
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,18 +30,6 @@ def markdown(text: str) -> View:
     Pure: no state.
     """
     return View(text, "text/markdown")
-
-
-def percent(value: float, half: float | None = None, *, sign: str = "") -> str:
-    """Return a fraction in percent, and what stands after its ±; a dash stands for a number that there is not.
-
-    Pure: no state.
-
-    >>> percent(0.98765), percent(0.9, 0.0123), percent(0.9, float("nan")), percent(0.01, sign="+")
-    ('98.77', '90.00 ± 1.23', '90.00 ± –', '+1.00')
-    """
-    number = "–" if math.isnan(value) else f"{100 * value:{sign}.2f}"
-    return number if half is None else f"{number} ± {percent(half)}"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> View:

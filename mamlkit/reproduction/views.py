@@ -8,10 +8,11 @@ import pandas as pd
 
 from mamlkit import paper
 from mamlkit.config import Config
+from mamlkit.report import percent
 from mamlkit.reproduction import summary
 from mamlkit.reproduction.measurements import labels, plan_of
 from mamlkit.reproduction.plan import Plan
-from mamlkit.reproduction.shown import View, markdown, percent, table
+from mamlkit.reproduction.shown import View, markdown, table
 from mamlkit.reproduction.tables import TABLES
 
 OTHER = {"batch": "recorded", "running": "the query set's"}  # the statistics that ``norm_eval`` does not name
