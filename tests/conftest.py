@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from browser import guarded_page, launch
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -24,6 +25,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache = tmp_path / "mamlkit-cache"
     monkeypatch.setenv("MAMLKIT_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """No test leaves torch with another number of threads: sums of two threads round otherwise than those of one."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
