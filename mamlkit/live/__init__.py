@@ -1,0 +1,1 @@
+"""What stands behind the live pages: a start adapted to drawings, a game, a training to watch, a loss surface."""

@@ -1,0 +1,85 @@
+"""A meta-trained start adapted to one picture of each class, and what it makes of a single query picture.
+
+Axis letters: ``K`` inner steps, ``N`` classes, ``Q`` query pictures.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from mamlkit.episodes import Episode, check_choice
+from mamlkit.errors import InputError
+from mamlkit.evaluation import NORMS
+from mamlkit.inner_loop import MetaParams, Params, adapt
+from mamlkit.learner import MetaLearner
+from mamlkit.schedules import eval_config
+
+
+class Classifier:
+    """Adapt a start to N pictures, one of each class, and keep the network after every inner step.
+
+    A start for more classes serves fewer: its head keeps its first N rows.
+
+    Args:
+        learner: the start; only read.
+        support: [N, C, H, W] one picture of each class, in [0, 1]; 2 to as many as the start's classes.
+
+    Attributes:
+        steps: the parameters after 0..K inner steps.
+
+    Raises:
+        InputError: there are too few or too many classes.
+
+    Source: section 3 of the paper (adaptation).
+    """
+
+    def __init__(self, learner: MetaLearner, support: Tensor) -> None:
+        most = len(learner.params["head.bias"])
+        if not 2 <= len(support) <= most:
+            raise InputError(f"there are {len(support)} classes; this start serves 2 to {most}")
+        self.learner, self.support = learner, support.to(learner.inner_lrs.dtype)
+        labels = torch.arange(len(support))
+        episode = Episode(self.support, labels, self.support[:0], labels[:0])
+        meta = MetaParams(_fewer_classes(learner.params, len(support)), learner.inner_lrs)
+        settings = eval_config(learner.config, "batch")
+        with torch.no_grad():
+            moved = adapt(learner.model, meta, learner.buffers, episode, settings)
+            self.steps = [meta.model, *(step.params for step in moved)]
+
+    def probabilities(self, queries: Tensor, norm: str = "batch") -> Tensor:
+        """Return what each query picture is taken for after every step: [Q, K + 1, N].
+
+        No answer depends on another query picture. With ``norm = "batch"`` a query picture is normalised together with
+        the N given ones, as that many pictures were in training; with ``"running"`` by the recorded statistics.
+
+        Args:
+            queries: [Q, C, H, W] in [0, 1].
+            norm: ``"batch"`` or ``"running"``.
+
+        Raises:
+            InputError: there is no such ``norm``.
+
+        Pure: nothing is changed.
+        """
+        check_choice("norm", norm, NORMS)
+        queries = queries.to(self.support.dtype)
+        with torch.no_grad():
+            if norm == "running":
+                return self._by_step(queries, norm).transpose(0, 1)  # [K + 1, Q, N] -> [Q, K + 1, N]
+            together = [torch.cat([self.support, query[None]]) for query in queries]  # Q of [N + 1, C, H, W]
+            return torch.stack([self._by_step(images, norm)[:, -1] for images in together])  # -> [Q, K + 1, N]
+
+    def _by_step(self, images: Tensor, norm: str) -> Tensor:
+        rows = [max(step - 1, 0) for step in range(len(self.steps))]  # of the per-step tables
+        inputs = [(params, (images, row, norm)) for params, row in zip(self.steps, rows)]
+        logits = [
+            functional_call(self.learner.model, (params, self.learner.buffers), given, strict=True)[0]
+            for params, given in inputs
+        ]
+        return torch.stack(logits).softmax(-1)  # K + 1 of [B, N] -> [K + 1, B, N]
+
+
+def _fewer_classes(params: Params, n_way: int) -> Params:
+    return {name: value[:n_way] if name.startswith("head.") else value for name, value in params.items()}
