@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mamlkit import checkpoints, experiments, stored
+from mamlkit import checkpoints, stored
 from mamlkit.datasets import load
 from mamlkit.drawings import rasterise
 from mamlkit.drawings.tracing import trace

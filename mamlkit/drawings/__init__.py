@@ -5,6 +5,6 @@ pad and the class wall share it, so that a start has seen what a reader draws.
 """
 
 from mamlkit.drawings.sheet import Sheet, read_sheet
-from mamlkit.drawings.strokes import Drawing, rasterise, same, simplified
+from mamlkit.drawings.strokes import Drawing, check_drawn, rasterise, same, simplified
 
-__all__ = ["Drawing", "Sheet", "rasterise", "read_sheet", "same", "simplified"]
+__all__ = ["Drawing", "Sheet", "check_drawn", "rasterise", "read_sheet", "same", "simplified"]

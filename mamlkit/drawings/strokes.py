@@ -49,29 +49,37 @@ def simplified(drawing: Sequence[Sequence[Point]]) -> Drawing:
     raise InputError(f"the drawing is too wild for {MOST_POINTS} points; draw it with fewer turns")
 
 
+def check_drawn(drawing: Drawing, label: str) -> None:
+    """Refuse a drawing that cannot be a character.
+
+    Args:
+        drawing: strokes on the grid.
+        label: what an error calls it, as ``"class 3"``.
+
+    Raises:
+        InputError: nothing is drawn, or no more than a dot.
+    """
+    if not drawing:
+        raise InputError(f"{label} is empty; draw a character, large and in the middle")
+    extent = float(np.ptp([point for stroke in drawing for point in stroke], axis=0).max())
+    if extent < SMALLEST:
+        raise InputError(f"{label} is a dot, {extent:.0f} of {GRID} wide and high; draw it {SMALLEST} or more")
+
+
 def rasterise(drawing: Drawing) -> NDArray[np.uint8]:
     """Return the picture of a drawing: moved to the middle, scaled to one size, drawn with one pen.
 
     Args:
-        drawing: strokes on the grid.
+        drawing: strokes on the grid; one at least.
 
     Returns:
-        uint8 [28, 28], ink 255 on 0. The longer side of the ink is 20 pixels and a pen's width.
-
-    Raises:
-        InputError: nothing is drawn, or no more than a dot.
+        uint8 [28, 28], ink 255 on 0. The longer side of the ink is 20 pixels and a pen's width; a dot stays one.
 
     Pure: no state.
     """
     points = np.array([point for stroke in drawing for point in stroke], dtype=float)  # [P, 2]
-    if not len(points):
-        raise InputError("nothing is drawn; draw a character, large and in one piece of the sheet")
     low, high = points.min(0), points.max(0)
-    extent = float((high - low).max())
-    if extent < SMALLEST:
-        raise InputError(
-            f"the drawing is {extent:.0f} of {GRID} wide and high, a dot; draw it {SMALLEST} or more wide or high"
-        )
+    extent = max(float((high - low).max()), SMALLEST)
     scale, middle = REACH * FINE / extent, (low + high) / 2
     sheet = Image.new("L", (SIDE * FINE, SIDE * FINE))
     pen = ImageDraw.Draw(sheet)

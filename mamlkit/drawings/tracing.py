@@ -40,7 +40,7 @@ def trace(picture: NDArray[np.uint8]) -> Drawing:
 
 def _walk(start: Point, left: set[Point], thin: set[Point]) -> list[Point]:
     """Take pixels out of ``left`` one after another, and join the walk to what was walked before."""
-    walk = [pixel for pixel in _near(start) if pixel in thin - left][:1] + [start]
+    walk = [*[pixel for pixel in _near(start) if pixel in thin and pixel not in left][:1], start]
     left.remove(start)
     while True:
         onward = [pixel for pixel in _near(walk[-1]) if pixel in left]

@@ -33,7 +33,7 @@ class ArrowExplorer(Explorer):
         InputError: the tables or the names do not fit together, or ``reach`` is not positive.
     """
 
-    _esm = read_script("arrows.js")
+    _esm = read_script("explorer.js", "arrows.js")
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class DriftExplorer(Explorer):
         InputError: the two tables differ in shape, or the names do not fit them.
     """
 
-    _esm = read_script("drift.js")
+    _esm = read_script("explorer.js", "drift.js")
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ class EpisodeExplorer(Explorer):
         InputError: there is no episode, or ``names`` does not fit them.
     """
 
-    _esm = read_script("episodes.js")
+    _esm = read_script("explorer.js", "episodes.js")
 
     def __init__(
         self,

@@ -5,7 +5,8 @@ reopened and nothing run, and in a static page. Where scripts are not allowed it
 too: inside an ipywidgets box it works as any widget does, and ``at`` follows the controls.
 
 To add one: a subclass with ``_esm`` and ``paint``, and a small JavaScript file with a ``view`` that draws; see the
-first lines of ``explorer.js``, and ``drawing.js`` for what it draws with.
+first lines of ``explorer.js``, and ``drawing.js`` for what it draws with. A figure that is more than controls and a
+picture has a ``mount`` of its own instead; see ``page.js``.
 """
 
 from __future__ import annotations
@@ -31,10 +32,18 @@ HERE = Path(__file__).parent
 NOTE = "Run this cell, or trust the notebook, and the figure moves."
 
 
-def read_script(name: str) -> str:
-    """Return the shared JavaScript, a file beside this module that defines ``view``, and the export; no build step."""
-    parts = [(HERE / part).read_text(encoding="utf-8") for part in ("drawing.js", "explorer.js", name)]
+def read_script(*names: str) -> str:
+    """Return shared JavaScript, files beside this module of which one defines ``mount``, and the export; no build step.
+
+    What every figure shares, ``drawing.js`` and ``page.js``, comes before them.
+    """
+    parts = [(HERE / part).read_text(encoding="utf-8") for part in ("drawing.js", "page.js", *names)]
     return "\n".join([*parts, EXPORT])
+
+
+def read_style(*names: str) -> str:
+    """Return ``explorer.css``, which every figure has, and further style sheets beside this module."""
+    return "".join((HERE / part).read_text(encoding="utf-8") for part in ("explorer.css", *names))
 
 
 class Control(NamedTuple):
@@ -68,8 +77,8 @@ class Explorer(anywidget.AnyWidget):
     Writes: ``at``, the place of each control, follows them where the explorer stands in an ipywidgets box.
     """
 
-    _esm = ""  # a subclass sets it to read_script("<its file>.js")
-    _css = (HERE / "explorer.css").read_text(encoding="utf-8")
+    _esm = ""  # a subclass sets it to read_script("explorer.js", "<its file>.js")
+    _css = read_style()
     spec = traitlets.Dict().tag(sync=True)
     payload = traitlets.Bytes().tag(sync=True)
     at = traitlets.List(traitlets.Int()).tag(sync=True)

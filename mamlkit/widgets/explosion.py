@@ -32,7 +32,7 @@ class ExplosionExplorer(Explorer):
         InputError: the names do not fit the shape of ``norms``.
     """
 
-    _esm = read_script("explosion.js")
+    _esm = read_script("explorer.js", "explosion.js")
 
     def __init__(
         self,

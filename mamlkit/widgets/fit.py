@@ -32,7 +32,7 @@ class FitExplorer(Explorer):
         InputError: ``fits`` and ``losses`` do not belong together.
     """
 
-    _esm = read_script("fit.js")
+    _esm = read_script("explorer.js", "fit.js")
 
     def __init__(
         self,

@@ -54,12 +54,6 @@ function strokesOn(canvas, strokes, changed) {
   canvas.addEventListener("pointercancel", end);
 }
 
-function button(text, pressed) {
-  const made = element("button", { type: "button", "data-lm-suppress-shortcuts": "true" }, text);
-  made.addEventListener("click", pressed);
-  return made;
-}
-
 // What stands below the pad.
 function sayAnswer(spec, drawn, model, shares) {
   if (!drawn) return spec.invitation;
@@ -71,8 +65,7 @@ function sayAnswer(spec, drawn, model, shares) {
   return `Most likely label ${best}, with ${percent(shares[best])}.`;
 }
 
-// In place of the usual `mount`: what is shown follows the drawing, not controls.
-mount = function mountPad(el, spec, payload, model) {
+function mount(el, spec, payload, model) {
   const data = unpack(spec, payload);
   const { side, nWay } = spec;
   const strokes = [];
@@ -116,4 +109,4 @@ mount = function mountPad(el, spec, payload, model) {
   el.classList.add("mamlkit-explorer");
   el.replaceChildren(element("p", { class: "title" }, spec.title), element("div", { class: "pad" }, left, figure), note);
   redraw();
-};
+}

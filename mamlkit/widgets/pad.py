@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mamlkit.errors import InputError
-from mamlkit.widgets.explorer import Explorer, read_script
+from mamlkit.widgets.explorer import Explorer, read_script, read_style
 from mamlkit.widgets.fit import COLOURS
-from mamlkit.widgets.probabilities import CLASS_BARS, as_bytes, paint_bars, show_picture
+from mamlkit.widgets.probabilities import as_bytes, paint_bars, show_picture
 
 NOTE = "This pad answers while a kernel runs: run this cell, then draw."
 
@@ -38,7 +38,8 @@ class DrawingPad(Explorer):
     Writes: ``drawing`` follows the pad. Without a kernel it still draws, and says that it needs one.
     """
 
-    _esm = CLASS_BARS + read_script("pad.js")
+    _esm = read_script("classes.js", "pad.js")
+    _css = read_style("pad.css")
     drawing = traitlets.CBytes().tag(sync=True)  # the browser sends a view of memory
     answer = traitlets.Bytes().tag(sync=True)  # [N] float32, or empty
 

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from mamlkit.episodes import Episode
 from mamlkit.errors import InputError
-from mamlkit.widgets.explorer import HERE, Control, Explorer, read_script
+from mamlkit.widgets.explorer import Control, Explorer, read_script
 from mamlkit.widgets.fit import COLOURS, DASHES
-
-CLASS_BARS = (HERE / "classes.js").read_text(encoding="utf-8")
 
 
 class ProbabilityExplorer(Explorer):
@@ -32,7 +30,7 @@ class ProbabilityExplorer(Explorer):
         InputError: the episode has more than one support picture for a class, or ``probabilities`` does not fit it.
     """
 
-    _esm = CLASS_BARS + read_script("probabilities.js")
+    _esm = read_script("explorer.js", "classes.js", "probabilities.js")
 
     def __init__(
         self,

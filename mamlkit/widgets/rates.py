@@ -31,7 +31,7 @@ class RateExplorer(Explorer):
         InputError: the shapes do not belong together.
     """
 
-    _esm = read_script("rates.js")
+    _esm = read_script("explorer.js", "rates.js")
 
     def __init__(
         self,

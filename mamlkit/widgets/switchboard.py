@@ -37,7 +37,7 @@ class SwitchboardExplorer(Explorer):
         InputError: the shapes do not belong together, a fix is unknown, or the seeds are not two to ten.
     """
 
-    _esm = read_script("switchboard.js")
+    _esm = read_script("explorer.js", "switchboard.js")
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class WallExplorer(Explorer):
         InputError: there is no episode or no start, or ``labels`` or ``names`` do not fit the episodes.
     """
 
-    _esm = read_script("wall.js")
+    _esm = read_script("explorer.js", "wall.js")
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class WeightsExplorer(Explorer):
         InputError: the tables differ in shape, or the names do not fit them.
     """
 
-    _esm = read_script("weights.js")
+    _esm = read_script("explorer.js", "weights.js")
 
     def __init__(
         self,
