@@ -1,8 +1,8 @@
 """Build the notebooks from their sources: ``python notebooks/build.py [NAMES]`` (all of them: some minutes).
 
 ``source/NN_name.py`` (jupytext, py:percent) becomes ``NN_name.ipynb``, whose exercises are empty, and
-``solutions/NN_name.ipynb``, whose exercises are solved. Both are run, and keep their outputs. In a source, an answer
-stands between two comments:
+``solutions/NN_name.ipynb``, whose exercises are solved; ``source/live/name.py``, which has no exercises, becomes
+``live/name.ipynb``. All are run, and keep their outputs. In a source, an answer stands between two comments:
 
     def chance(n_way):
         # answer: a fraction
@@ -39,15 +39,20 @@ NEEDS_A_KERNEL = "application/vnd.jupyter.widget-view+json"  # reopened, it woul
 
 
 def names() -> list[str]:
-    """Return the names of the notebooks, in order."""
+    """Return the names of the course's notebooks, in order."""
     return sorted(path.stem for path in SOURCES.glob("*.py"))
+
+
+def pages() -> list[str]:
+    """Return the names of the live pages, as ``"live/draw"``."""
+    return sorted(f"live/{path.stem}" for path in (SOURCES / "live").glob("*.py"))
 
 
 def build(name: str, *, solved: bool) -> NotebookNode:
     """Return a notebook from its source, not yet run.
 
     Args:
-        name: as ``"03_exploding_gradients"``.
+        name: as ``"03_exploding_gradients"`` or ``"live/draw"``.
         solved: with the answers, or with empty exercises.
     """
     notebook = jupytext.read(SOURCES / f"{name}.py", fmt="py:percent")
@@ -92,10 +97,12 @@ def smaller(png: str) -> str:
 @click.argument("chosen", nargs=-1, metavar="[NAMES]")
 def main(chosen: tuple[str, ...]) -> None:
     """Build the notebooks whose names begin with one of ``chosen``; default: all."""
-    wanted = [name for name in names() if not chosen or name.startswith(chosen)]
+    every = [*((name, solved) for name in names() for solved in (False, True)), *((page, False) for page in pages())]
+    wanted = [(name, solved) for name, solved in every if not chosen or name.startswith(chosen)]
     if not wanted:
-        raise click.BadParameter(f"no source begins with {' or '.join(chosen)}; there are {', '.join(names())}")
-    for name, solved in tqdm([(name, solved) for name in wanted for solved in (False, True)]):
+        there = ", ".join([*names(), *pages()])
+        raise click.BadParameter(f"no source begins with {' or '.join(chosen)}; there are {there}")
+    for name, solved in tqdm(wanted):
         nbformat.write(run(build(name, solved=solved)), place(name, solved=solved))
 
 

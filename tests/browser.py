@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+import socket
+import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Playwright, Route
 
@@ -155,3 +162,95 @@ def shoot(locator: Locator, name: str) -> None:
     ARTIFACTS.mkdir(exist_ok=True)
     locator.scroll_into_view_if_needed()
     locator.screenshot(path=ARTIFACTS / f"{name}.png")
+
+
+class Jupyter(NamedTuple):
+    """A Jupyter server: its address, the folder it serves, and the environment of its processes."""
+
+    address: str
+    work: Path
+    environment: dict[str, str]
+
+    def run(self, page: Page, notebook: Path, **parameters: Any) -> None:
+        """Open a copy of a notebook without outputs and with other parameters in JupyterLab, and run all its cells."""
+        copy = self.work / f"{len(list(self.work.iterdir())):03}_{notebook.name}"
+        write_empty(notebook, copy, parameters)
+        page.goto(f"{self.address}/lab/tree/{copy.name}?reset")
+        run_all(page)
+
+
+@contextmanager
+def jupyter_server(home: Path) -> Iterator[Jupyter]:
+    """Run JupyterLab, with its extensions for Notebook 7 and Voila, and nothing of the user's own."""
+    work = home / "work"
+    work.mkdir()
+    settings = home / "config" / "lab" / "user-settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # all cells are in the page
+    (home / "config" / "labconfig").mkdir()
+    no_news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(no_news))
+    own = {
+        "PYTHONPATH": str(ROOT),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "IPYTHONDIR": str(home / "ipython"),
+    }
+    environment = {**os.environ, **own}
+    port = free_port()
+    options = [
+        f"--port={port}",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        "--IdentityProvider.token=",
+        f"--notebook-dir={work}",
+    ]
+    options += ["--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
+    with (home / "log").open("w") as log:
+        command = [sys.executable, "-m", "jupyterlab", *options]
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api", home / "log")
+        yield Jupyter(f"http://127.0.0.1:{port}", work, own)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def write_empty(source: Path, target: Path, parameters: Mapping[str, Any] = {}) -> None:
+    """Copy a notebook without its outputs, with some of its parameters changed."""
+    notebook = nbformat.read(source, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source += "".join(f"\n{name} = {value!r}" for name, value in parameters.items())
+    nbformat.write(notebook, target)
+
+
+def choose_theme(page: Page, name: str) -> None:
+    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {name}'}})")
+    light = str(name == "Light").lower()
+    page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
+    page.wait_for_timeout(500)  # the style sheet follows the attribute
+
+
+def run_all(page: Page) -> None:
+    """Run every cell; JupyterLab drops the command without a word until the kernel is there, so ask again."""
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    started = page.locator(".jp-CodeCell .jp-InputPrompt", has_text=re.compile(r"\[\s*[0-9*]+\s*\]"))
+    for _ in range(60):
+        page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.wait_for_timeout(2000)
+        if started.count():
+            return
+    pytest.fail("no cell was run")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import guarded_page, launch
+from browser import Jupyter, guarded_page, jupyter_server, launch
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -96,6 +96,13 @@ def browser() -> Iterator[Browser]:
         opened = launch(playwright)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    """A Jupyter server; each test puts its own notebooks into ``jupyter.work``."""
+    with jupyter_server(tmp_path_factory.mktemp("jupyter")) as server:
+        yield server
 
 
 @pytest.fixture

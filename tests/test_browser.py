@@ -5,19 +5,25 @@ Without a Chromium these tests skip; under ``CI=true`` they fail instead. Screen
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-from browser import ROOT, draws, guarded_page, look, moves, moves_by_key_and_by_drag, shoot, wait_for
+from browser import (
+    ROOT,
+    Jupyter,
+    choose_theme,
+    draws,
+    guarded_page,
+    look,
+    moves,
+    moves_by_key_and_by_drag,
+    run_all,
+    shoot,
+    write_empty,
+)
 from playwright.sync_api import Browser, Page
 
 from mamlkit.commands import lab
@@ -74,86 +80,28 @@ def write_notebook(path: Path, source: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def course(jupyter: Jupyter) -> str:
     """The address of a Jupyter server: the course as ``mamlkit lab`` copies it, copies nobody trusts, two boxes."""
-    home = tmp_path_factory.mktemp("lab")
-    work = home / "work"
-    work.mkdir()
+    work = jupyter.work
     for name in MOVING:
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         notebook.cells[0].source += "\n\nAnother text, so that trusting one copy does not trust both."
         notebook.cells[1].source += "  # changed"
         nbformat.write(notebook, work / f"cloned_{name}.ipynb")
     for name in NOTEBOOKS[:2]:
-        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.update(outputs=[], execution_count=None)
-        nbformat.write(notebook, work / f"empty_{name}.ipynb")
+        write_empty(ROOT / "notebooks" / f"{name}.ipynb", work / f"empty_{name}.ipynb")
     write_notebook(work / "box.ipynb", BOX)
     write_notebook(work / "live.ipynb", LIVE)
-    settings = home / "config" / "lab" / "user-settings" / "@jupyterlab" / "notebook-extension"
-    settings.mkdir(parents=True)
-    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # all cells are in the page
-    (home / "config" / "labconfig").mkdir()
-    no_news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(no_news))
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-        "IPYTHONDIR": str(home / "ipython"),
-    }
     with pytest.MonkeyPatch.context() as patch:
-        for key, value in env.items():
+        for key, value in jupyter.environment.items():
             patch.setenv(key, value)
         lab.trust(work / "course", lab.copy_notebooks(ROOT / "notebooks", work / "course").written)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = [
-        f"--port={port}",
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        "--IdentityProvider.token=",
-        f"--notebook-dir={work}",
-    ]
-    options += ["--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=env, stdout=log, stderr=log)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/api", home / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def choose_theme(page: Page, name: str) -> None:
-    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {name}'}})")
-    light = str(name == "Light").lower()
-    page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
-    page.wait_for_timeout(500)  # the style sheet follows the attribute
-
-
-def run_all(page: Page) -> None:
-    """Run every cell; JupyterLab drops the command without a word until the kernel is there, so ask again."""
-    page.locator(".jp-CodeCell .cm-content").first.click()
-    started = page.locator(".jp-CodeCell .jp-InputPrompt", has_text=re.compile(r"\[\s*[0-9*]+\s*\]"))
-    for _ in range(60):
-        page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
-        page.wait_for_timeout(2000)
-        if started.count():
-            return
-    pytest.fail("no cell was run")
+    return jupyter.address
 
 
 @pytest.mark.parametrize("name", MOVING)
-def test_a_reopened_notebook_moves_with_nothing_run_in_both_themes(jupyter: str, page: Page, name: str) -> None:
-    page.goto(f"{jupyter}/lab/tree/course/{name}.ipynb?reset")
+def test_a_reopened_notebook_moves_with_nothing_run_in_both_themes(course: str, page: Page, name: str) -> None:
+    page.goto(f"{course}/lab/tree/course/{name}.ipynb?reset")
     roots = page.locator("[data-mamlkit].mamlkit-explorer")
     roots.last.wait_for()
     choose_theme(page, "Light")
@@ -171,27 +119,27 @@ def test_a_reopened_notebook_moves_with_nothing_run_in_both_themes(jupyter: str,
 
 
 @pytest.mark.parametrize("name", MOVING)
-def test_a_notebook_that_is_not_trusted_shows_the_picture(jupyter: str, page: Page, name: str) -> None:
-    page.goto(f"{jupyter}/lab/tree/cloned_{name}.ipynb?reset")
+def test_a_notebook_that_is_not_trusted_shows_the_picture(course: str, page: Page, name: str) -> None:
+    page.goto(f"{course}/lab/tree/cloned_{name}.ipynb?reset")
     picture = page.locator(".jp-RenderedHTML img[alt], .jp-RenderedImage img").last
     picture.wait_for()
     picture.scroll_into_view_if_needed()
     assert picture.evaluate("image => image.naturalWidth") > 100
 
 
-def test_notebook_7_moves_too(jupyter: str, browser: Browser) -> None:
+def test_notebook_7_moves_too(course: str, browser: Browser) -> None:
     # Notebook 7.6 itself raises these while a page loads, with or without a figure of ours.
     own = ("Cannot read properties of undefined (reading 'schema')", "Command 'filebrowser:open-path' not registered")
     with guarded_page(browser, known=own) as page:
-        page.goto(f"{jupyter}/notebooks/course/{MOVING[-1]}.ipynb")
+        page.goto(f"{course}/notebooks/course/{MOVING[-1]}.ipynb")
         root = page.locator("[data-mamlkit].mamlkit-explorer").first
         root.wait_for()
         moves(page, root)
         shoot(root, "notebook7")
 
 
-def test_the_drawing_pad_answers_from_the_kernel(jupyter: str, page: Page) -> None:
-    page.goto(f"{jupyter}/lab/tree/empty_{NOTEBOOKS[0]}.ipynb?reset")
+def test_the_drawing_pad_answers_from_the_kernel(course: str, page: Page) -> None:
+    page.goto(f"{course}/lab/tree/empty_{NOTEBOOKS[0]}.ipynb?reset")
     run_all(page)
     pad = page.locator(".mamlkit-explorer:not([data-mamlkit])")
     pad.wait_for()
@@ -202,10 +150,10 @@ def test_the_drawing_pad_answers_from_the_kernel(jupyter: str, page: Page) -> No
     pad.get_by_text("The sheet is empty").wait_for()
 
 
-def test_a_voila_page_moves_and_computes(jupyter: str, browser: Browser) -> None:
+def test_a_voila_page_moves_and_computes(course: str, browser: Browser) -> None:
     # Voila's own template asks these hosts for fonts and MathJax; it gets neither here, and our figures need neither.
     with guarded_page(browser, spared=("cdn.jsdelivr.net", "cdnjs.cloudflare.com")) as page:
-        page.goto(f"{jupyter}/voila/render/live.ipynb")
+        page.goto(f"{course}/voila/render/live.ipynb")
         figure = page.locator(".mamlkit-explorer [role=img]")
         figure.wait_for()
         before = figure.get_attribute("aria-label")
@@ -216,8 +164,8 @@ def test_a_voila_page_moves_and_computes(jupyter: str, browser: Browser) -> None
         shoot(page.locator("body"), "voila")
 
 
-def test_an_explorer_in_a_widget_box_tells_python_where_its_slider_is(jupyter: str, page: Page) -> None:
-    page.goto(f"{jupyter}/lab/tree/box.ipynb?reset")
+def test_an_explorer_in_a_widget_box_tells_python_where_its_slider_is(course: str, page: Page) -> None:
+    page.goto(f"{course}/lab/tree/box.ipynb?reset")
     run_all(page)
     root = page.locator(".mamlkit-explorer")
     root.locator("input[type=range]").wait_for()
@@ -228,8 +176,8 @@ def test_an_explorer_in_a_widget_box_tells_python_where_its_slider_is(jupyter: s
     shoot(root, "box")
 
 
-def test_a_live_figure_follows_within_six_tenths_of_a_second(jupyter: str, page: Page) -> None:
-    page.goto(f"{jupyter}/lab/tree/empty_{NOTEBOOKS[1]}.ipynb?reset")
+def test_a_live_figure_follows_within_six_tenths_of_a_second(course: str, page: Page) -> None:
+    page.goto(f"{course}/lab/tree/empty_{NOTEBOOKS[1]}.ipynb?reset")
     run_all(page)
     page.locator(".noUi-base").wait_for()
     page.locator(".jp-CodeCell .jp-InputPrompt", has_text="[*]").first.wait_for(state="detached")
