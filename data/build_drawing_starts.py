@@ -1,4 +1,4 @@
-"""Train the starts of the live pages: ``python data/build_drawing_starts.py`` (half an hour on one core).
+"""Train the starts of the live pages: ``python data/build_drawing_starts.py`` (an hour on one core; it resumes).
 
 ``mamlkit/stored/starts/drawings-*.npz``: MAML and MAML++, 20-way 1-shot, on the training characters of Omniglot and of
 glyphs together. Each picture is first traced to strokes and drawn again the way of the drawing pad. Needs Omniglot.
@@ -7,9 +7,9 @@ A start that is there already is left alone; delete it to train it anew.
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import click
 import numpy as np
@@ -17,34 +17,26 @@ import torch
 from tqdm import tqdm
 
 from mamlkit import checkpoints, stored
-from mamlkit.datasets import load
-from mamlkit.drawings import rasterise
-from mamlkit.drawings.tracing import trace
 from mamlkit.episodes import EpisodeSampler, ImageStore
 from mamlkit.errors import InputError
-from mamlkit.evaluation import mean_ci95
+from mamlkit.evaluation import NORMS, mean_ci95
 from mamlkit.experiments import configure
 from mamlkit.learner import MetaLearner
 from mamlkit.live.classifier import Classifier
+from mamlkit.live.pictures import as_drawn, load_characters
 from mamlkit.trainer import Trainer
 from mamlkit.versions import versions
 
 SETS = ("omniglot", "glyphs")
-TRACED_AT = 105  # pixels, as Omniglot's originals
+RECIPES = {"drawings-maml": "maml", "drawings-mamlpp": "mamlpp"}
 BUDGET = dict(n_way=20, k_shot=1, q_query=1, eval_query=1, filters=32, n_tasks=4, rotation="classes", device="cpu")
 BUDGET |= dict(epochs=40, iterations_per_epoch=100, val_episodes=60, outer_lr=0.003, ensemble=1, on_nonfinite="skip")
-RECIPES = {"drawings-maml": "maml", "drawings-mamlpp": "mamlpp"}
-TEST_EPISODES = 600
-
-
-def as_drawn(store: ImageStore) -> ImageStore:
-    """Return a data set whose pictures were traced, and drawn again by the pad's pen."""
-    images = [rasterise(trace(np.asarray(image))) for image in tqdm(store.images, f"tracing {store.name}")]
-    return replace(store, images=np.stack(images))
+TEST_EPISODES = {5: 600, 20: 200}  # by way
 
 
 def together(stores: list[ImageStore]) -> ImageStore:
-    """Return several data sets as one; each class stays in its split."""
+    """Return several data sets as one, drawn anew; each class stays in its split."""
+    images = [as_drawn(np.asarray(image)) for store in stores for image in tqdm(store.images, f"drawing {store.name}")]
     n_images = np.cumsum([0, *(len(store.images) for store in stores)])
     n_classes = np.cumsum([0, *(len(store.class_names) for store in stores)])
     splits = {
@@ -53,7 +45,7 @@ def together(stores: list[ImageStore]) -> ImageStore:
     }
     return ImageStore(
         name="+".join(store.name for store in stores),
-        images=np.concatenate([store.images for store in stores]),
+        images=np.stack(images),
         offsets=np.concatenate([[0], *(store.offsets[1:] + first for store, first in zip(stores, n_images))]),
         class_names=tuple(name for store in stores for name in store.class_names),
         splits=splits,
@@ -61,36 +53,48 @@ def together(stores: list[ImageStore]) -> ImageStore:
     )
 
 
-def score(learner: MetaLearner, store: ImageStore, n_way: int, episodes: int) -> dict[str, list[float]]:
-    """Return (mean, half width of the 95 % interval) of the accuracy by normalisation, each query on its own."""
-    sampler = EpisodeSampler(store, "test", n_way=n_way, k_shot=1, q_query=1, seed=0)
-    rights: dict[str, list[torch.Tensor]] = {"batch": [], "running": []}
-    for index in range(episodes):
-        episode = sampler.episode(index)
-        classifier = Classifier(learner, episode.support_x)
-        for norm, row in rights.items():
-            given = classifier.probabilities(episode.query_x, norm)[:, -1].argmax(-1)
-            row.append((given == episode.query_y).double().mean())
-    return {norm: list(mean_ci95(torch.stack(row))) for norm, row in rights.items()}
-
-
-def train(name: str, both: ImageStore, sets: dict[str, ImageStore]) -> None:
-    """Train one start and keep it with what it scores."""
+def train(name: str, store: ImageStore) -> MetaLearner:
+    """Train one start."""
     config = configure(RECIPES[name], dataset="omniglot", **BUDGET)
-    trainer = Trainer.from_config(config, both)
+    trainer = Trainer.from_config(config, store)
     with tqdm(total=config.epochs * config.iterations_per_epoch, desc=name) as bar:
         for record in trainer.epochs(on_iteration=lambda _: bar.update()):
             bar.set_postfix(validation=f"{100 * record.validation.accuracy:.1f} %")
-    scores: dict[str, Any] = {}
-    for data, store in sets.items():
-        for n_way in (5, 20):
-            scores[f"{data} {n_way}-way"] = score(trainer.learner, store, n_way, TEST_EPISODES)
-            print(name, data, n_way, scores[f"{data} {n_way}-way"], flush=True)
-    about = {"test": scores, "test_episodes": TEST_EPISODES, "data_sha256": both.sha256, "versions": versions()}
-    command = "python data/build_drawing_starts.py"
-    checkpoints.save_start(
-        stored.STARTS / f"{name}.npz", trainer.learner, about={**about, "command": command}, extra={}
-    )
+    return trainer.learner
+
+
+def score(learner: MetaLearner, store: ImageStore, n_way: int) -> dict[str, tuple[float, float]]:
+    """Return by norm (accuracy, half its 95 % interval) on test characters drawn anew, each query by itself."""
+    sampler = EpisodeSampler(store, "test", n_way=n_way, k_shot=1, q_query=1, seed=0)
+    rights: dict[str, list[torch.Tensor]] = {norm: [] for norm in NORMS}
+    for index in tqdm(range(TEST_EPISODES[n_way]), f"{store.name} {n_way}-way", leave=False):
+        support, _, query, labels = sampler.episode(index)
+        support, query = (torch.stack([redrawn(image) for image in images]) for images in (support, query))
+        classifier = Classifier(learner, support)
+        for norm, row in rights.items():
+            given = classifier.after(len(classifier.steps) - 1, query, norm).argmax(-1)
+            row.append((given == labels).double().mean())
+    return {norm: mean_ci95(torch.stack(row)) for norm, row in rights.items()}
+
+
+def redrawn(image: torch.Tensor) -> torch.Tensor:
+    """Return a picture [1, H, W] in [0, 1] as the pad would have drawn it, [1, 28, 28]."""
+    pixels = (image[0] * 255).round().byte().numpy()
+    return torch.from_numpy(as_drawn(pixels).astype(np.float32) / 255)[None]
+
+
+def keep(path: Path, learner: MetaLearner, stores: list[ImageStore], trained_with: dict[str, str]) -> None:
+    """Score a start and keep it."""
+    test = {f"{store.name} {n_way}-way": score(learner, store, n_way) for store in stores for n_way in TEST_EPISODES}
+    about = {
+        "test": test,
+        "test_episodes": {f"{n_way}-way": n for n_way, n in TEST_EPISODES.items()},
+        "data_sha256": {store.name: store.sha256 for store in stores},
+        "versions": trained_with,
+        "command": "python data/build_drawing_starts.py",
+    }
+    checkpoints.save_start(path, learner, about=about, extra={})
+    print(path.stem, json.dumps(test))
 
 
 @click.command(help=__doc__)
@@ -102,12 +106,12 @@ def main() -> None:
         print("Both starts are there.")
         return
     try:
-        sets = {name: as_drawn(load(name, image_size=TRACED_AT)) for name in SETS}
+        stores = [load_characters(name) for name in SETS]
     except InputError as error:
         sys.exit(f"Error: {error}")
-    both = together([sets[name] for name in SETS])
+    both = together(stores)
     for name in missing:
-        train(name, both, sets)
+        keep(stored.STARTS / f"{name}.npz", train(name, both), stores, versions())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Playwright, Route
+from playwright.sync_api import Browser, Locator, Page, Playwright, Route, expect
 
 ROOT = Path(__file__).parents[1]
 ARTIFACTS = ROOT / "artifacts"
@@ -34,6 +34,8 @@ FLAGS = [
     "--disable-sync",
 ]
 LOCAL = ("localhost", "127.0.0.1")
+PATIENCE = 120_000  # milliseconds: a busy machine is slow, not broken
+expect.set_options(timeout=PATIENCE)
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -71,7 +73,7 @@ def guarded_page(
             route.abort()
 
     context.route(lambda url: urlsplit(url).scheme in ("http", "https"), guard)
-    context.set_default_timeout(120_000)  # a busy machine is slow, not broken
+    context.set_default_timeout(PATIENCE)
     opened = context.new_page()
     opened.on("pageerror", note)
     yield opened
@@ -245,12 +247,18 @@ def choose_theme(page: Page, name: str) -> None:
 
 
 def run_all(page: Page) -> None:
-    """Run every cell; JupyterLab drops the command without a word until the kernel is there, so ask again."""
+    """Run every cell; until the kernel is there, JupyterLab drops the command, or stops midway, so ask again."""
     page.locator(".jp-CodeCell .cm-content").first.click()
-    started = page.locator(".jp-CodeCell .jp-InputPrompt", has_text=re.compile(r"\[\s*[0-9*]+\s*\]"))
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
+    failed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
     for _ in range(60):
-        page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
         page.wait_for_timeout(2000)
-        if started.count():
-            return
-    pytest.fail("no cell was run")
+        for _ in range(60):
+            begun = [re.search(r"\[\s*[0-9*]+\s*\]", text) is not None for text in prompts.all_inner_texts()]
+            if all(begun) or failed.count():
+                return
+            if not any("*" in text for text in prompts.all_inner_texts()):
+                break  # neither run nor running
+            page.wait_for_timeout(500)
+    pytest.fail("not every cell was run")

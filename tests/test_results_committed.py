@@ -20,7 +20,9 @@ from mamlkit import stored
 from mamlkit.__main__ import main
 from mamlkit.commands.options import command_line
 from mamlkit.config import Config
+from mamlkit.report import percent
 
+DRAWING_TASKS = ("omniglot 5-way", "omniglot 20-way", "glyphs 5-way", "glyphs 20-way")
 ROOT = Path(__file__).parents[1]
 KEYS = {
     "dataset", "recipe", "n_way", "k_shot", "accuracy", "ci95", "episodes", "seeds", "iterations", "minutes", "config",
@@ -88,10 +90,24 @@ def test_the_picture_is_of_these_results(script: ModuleType, results: dict[str, 
 
 
 def test_the_datasheet_has_the_accuracy_of_every_stored_start() -> None:
-    sheet = (ROOT / "data" / "README.md").read_text("utf-8")
+    sheet = (ROOT / "data" / "README.md").read_text("utf-8").splitlines()
     for name in stored.start_names():
         with np.load(stored.STARTS / f"{name}.npz", allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
-        accuracy, ci95 = (100 * header[key] for key in ("test_accuracy", "test_ci95"))
-        [row] = [line for line in sheet.splitlines() if line.startswith(f"| `{name}` |")]
-        assert row.endswith(f"| {accuracy:.2f} ± {ci95:.2f} | {header['test_episodes']} |")
+        row = next(line for line in sheet if line.startswith(f"| `{name}` |"))
+        if name.startswith("drawings-"):
+            cells = [percent(*header["test"][task]["batch"]) for task in DRAWING_TASKS]
+            assert row.endswith(f"| {' | '.join(cells)} |")
+            recorded = next(line for line in sheet if line.startswith(f"| `{name}`, recorded statistics |"))
+            cells = [percent(*header["test"][task]["running"]) for task in DRAWING_TASKS]
+            assert recorded.endswith(f"| {' | '.join(cells)} |")
+        else:
+            accuracy = percent(header["test_accuracy"], header["test_ci95"])
+            assert row.endswith(f"| {accuracy} | {header['test_episodes']} |")
+
+
+def test_the_episodes_of_the_drawing_starts_are_as_many_as_the_datasheet_says() -> None:
+    assert "600 episodes (5-way) or 200 (20-way)" in (ROOT / "data" / "README.md").read_text("utf-8")
+    for name in (name for name in stored.start_names() if name.startswith("drawings-")):
+        with np.load(stored.STARTS / f"{name}.npz", allow_pickle=False) as archive:
+            assert json.loads(str(archive["header"]))["test_episodes"] == {"5-way": 600, "20-way": 200}

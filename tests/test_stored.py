@@ -14,20 +14,24 @@ import torch
 from scripts import load_script
 
 from mamlkit import InputError, stored
+from mamlkit.drawings import Sheet, read_sheet
+from mamlkit.episodes import EpisodeSampler
 from mamlkit.evaluation import evaluate
+from mamlkit.experiments import configure
+from mamlkit.live.pictures import as_drawing
 from mamlkit.trainer import make_sampler
+from mamlkit.widgets import DrawingPad
 
-BUILDER = Path(__file__).parents[1] / "data" / "build_stored.py"
+DATA = Path(__file__).parents[1] / "data"
 STARTS = ("maml", "maml-strided", "mamlpp")
+DRAWINGS = ("drawings-maml", "drawings-mamlpp")
 FIXES = ("bn", "ca", "da", "lslr", "msl")
 
 
 @pytest.fixture(scope="module")
 def builder() -> ModuleType:
     """data/build_stored.py as a module."""
-    if not BUILDER.is_file():
-        pytest.skip("data/build_stored.py is not beside the tests")
-    return load_script(BUILDER)
+    return load_script(DATA / "build_stored.py")
 
 
 def test_the_examples_in_the_docstrings_are_right() -> None:
@@ -73,13 +77,30 @@ def test_what_the_runs_share_is_what_the_builder_says(builder: ModuleType) -> No
 
 
 def test_the_starts_are_those_of_the_builder(builder: ModuleType) -> None:
-    assert stored.start_names() == STARTS == tuple(sorted(builder.STARTS))
+    assert tuple(sorted(builder.STARTS)) == STARTS
+    assert stored.start_names() == DRAWINGS + STARTS
     for name, (fixes, changes) in builder.STARTS.items():
         config = builder.replace(builder.config_of(fixes, changes, 0), **builder.START_BUDGET)
         assert stored.start(name).config == config
 
 
-@pytest.mark.parametrize("name", STARTS)
+def test_the_starts_for_drawings_are_those_of_their_builder() -> None:
+    builder = load_script(DATA / "build_drawing_starts.py")
+    assert tuple(builder.RECIPES) == DRAWINGS
+    for name, recipe in builder.RECIPES.items():
+        assert stored.start(name).config == configure(recipe, dataset="omniglot", **builder.BUDGET)
+
+
+def test_what_is_trained_is_small_and_holds_no_code() -> None:
+    files = list(stored.STARTS.iterdir())
+    assert {path.suffix for path in files} == {".npz"}
+    assert sum(path.stat().st_size for path in files) < 600_000
+    for path in files:
+        with np.load(path, allow_pickle=False) as archive:  # refuses what would have to be executed
+            assert all(archive[name].dtype.kind in "fiuU" for name in archive.files)
+
+
+@pytest.mark.parametrize("name", STARTS + DRAWINGS)
 def test_a_start_loads_in_both_precisions_with_the_same_numbers(name: str) -> None:
     single, double = (stored.start(name, dtype=dtype) for dtype in ("float32", "float64"))
     assert single.inner_lrs.dtype == torch.float32
@@ -87,7 +108,8 @@ def test_a_start_loads_in_both_precisions_with_the_same_numbers(name: str) -> No
     for tensor, value in single.params.items():
         assert torch.equal(value.double(), double.params[tensor])
         assert torch.isfinite(value).all()
-    assert double.params["convs.3.weight"].shape == (16, 16, 3, 3)
+    filters = 32 if name in DRAWINGS else 16
+    assert double.params["convs.3.weight"].shape == (filters, filters, 3, 3)
 
 
 @pytest.mark.parametrize("name", STARTS)
@@ -107,7 +129,25 @@ def test_a_rate_history_begins_at_the_configured_rate_and_ends_at_the_learners(n
     assert moved == learner.config.learn_inner_lrs
 
 
+def test_a_start_without_a_rate_history_says_so() -> None:
+    with pytest.raises(InputError, match="^start 'drawings-maml' was kept without the inner rates of its training$"):
+        stored.rate_history("drawings-maml")
+
+
 def test_an_unknown_start_is_refused_with_the_nearest_name() -> None:
     for ask in (stored.start, stored.rate_history):
         with pytest.raises(InputError, match=r"start = 'mamlp' is unknown \(did you mean 'maml(pp)?'\?\)"):
             ask("mamlp")
+
+
+def test_on_omniglots_test_characters_the_pad_with_the_mamlpp_start_is_right_in_95_of_100(omniglot_105) -> None:
+    pad = DrawingPad({"MAML++": stored.start("drawings-mamlpp")})
+    sampler = EpisodeSampler(omniglot_105, "test", n_way=5, k_shot=1, q_query=1, seed=0)
+    rights = []
+    for episode in map(sampler.episode, range(200)):
+        support, queries = ([as_drawing((255 * x[0]).byte().numpy()) for x in images] for images in episode[::2])
+        classes = {str(label): drawing for label, drawing in enumerate(support)}
+        for label, query in enumerate(queries):
+            sheet = read_sheet(Sheet(classes, query).to_json(), "it")
+            rights.append(pad.answer(sheet, "MAML++")[0][-1].argmax() == label)
+    assert np.mean(rights) >= 0.95

@@ -77,10 +77,11 @@ def _check(values: Any, label: str) -> None:
         what = error.message if len(error.message) < 90 else f"{error.message[:87]}..."
         place = "".join(f"[{part!r}]" for part in error.absolute_path)
         raise InputError(f"{label} is no sheet of drawings: {place}{': ' * bool(place)}{what}")
-    for each in values["classes"]:
-        points = sum(map(len, each["strokes"])) // 4
+    drawings = {repr(each["name"]): each["strokes"] for each in values["classes"]}
+    for name, strokes in {**drawings, "the query": values.get("query", [])}.items():
+        points = sum(map(len, strokes)) // 4
         if points > MOST_POINTS:
-            raise InputError(f"{label} has {points} points in {each['name']!r}; up to {MOST_POINTS} are allowed")
+            raise InputError(f"{label} has {points} points in {name}; up to {MOST_POINTS} are allowed")
 
 
 def _encode(drawing: Drawing) -> list[str]:

@@ -49,12 +49,17 @@ class Classifier:
             self.steps = [meta.model, *(step.params for step in moved)]
 
     def probabilities(self, queries: Tensor, norm: str = "batch") -> Tensor:
-        """Return what each query picture is taken for after every step: [Q, K + 1, N].
+        """Return what each query picture is taken for after every step: [Q, K + 1, N]; see ``after``."""
+        return torch.stack([self.after(step, queries, norm) for step in range(len(self.steps))], 1)
+
+    def after(self, step: int, queries: Tensor, norm: str = "batch") -> Tensor:
+        """Return what each query picture is taken for after ``step`` inner steps: [Q, N] probabilities.
 
         No answer depends on another query picture. With ``norm = "batch"`` a query picture is normalised together with
         the N given ones, as that many pictures were in training; with ``"running"`` by the recorded statistics.
 
         Args:
+            step: 0 to K.
             queries: [Q, C, H, W] in [0, 1].
             norm: ``"batch"`` or ``"running"``.
 
@@ -65,20 +70,19 @@ class Classifier:
         """
         check_choice("norm", norm, NORMS)
         queries = queries.to(self.support.dtype)
-        with torch.no_grad():
-            if norm == "running":
-                return self._by_step(queries, norm).transpose(0, 1)  # [K + 1, Q, N] -> [Q, K + 1, N]
-            together = [torch.cat([self.support, query[None]]) for query in queries]  # Q of [N + 1, C, H, W]
-            return torch.stack([self._by_step(images, norm)[:, -1] for images in together])  # -> [Q, K + 1, N]
+        if norm == "running":
+            return self._shares(step, queries, norm)
+        together = [torch.cat([self.support, query[None]]) for query in queries]  # Q of [N + 1, C, H, W]
+        rows = [self._shares(step, images, norm)[-1] for images in together]
+        return torch.stack(rows) if rows else self.support.new_empty(0, len(self.support))
 
-    def _by_step(self, images: Tensor, norm: str) -> Tensor:
-        rows = [max(step - 1, 0) for step in range(len(self.steps))]  # of the per-step tables
-        inputs = [(params, (images, row, norm)) for params, row in zip(self.steps, rows)]
-        logits = [
-            functional_call(self.learner.model, (params, self.learner.buffers), given, strict=True)[0]
-            for params, given in inputs
-        ]
-        return torch.stack(logits).softmax(-1)  # K + 1 of [B, N] -> [K + 1, B, N]
+    def _shares(self, step: int, images: Tensor, norm: str) -> Tensor:
+        row = max(step - 1, 0)  # of the per-step tables: the same as before the update
+        given = (self.steps[step], self.learner.buffers), (images, row, norm)
+        with torch.no_grad():
+            logits, _ = functional_call(self.learner.model, *given, strict=True)
+        shares: Tensor = logits.softmax(-1)
+        return shares
 
 
 def _fewer_classes(params: Params, n_way: int) -> Params:

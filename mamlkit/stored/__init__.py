@@ -1,6 +1,7 @@
 """What was trained beforehand and ships with the package: starts to adapt from, and short runs to compare.
 
-Everything here is written by ``python data/build_stored.py``; nothing in it is code.
+Everything here is written by ``python data/build_stored.py`` and ``python data/build_drawing_starts.py``; nothing in it
+is code.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from mamlkit import checkpoints
 from mamlkit.config import Config
 from mamlkit.episodes import check_choice
+from mamlkit.errors import InputError
 from mamlkit.learner import MetaLearner
 
 HERE = Path(__file__).parent
@@ -29,10 +31,11 @@ def start_names() -> tuple[str, ...]:
 
 
 def start(name: str, *, dtype: str = "float32") -> MetaLearner:
-    """Return a meta-trained learner: 5-way 1-shot on glyphs, a ``Conv4`` with 16 filters.
+    """Return a meta-trained learner, a ``Conv4`` for 28 x 28 pictures.
 
     Args:
-        name: one of ``start_names()``.
+        name: one of ``start_names()``: 5-way 1-shot on glyphs with 16 filters, or, beginning with ``drawings-``, 20-way
+            1-shot on characters that were traced and drawn again (``mamlkit.drawings``) with 32.
         dtype: precision of the learner, ``"float32"`` as it was trained, or ``"float64"``.
 
     Raises:
@@ -46,10 +49,12 @@ def rate_history(name: str) -> NDArray[np.float32]:
     """Return the inner rates of a stored start before its training and after each epoch: [E + 1, n_adapted, K].
 
     Raises:
-        InputError: there is no such start.
+        InputError: there is no such start, or it has none.
     """
     check_choice("start", name, start_names())
     with np.load(STARTS / f"{name}.npz", allow_pickle=False) as archive:
+        if "rate_history" not in archive:
+            raise InputError(f"start {name!r} was kept without the inner rates of its training")
         rates: NDArray[np.float32] = archive["rate_history"]
     return rates
 

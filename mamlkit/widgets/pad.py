@@ -1,91 +1,203 @@
-"""A pad to draw a character on, and the kernel's answer to which of a few given ones it is."""
+"""A pad to draw characters on, one example of each and a query, and what a meta-trained start makes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anywidget
 import numpy as np
 import torch
-import traitlets
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
-from torch import Tensor
+from numpy.typing import NDArray
 
+from mamlkit.drawings import Drawing, Sheet, check_drawn, rasterise, read_sheet, same, simplified
+from mamlkit.drawings.sheet import MOST_BYTES, MOST_CLASSES
 from mamlkit.errors import InputError
+from mamlkit.evaluation import NORMS
+from mamlkit.learner import MetaLearner
+from mamlkit.live.classifier import Classifier
 from mamlkit.widgets.explorer import Explorer, read_script, read_style
 from mamlkit.widgets.fit import COLOURS
-from mamlkit.widgets.probabilities import as_bytes, paint_bars, show_picture
+from mamlkit.widgets.probabilities import show_picture
 
-NOTE = "This pad answers while a kernel runs: run this cell, then draw."
+EMPTY = Sheet()
+BLANK = Sheet({"1": (), "2": (), "3": ()})  # what a reader begins with where nothing is given
 
 
 class DrawingPad(Explorer):
-    """Draw one of a few given characters by mouse, pen or touch; after each stroke the kernel says which it is.
+    """Draw one example of up to ten characters, then one of them again; see what adaptation makes of it, step by step.
 
     Args:
-        support: [N, 1, H, H] one picture of each class, in [0, 1], ink light on dark.
-        answer: [1, 1, H, H] in [0, 1] -> the probability of each class, [N]; called in the kernel after each stroke.
+        starts: name -> what adapts, 1 to 4; all with as many inner steps, and 28 x 28 pictures.
+        sheet: what is drawn at the beginning.
+        fixed: the reader draws the query alone; the classes of ``sheet`` stay.
+        examples: sheets that a button gives one after another.
         title: stands above the pad.
 
     Attributes:
-        drawing: the H x H bytes of what is drawn, 255 for ink; empty while nothing is.
+        sheet: what the kernel has last seen of the reader's drawings.
+        shares: [K + 1, N] the probability of each class after 0..K inner steps, or None.
 
     Raises:
-        InputError: ``support`` has another shape, or the answer is not one number for each class.
+        InputError: there is no start, or too many, or they differ in their inner steps.
 
-    Writes: ``drawing`` follows the pad. Without a kernel it still draws, and says that it needs one.
+    Writes: ``sheet`` and ``shares`` follow the pad. Without a kernel it still draws, and says that it needs one.
     """
 
-    _esm = read_script("classes.js", "pad.js")
+    _esm = read_script("sheet.js", "pad.js")
     _css = read_style("pad.css")
-    drawing = traitlets.CBytes().tag(sync=True)  # the browser sends a view of memory
-    answer = traitlets.Bytes().tag(sync=True)  # [N] float32, or empty
 
     def __init__(
-        self, support: Tensor, answer: Callable[[Tensor], ArrayLike], *, title: str = "Draw one of these"
+        self,
+        starts: Mapping[str, MetaLearner],
+        *,
+        sheet: Sheet = EMPTY,
+        fixed: bool = False,
+        examples: Sequence[Sheet] = (),
+        title: str = "Drawing pad",
     ) -> None:
-        if support.ndim != 4 or support.shape[1] != 1 or support.shape[2] != support.shape[3] or len(support) < 2:
-            raise InputError(f"support has shape {list(support.shape)}; [N, 1, H, H] with N of 2 or more is allowed")
-        self.ask = answer
-        self.side = support.shape[2]
+        steps = {learner.config.eval_steps or learner.config.n_steps for learner in starts.values()}
+        if not 1 <= len(starts) <= 4 or len(steps) > 1:
+            told = ", ".join(starts) or "none"
+            raise InputError(f"starts = {told} with inner steps {sorted(steps)}; 1 to 4 of equal steps are allowed")
+        self.starts, self.sheet, self.examples = dict(starts), sheet, itertools.cycle(examples)
+        self.shares: NDArray[np.float32] | None = None
+        self._adapted: tuple[Any, Classifier] | None = None
         spec = {
-            "side": self.side,
-            "nWay": len(support),
-            "invitation": f"The sheet is empty: draw one of the {len(support)} characters, large and in the middle.",
+            "starts": list(starts),
+            "norms": list(NORMS),
+            "steps": steps.pop(),
+            "sheet": as_lists(sheet if sheet.classes else BLANK),
+            "fixed": fixed,
+            "examples": bool(examples),
+            "most": MOST_CLASSES,
+            "mostBytes": MOST_BYTES,
         }
-        super().__init__({"support": as_bytes(support)}, title=title, controls=[], spec=spec)
-        self.observe(self._drawn, "drawing")
+        super().__init__({}, title=title, controls=[], spec=spec)
+        self.on_msg(self._received)
 
-    def _drawn(self, change: dict[str, Any]) -> None:
-        drawn: bytes = change["new"]
-        self.answer = self.probabilities(drawn).astype("<f4").tobytes() if drawn else b""
+    def _received(self, _: Any, asked: dict[str, Any], buffers: Any) -> None:
+        answers = {"ask": self._ask, "import": self._import, "export": self._export, "example": self._example}
+        try:
+            reply, arrays = answers[asked["kind"]](asked)
+        except InputError as error:
+            reply, arrays = {"said": str(error)}, []
+        self.send({**reply, "kind": asked["kind"], "number": asked["number"]}, arrays)
 
-    def probabilities(self, drawn: bytes) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the answer [N] to a drawing of H x H bytes."""
-        pixels = torch.tensor(list(drawn), dtype=torch.get_default_dtype()).reshape(1, 1, self.side, self.side) / 255
-        shares = np.asarray(self.ask(pixels), dtype=np.float64)
-        n_way = len(self.arrays["support"])
-        if shares.shape != (n_way,):
-            raise InputError(f"the answer has shape {shares.shape}; [{n_way}], a number for each class, is needed")
-        return shares
+    def _ask(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        self.shares = None
+        self.sheet = from_lists(asked["sheet"])
+        self.shares, pictures = self.answer(self.sheet, asked["start"], asked["norm"])
+        return {"said": ""}, [self.shares.astype("<f4").tobytes(), pictures.tobytes()]
+
+    def answer(self, sheet: Sheet, start: str, norm: str = "batch") -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return what the query is taken for, and what the network gets to see.
+
+        Args:
+            sheet: two classes or more, and perhaps a query.
+            start: the name of what adapts.
+            norm: statistics of the query pass, ``"batch"`` or ``"running"``.
+
+        Returns:
+            shares: [K + 1, N] after 0..K inner steps; [0, N] without a query.
+            pictures: uint8 [N, 28, 28], or with a query [N + 1, 28, 28].
+
+        Raises:
+            InputError: a drawing is empty or a dot, two classes are the same, or there are too few.
+        """
+        pictures = pictures_of(sheet)
+        n_way = len(sheet.classes)
+        images = torch.from_numpy(pictures.astype(np.float32) / 255)[:, None]  # -> [N + 1, 1, 28, 28]
+        key = (start, pictures[:n_way].tobytes())
+        if self._adapted is None or self._adapted[0] != key:
+            self._adapted = key, Classifier(self.starts[start], images[:n_way])
+        shares = self._adapted[1].probabilities(images[n_way:], norm) if len(images) > n_way else torch.empty(0, n_way)
+        return shares.reshape(-1, n_way).float().numpy(), pictures
+
+    def _import(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        return {"sheet": as_lists(read_sheet(asked["text"], asked["name"]))}, []
+
+    def _export(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        sheet = from_lists(asked["sheet"])
+        pictures_of(sheet)
+        return {"text": sheet.to_json()}, []
+
+    def _example(self, _: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        return {"sheet": as_lists(next(self.examples))}, []
 
     @property
     def places(self) -> str:
-        """Whether something is drawn, in words."""
-        return "a drawing" if self.drawing else "nothing drawn"
+        """What is drawn, in words."""
+        return f"{len(self.sheet.classes)} classes, {'a query' if self.sheet.query else 'no query'}"
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw the sheet beside the given characters, with the last answer above them."""
-        left, right = figure.subplots(1, 2, width_ratios=[1, 2.2])
-        sheet = np.frombuffer(self.drawing or bytes(self.side**2), np.uint8).reshape(1, self.side, self.side)
-        show_picture(left, sheet)
-        left.set_title("the sheet" if self.drawing else "the sheet, empty", fontsize="small")
-        shares = np.frombuffer(self.answer, "<f4")
-        paint_bars(right, shares, self.arrays["support"], truth=None, colour=COLOURS[0])
+        """Draw the classes, the query, and what the first start makes of it at every step."""
+        drawings = [*self.sheet.classes.items(), *([("query", self.sheet.query)] if self.sheet.query else [])]
+        if not drawings:
+            figure.text(0.5, 0.5, "a pad to draw on, with a kernel", ha="center")
+            return
+        shares = (
+            self.answer(self.sheet, next(iter(self.starts)))[0] if len(self.sheet.classes) > 1 else np.empty((0, 1))
+        )
+        rows = figure.subplots(2, len(drawings), squeeze=False, height_ratios=[1, 1.2])
+        for column, (name, drawing) in enumerate(drawings):
+            show_picture(rows[0, column], rasterise(drawing)[None])
+            rows[0, column].set_title(name, fontsize="small")
+            if name == "query" or not len(shares):
+                rows[1, column].axis("off")
+                continue
+            rows[1, column].bar(range(len(shares)), 100 * shares[:, column], color=COLOURS[0])
+            rows[1, column].set(ylim=(0, 100), xlabel="step", ylabel="%" if not column else "")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         view = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})  # here the kernel has a part
         still, metadata = super()._repr_mimebundle_(**kwargs)
         return {**view[0], **still}, metadata
+
+
+def pictures_of(sheet: Sheet) -> NDArray[np.uint8]:
+    """Return the pictures [N, 28, 28] of the classes, and with a query [N + 1, 28, 28].
+
+    Raises:
+        InputError: see ``DrawingPad.answer``.
+
+    Pure: no state.
+    """
+    if len(sheet.classes) < 2:
+        raise InputError(f"there are {len(sheet.classes)} classes; draw one example of two or more characters")
+    for name, drawing in sheet.classes.items():
+        check_drawn(drawing, f"class {name!r}")
+    if sheet.query:
+        check_drawn(sheet.query, "the query")
+    drawn = {name: rasterise(drawing) for name, drawing in sheet.classes.items()}
+    for (one, first), (other, second) in itertools.combinations(drawn.items(), 2):
+        if same(first, second):
+            raise InputError(f"classes {one!r} and {other!r} hold the same drawing; change one of them")
+    return np.stack([*drawn.values(), *([rasterise(sheet.query)] if sheet.query else [])])
+
+
+def as_lists(sheet: Sheet) -> dict[str, Any]:
+    """Return a sheet as the browser holds it.
+
+    Pure: no state.
+    """
+    classes = [{"name": name, "strokes": drawing} for name, drawing in sheet.classes.items()]
+    return {"classes": classes, "query": sheet.query}
+
+
+def from_lists(drawn: dict[str, Any]) -> Sheet:
+    """Return what the browser holds as a sheet, simplified as it would be kept.
+
+    Raises:
+        InputError: two classes have one name, or a drawing has too many strokes.
+
+    Pure: no state.
+    """
+    classes: dict[str, Drawing] = {}
+    for each in drawn["classes"]:
+        if each["name"] in classes:
+            raise InputError(f"two classes are called {each['name']!r}; each needs a name of its own")
+        classes[each["name"]] = simplified(each["strokes"])
+    return Sheet(classes, simplified(drawn["query"]))

@@ -24,6 +24,7 @@ n_places = 6
 # %%
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.func import functional_call
@@ -31,9 +32,10 @@ from torch.func import functional_call
 from mamlkit import golden, stored
 from mamlkit.course import check, hint
 from mamlkit.datasets import load
+from mamlkit.drawings import Sheet, rasterise
 from mamlkit.episodes import EpisodeSampler
-from mamlkit.inner_loop import adapt
-from mamlkit.schedules import eval_config
+from mamlkit.live.classifier import Classifier
+from mamlkit.live.pictures import as_drawing, load_characters
 from mamlkit.widgets import DrawingPad, EpisodeExplorer
 
 torch.set_num_threads(1)
@@ -192,61 +194,61 @@ check("0.2", nearest)
 #
 # ## 4. Draw one yourself
 #
-# **Explain.** The kit ships such a start. It was trained on other characters, always with five classes and one picture
-# of each. Below are five pictures of a test task. The inner loop takes its steps on them, once. Then you draw one of
-# the five by hand, and the network says which it is.
+# **Explain.** The kit ships such a start. It was trained on other characters, always with one picture of each. Below
+# are five characters of a test task, traced to strokes and drawn again by the pad's own pen, as those of the training
+# were. The inner loop takes its five steps on them. Then you draw one of the five by hand, and the network says which.
 #
 # The network normalises what it computes by mean and spread over the pictures that go through it together. A single
 # drawing gives a poor mean. So it goes through *together with the five given pictures*. Notebook
 # [06](06_batch_norm.ipynb) takes this apart.
 #
 # **Predict.** You draw with a mouse, and the network has seen one picture of each. Will it know yours? After how many
-# strokes?
+# inner steps?
 #
-# **Run and explore.** Run the cell, then draw with mouse, pen or finger: large, and in the middle. Each time you lift
-# the pen, Python gets 28 x 28 pixels and answers. Finally, draw something that is none of the five. Could the network
-# say so? Its probabilities always add up to 1.
+# **Run and explore.** Run the cell, choose *query*, then draw with mouse, pen or finger. Each time you lift the pen,
+# Python answers; the slider goes through the inner steps. Finally, draw something that is none of the five. Could the
+# network say so? Its probabilities always add up to 1. (A pad on which all is your own is the page
+# [Draw](live/draw.ipynb).)
 
 # %%
-learner = stored.start("maml", dtype="float64")
-five = EpisodeSampler(store, "test", n_way=5, k_shot=1, q_query=1, seed=seed)  # what the start was trained for
+learner = stored.start("drawings-mamlpp", dtype="float64")
+characters = load_characters(dataset)
+five = EpisodeSampler(characters, "test", n_way=5, k_shot=1, q_query=1, seed=seed)
 
 
-def adapt_to(task):
-    """Return the parameters after the inner steps on a support set."""
-    with torch.no_grad():
-        *_, last = adapt(learner.model, learner.meta, learner.buffers, task, eval_config(learner.config, "batch"))
-    return last.params  # theta_K
+def drawings(images):
+    """Return pictures [n, 1, H, W] traced to strokes."""
+    return [as_drawing((255 * image[0]).byte().numpy()) for image in images]
 
 
-def probabilities(params, pictures):
-    """Return the probability of each class for the last of these pictures."""
-    last_step = learner.config.n_steps - 1
-    logits, _ = functional_call(learner.model, (params, learner.buffers), (pictures, last_step))
-    return logits[-1].softmax(0)
-
-
-task = learner.to_device(five.episode(0))
-adapted = adapt_to(task)
-DrawingPad(task.support_x, lambda drawn: probabilities(adapted, torch.cat([task.support_x, drawn])))
+task = five.episode(0)
+sheet = Sheet({f"{label}": drawing for label, drawing in enumerate(drawings(task.support_x))})
+DrawingPad({"MAML++": learner}, sheet=sheet, fixed=True, title="Draw one of these")
 
 # %% [markdown]
-# **Check.** A hand that is always there: the query pictures, one at a time, as if they were drawn. With the five given
-# pictures at their side, and alone.
+# **Check.** A hand that is always there: query pictures of many tasks, traced and drawn, one at a time. With the five
+# given pictures at their side, and alone.
+
 
 # %%
+def pixels(images):
+    """Return the pictures of what was traced, as the network gets them: [n, 1, 28, 28]."""
+    pictures = np.stack([rasterise(drawing) for drawing in drawings(images)])
+    return torch.from_numpy(pictures / 255)[:, None]
+
+
 right = {"with the given pictures": 0, "alone": 0}
-exams = [learner.to_device(five.episode(index)) for index in range(20 if fast else 200)]
-for exam in exams:
-    params = adapt_to(exam)
-    for picture, label in zip(exam.query_x, exam.query_y):
-        drawn = picture[None]  # [1, C, H, W]
-        pictures = torch.cat([exam.support_x, drawn])
-        right["with the given pictures"] += int(probabilities(params, pictures).argmax() == label)
-        right["alone"] += int(probabilities(params, drawn).argmax() == label)
+n_exams = 20 if fast else 200
+for exam in map(five.episode, range(n_exams)):
+    classifier = Classifier(learner, pixels(exam.support_x))
+    params, query = classifier.steps[-1], pixels(exam.query_x)  # theta_K
+    right["with the given pictures"] += int((classifier.after(5, query).argmax(-1) == exam.query_y).sum())
+    for picture, label in zip(query, exam.query_y):
+        logits, _ = functional_call(learner.model, (params, learner.buffers), (picture[None], 4))
+        right["alone"] += int(logits.argmax() == label)
 assert right["with the given pictures"] > right["alone"]
 for name, count in right.items():
-    print(f"{count} of {5 * len(exams)} right {name}; guessing: {len(exams)}")
+    print(f"{count} of {5 * n_exams} right {name}; guessing: {n_exams}")
 
 # %% [markdown]
 # Compare with section 2. There the classifier began at zero; here it begins where other characters have led it. The

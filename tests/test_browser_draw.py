@@ -1,0 +1,238 @@
+"""The drawing pad in JupyterLab: drawn on by mouse, pen and touch, scrubbed, exported, imported, and never lost."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import ROOT, Jupyter, choose_theme, drag, shoot
+from playwright.sync_api import Locator, Page, expect
+
+from mamlkit.drawings import read_sheet
+
+PAGE = ROOT / "notebooks" / "live" / "draw.ipynb"
+SHAPES = {  # of 100 x 100
+    "1": [[(15, 50), (85, 50)]],
+    "2": [[(20, 15), (20, 85), (80, 85)]],
+    "3": [[(50, 10), (88, 80), (12, 80), (50, 10)]],
+}
+
+
+@pytest.fixture
+def pad(jupyter: Jupyter, page: Page) -> Locator:
+    """The page in JupyterLab, its kernel ready, its first example answered."""
+    jupyter.run(page, PAGE)
+    return ready(page)
+
+
+def ready(page: Page) -> Locator:
+    pad = page.locator(".mamlkit-explorer:not([data-mamlkit])")
+    expect(pad.locator(".note")).to_contain_text(re.compile("most likely|Draw one example|Now draw"))
+    pad.scroll_into_view_if_needed()
+    return pad
+
+
+def note(pad: Locator) -> Locator:
+    return pad.locator(".note")
+
+
+def words(pad: Locator) -> str:
+    return str(pad.locator(".answer").get_attribute("aria-label"))
+
+
+def stroke(page: Page, pad: Locator, points: list[tuple[int, int]]) -> None:
+    box = pad.locator(".sheet").bounding_box()
+    places = [(box["x"] + box["width"] * x / 100, box["y"] + box["height"] * y / 100) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up()
+
+
+def choose(pad: Locator, slot: str) -> None:
+    pad.locator(".slots").get_by_role("button", name=slot, exact=True).click()
+
+
+def press(pad: Locator, name: str) -> None:
+    pad.get_by_role("button", name=name, exact=True).click()
+
+
+def draw_three(page: Page, pad: Locator) -> None:
+    """Remove and clear until there are three classes, and draw them."""
+    for name in ("5", "4"):
+        choose(pad, f"class {name}")
+        press(pad, "Remove it")
+    for name, strokes in SHAPES.items():
+        choose(pad, f"class {name}")
+        press(pad, "Clear")
+        for points in strokes:
+            stroke(page, pad, points)
+    choose(pad, "query")
+    press(pad, "Clear")
+    expect(note(pad)).to_contain_text("Now draw the query")
+
+
+def test_what_is_drawn_is_answered_scrubbed_and_compared(pad: Locator, page: Page) -> None:
+    shoot(pad, "live_draw_example")
+    draw_three(page, pad)
+    before = pad.locator(".answer").screenshot()
+    stroke(page, pad, [(25, 20), (25, 80), (75, 82)])
+    expect(note(pad)).to_contain_text("after step 5: most likely")
+    assert pad.locator(".answer").screenshot() != before
+    expect(note(pad)).to_contain_text("most likely 2")  # a hook like that of class 2, and nothing like the others
+    seen = {words(pad)}
+    slider = pad.locator("input[type=range]")
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+        seen.add(words(pad))
+    expect(note(pad)).to_contain_text("before any step")
+    assert len(seen) == 6
+    drag(page, slider, 0.95)
+    expect(note(pad)).to_contain_text("after step 5")
+    by_choice = set()
+    for name in ("random start", "MAML", "MAML++"):
+        for statistics in ("batch", "running"):
+            pad.get_by_label(name, exact=True).check()
+            pad.get_by_label(statistics, exact=True).check()
+            expect(note(pad)).to_contain_text(f"{name}, after step 5")
+            page.wait_for_timeout(400)
+            by_choice.add(pad.locator(".answer").screenshot())
+    assert len(by_choice) == 6
+    shoot(pad, "live_draw_light")
+    choose_theme(page, "Dark")
+    shoot(pad, "live_draw_dark")
+
+
+def test_pen_and_touch_draw_as_the_mouse_does(pad: Locator, page: Page) -> None:
+    sheet = pad.locator(".sheet")
+    for kind in ("pen", "touch"):
+        choose(pad, "query")
+        press(pad, "Clear")
+        expect(note(pad)).to_contain_text("Now draw the query")
+        sheet.evaluate(
+            """(canvas, kind) => {
+              const box = canvas.getBoundingClientRect();
+              canvas.setPointerCapture = () => {}; // these pointers are made up; there is nothing to capture
+              const at = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
+                pointerId: 5, pointerType: kind, isPrimary: true, button: 0, bubbles: true, cancelable: true,
+                clientX: box.left + x, clientY: box.top + y }));
+              at("pointerdown", 60, 60);
+              for (let i = 0; i < 20; i += 1) at("pointermove", 60 + 8 * i, 60 + 5 * i);
+              at("pointerup", 220, 160);
+            }""",
+            kind,
+        )
+        expect(note(pad)).to_contain_text("most likely")
+    assert sheet.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"
+
+
+def test_bars_come_within_150_ms_of_a_strokes_end(pad: Locator, page: Page) -> None:
+    choose(pad, "query")
+    waits = []
+    for i in range(15):
+        press(pad, "Clear")
+        expect(note(pad)).to_contain_text("Now draw the query")
+        page.evaluate(
+            """() => {
+              const answer = document.querySelector(".mamlkit-explorer:not([data-mamlkit]) .answer");
+              const sheet = document.querySelector(".mamlkit-explorer:not([data-mamlkit]) .sheet");
+              let begin = 0;
+              window.waited = new Promise((done) => {
+                const up = () => { begin = performance.now(); };
+                sheet.addEventListener("pointerup", up, { once: true, capture: true });
+                new MutationObserver((_, observer) => {
+                  if (!begin || !answer.querySelector("rect.bar.series-0")) return;
+                  observer.disconnect();
+                  requestAnimationFrame(() => done(performance.now() - begin));
+                }).observe(answer, { childList: true, subtree: true });
+              });
+            }"""
+        )
+        stroke(page, pad, [(15 + 2 * i, 20), (30, 80 - i), (80, 70)])
+        waits.append(page.evaluate("() => window.waited"))
+    assert np.median(waits) < 150, waits
+
+
+def test_undo_brings_back_whatever_was_changed(pad: Locator, page: Page) -> None:
+    page.wait_for_timeout(300)
+    begin = pad.locator(".slots").screenshot()
+    choose(pad, "class 1")
+    looks = [pad.locator(".slots").screenshot()]
+    for change in ("Clear", "Add a class", "Remove it", "Fill with examples"):
+        press(pad, change)
+        page.wait_for_timeout(600)
+        looks.append(pad.locator(".slots").screenshot())
+    assert len(set(looks)) >= 4
+    for _ in range(4):
+        press(pad, "Undo")
+    expect(pad.get_by_role("button", name="Undo", exact=True)).to_be_disabled()
+    choose(pad, "class 1")
+    expect(note(pad)).to_contain_text("most likely")
+    assert pad.locator(".slots").screenshot() in (begin, looks[0])
+
+
+def test_a_sheet_is_exported_imported_and_what_is_no_sheet_is_refused(pad: Locator, page: Page, tmp_path: Path) -> None:
+    draw_three(page, pad)
+    choose(pad, "class 2")
+    pad.get_by_label("Name of this class").fill("hook")
+    page.keyboard.press("Tab")
+    with page.expect_download() as download:
+        press(pad, "Export")
+    file = tmp_path / "mine.json"
+    download.value.save_as(file)
+    assert file.stat().st_size < 4000
+    sheet = read_sheet(file.read_text(encoding="utf-8"), "it")
+    assert list(sheet.classes) == ["1", "hook", "3"]
+    [corner] = sheet.classes["hook"]
+    assert np.abs(np.array(corner) - SHAPES["2"][0]).max() <= 3
+    press(pad, "Fill with examples")
+    expect(pad.locator(".slots button")).to_have_count(6)
+    for name, text, told in (
+        ("other.json", '{"a": 1}', "other.json is no sheet of drawings"),
+        ("no.json", "hello", "no.json is not JSON"),
+        ("big.json", " " * 5000, "big.json has 5000 bytes; a sheet of drawings has at most 4000"),
+    ):
+        (tmp_path / name).write_text(text)
+        pad.locator("input[type=file]").set_input_files(tmp_path / name)
+        expect(note(pad)).to_contain_text(told)
+        expect(pad.locator(".slots button")).to_have_count(6)  # nothing was lost
+    pad.locator("input[type=file]").set_input_files(file)
+    expect(pad.locator(".slots button")).to_have_count(4)
+    expect(pad.locator(".slots")).to_contain_text("hook")
+
+
+def test_an_empty_drawing_a_dot_and_two_equal_ones_are_sentences_on_the_page(pad: Locator, page: Page) -> None:
+    draw_three(page, pad)
+    choose(pad, "class 3")
+    press(pad, "Clear")
+    expect(note(pad)).to_contain_text("3 is still empty")
+    stroke(page, pad, [(50, 50), (51, 51)])
+    expect(note(pad)).to_contain_text("class '3' is a dot")
+    press(pad, "Clear")
+    stroke(page, pad, [(5, 20), (60, 20)])
+    expect(note(pad)).to_contain_text("classes '1' and '3' hold the same drawing")
+    shoot(pad, "live_draw_same")
+
+
+def test_a_kernel_that_restarts_loses_nothing_that_was_drawn(pad: Locator, page: Page) -> None:
+    draw_three(page, pad)
+    drawn = pad.locator(".slots").screenshot()
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:restart-kernel'); }")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    page.wait_for_timeout(3000)
+    stroke(page, pad, [(25, 20), (25, 80), (75, 82)])
+    expect(note(pad)).to_contain_text("The kernel does not answer. What you drew is kept: run this cell again.")
+    shoot(pad, "live_draw_restarted")
+    press(pad, "Undo")
+    assert pad.locator(".slots").screenshot() == drawn
+    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_timeout(3000)
+    fresh = ready(page)
+    expect(fresh.locator(".slots button")).to_have_count(4)
+    choose(fresh, "query")
+    stroke(page, fresh, [(25, 20), (25, 80), (75, 82)])
+    expect(note(fresh)).to_contain_text("most likely")
