@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mamlkit import __version__
-from mamlkit.commands import bench, data, doctor, evaluate, lab, reproduce, site, tour, train, verify
+from mamlkit.commands import bench, dash, data, doctor, evaluate, lab, reproduce, site, tour, train, verify
 from mamlkit.commands import list as list_recipes
 from mamlkit.errors import InputError
 
@@ -48,7 +48,7 @@ def main() -> None:
     """
 
 
-for module in (tour, lab, site, train, evaluate, reproduce, list_recipes, data, verify, bench, doctor):
+for module in (tour, lab, dash, site, train, evaluate, reproduce, list_recipes, data, verify, bench, doctor):
     main.add_command(module.command)
 
 

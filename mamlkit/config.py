@@ -22,6 +22,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+DATASETS = ("glyphs", "omniglot", "mini-imagenet", "folder", "wall")
+WITH_A_PATH = ("mini-imagenet", "folder", "wall")
+
 
 def _option(
     default: Any,
@@ -40,8 +43,10 @@ def _option(
 class Config:
     """Everything that decides the outcome of a run; the field's own help says what it does."""
 
-    dataset: str = _option("glyphs", "Data", "Data set.", choices=("glyphs", "omniglot", "mini-imagenet", "folder"))
-    data_path: str = _option("", "Data", "Folder of the images; only for mini-imagenet and folder.")
+    dataset: str = _option("glyphs", "Data", "Data set.", choices=DATASETS)
+    data_path: str = _option(
+        "", "Data", "Folder of the images, or of the sheets of drawings; only for mini-imagenet, folder and wall."
+    )
     image_size: int = _option(28, "Data", "Height and width of an image in pixels.", low=16, high=224)
     rotation: str = _option(
         "none",
@@ -151,7 +156,7 @@ class Config:
             )
         if self.autocast and self.dtype != "float32":
             raise InputError(f"autocast has no meaning where dtype = {self.dtype!r}; 'float32' is allowed")
-        if self.data_path and self.dataset not in ("mini-imagenet", "folder"):
+        if self.data_path and self.dataset not in WITH_A_PATH:
             raise InputError(f"data_path = {self.data_path!r} has no meaning for {self.dataset}; leave it empty")
 
     @classmethod

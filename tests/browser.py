@@ -145,9 +145,19 @@ def draws(page: Page, pad: Locator, *, x: float = 40, says: str = "needs its ker
     pad.get_by_text(says).wait_for()
 
 
+def plays(page: Page, game: Locator) -> None:
+    """Play a round of a game: what was picked is judged."""
+    game.get_by_role("button", name="Start").click()
+    picture = game.locator("[role=img]").first
+    before = picture.get_attribute("aria-label")
+    game.locator("button.tile").first.click()
+    assert "It is" in picture.get_attribute("aria-label") != before
+
+
 def moves(page: Page, root: Locator) -> None:
-    """Move whatever there is to move: a pad is drawn on, an explorer's controls are moved."""
-    (draws if root.locator(".sheet").count() else moves_by_key_and_by_drag)(page, root)
+    """Move whatever there is to move: a pad is drawn on, a game played, an explorer's controls are moved."""
+    others = {"DrawingPad": draws, "GamePlayer": plays}
+    others.get(root.get_attribute("data-mamlkit"), moves_by_key_and_by_drag)(page, root)
 
 
 def drag(page: Page, slider: Locator, share: float) -> None:
@@ -246,19 +256,30 @@ def choose_theme(page: Page, name: str) -> None:
     page.wait_for_timeout(500)  # the style sheet follows the attribute
 
 
+KERNEL_IS_READY = """() => {
+  const context = window.jupyterapp?.shell.currentWidget?.sessionContext;
+  return context?.isReady && context.session?.kernel?.status === "idle";
+}"""
+
+
 def run_all(page: Page) -> None:
-    """Run every cell; until the kernel is there, JupyterLab drops the command, or stops midway, so ask again."""
+    """Run every cell, once the kernel is there: before that JupyterLab drops the command, or asks which kernel."""
     page.locator(".jp-CodeCell .cm-content").first.click()
     prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
     failed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
+    too_early = page.locator(".jp-Dialog", has_text="wait for the complete rendering").locator(".jp-mod-accept")
+    page.wait_for_function(KERNEL_IS_READY)
     for _ in range(60):
         page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
         page.wait_for_timeout(2000)
-        for _ in range(60):
-            begun = [re.search(r"\[\s*[0-9*]+\s*\]", text) is not None for text in prompts.all_inner_texts()]
-            if all(begun) or failed.count():
+        if too_early.count():
+            too_early.click()
+            continue
+        for _ in range(240):
+            texts = prompts.all_inner_texts()
+            if all(re.search(r"\[\s*[0-9*]+\s*\]", text) for text in texts) or failed.count():
                 return
-            if not any("*" in text for text in prompts.all_inner_texts()):
-                break  # neither run nor running
+            if not any("*" in text for text in texts):
+                break  # some neither ran nor run
             page.wait_for_timeout(500)
     pytest.fail("not every cell was run")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from browser import Jupyter, guarded_page, jupyter_server, launch
+from dash_server import dash_server
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -66,6 +67,14 @@ def omniglot(omniglot_cache: Path, omniglot_root: Path, monkeypatch: pytest.Monk
     return load("omniglot")
 
 
+@pytest.fixture
+def omniglot_105(omniglot_cache: Path, omniglot_root: Path, monkeypatch: pytest.MonkeyPatch) -> ImageStore:
+    """The same in its original size, to be traced."""
+    monkeypatch.setenv("MAMLKIT_CACHE", str(omniglot_cache))
+    monkeypatch.setenv("MAMLKIT_DATA", str(omniglot_root.parent))
+    return load("omniglot", image_size=105)
+
+
 @pytest.fixture(scope="session")
 def glyphs() -> ImageStore:
     """The embedded data set."""
@@ -103,6 +112,13 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     """A Jupyter server; each test puts its own notebooks into ``jupyter.work``."""
     with jupyter_server(tmp_path_factory.mktemp("jupyter")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def dash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a ``mamlkit dash`` with the live pages."""
+    with dash_server(tmp_path_factory.mktemp("dash")) as address:
+        yield address
 
 
 @pytest.fixture

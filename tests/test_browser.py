@@ -138,16 +138,17 @@ def test_notebook_7_moves_too(course: str, browser: Browser) -> None:
         shoot(root, "notebook7")
 
 
-def test_the_drawing_pad_answers_from_the_kernel(course: str, page: Page) -> None:
+def test_the_drawing_pad_of_the_welcome_answers_from_the_kernel(course: str, page: Page) -> None:
     page.goto(f"{course}/lab/tree/empty_{NOTEBOOKS[0]}.ipynb?reset")
     run_all(page)
     pad = page.locator(".mamlkit-explorer:not([data-mamlkit])")
     pad.wait_for()
-    draws(page, pad, says="Most likely label")
-    draws(page, pad, x=120, says="Most likely label")
+    pad.get_by_text("Now draw the query").wait_for()
+    draws(page, pad, says="most likely")
     shoot(pad, "pad")
     pad.get_by_role("button", name="Clear").click()
-    pad.get_by_text("The sheet is empty").wait_for()
+    pad.get_by_text("Now draw the query").wait_for()
+    assert pad.get_by_role("button", name="class 1", exact=True).is_disabled()  # the given ones stay
 
 
 def test_a_voila_page_moves_and_computes(course: str, browser: Browser) -> None:

@@ -33,6 +33,7 @@ def test_the_list_names_every_data_set_with_its_numbers(monkeypatch: pytest.Monk
     assert row("omniglot") == ["omniglot", "1,623", "32,460", "105x105", "1150/50/423", "absent (14 MB)"]
     assert row("mini-imagenet") == ["mini-imagenet", "100", "60,000", "84x84", "64/16/20", "absent"]
     assert row("folder")[4:] == ["64/16/20 %", "your pictures"]
+    assert row("wall")[4:] == ["0/0/100 %", "drawn sheets"]
     assert f"cache: {own_cache}" in run()
     assert "data:  MAMLKIT_DATA is not set" in run()
 

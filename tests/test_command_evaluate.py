@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mamlkit.__main__ import main
+from mamlkit.datasets import load
+from mamlkit.drawings import Sheet
 
 SMALL = [
     "--n-way", "2", "--filters", "3", "--n-steps", "2", "--n-tasks", "1", "--q-query", "1", "--eval-query", "2",
@@ -59,6 +62,52 @@ def test_other_episodes_are_asked_for_by_option(runs: dict[str, Path]) -> None:
     assert (found["config"]["seed"], found["config"]["eval_query"]) == (5, 1)
     assert len(found["tested_epochs"]) == 1
     assert found["loss"] != as_json(runs["mamlpp"])["loss"]
+
+
+@pytest.fixture
+def sheets(tmp_path: Path) -> Path:
+    folder = tmp_path / "sheets"
+    folder.mkdir()
+    for number in range(3):
+        classes = {name: (((10, 10), (20 + 10 * number + 9 * i, 90)),) for i, name in enumerate("abc")}
+        (folder / f"{number}.json").write_text(Sheet(classes).to_json(), "utf-8")
+    return folder
+
+
+def test_a_run_is_tested_on_another_data_set(runs: dict[str, Path], sheets: Path) -> None:
+    other = ["--dataset", "wall", "--data-path", sheets]
+    found = as_json(runs["mamlpp"], *other)
+    assert (found["episodes"], found["config"]["dataset"], found["config"]["n_way"]) == (12, "wall", 2)
+    assert found["data_sha256"] == load("wall", path=str(sheets)).sha256 != as_json(runs["mamlpp"])["data_sha256"]
+    assert found["loss"] != as_json(runs["mamlpp"])["loss"]
+    text = evaluate(runs["mamlpp"], *other).stdout
+    assert "mamlpp on wall, 2-way 1-shot" in text
+    assert f"{100 * found['accuracy']:.2f} ± {100 * found['ci95']:.2f}" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--dataset", "wall"], "the data set wall needs a path"),
+        (["--data-path", "{}"], "data_path = '{}' has no meaning for glyphs; leave it empty"),
+        (["--dataset", "wall", "--data-path", "{}", "--split", "val"], "the 0 classes in the val split of wall"),
+        (["--dataset", "wall", "--data-path", "{}", "--eval-query", "3"], "1 + 3 is more than the 3 images of class"),
+        (["--dataset", "wal"], "'wal' is not one of"),
+    ],
+)
+def test_another_data_set_that_does_not_fit_is_refused_in_one_sentence(
+    runs: dict[str, Path], sheets: Path, options: list[str], sentence: str
+) -> None:
+    result = evaluate(runs["mamlpp"], *(option.format(sheets) for option in options), code=2)
+    assert sentence.format(sheets) in " ".join(result.stderr.split())
+
+
+def test_pictures_of_another_kind_are_refused(picture_folder: Callable[..., Path], tmp_path: Path) -> None:
+    pictures = picture_folder(dict.fromkeys("abcdefghijk", 3), mode="RGB")
+    own = ["--dataset", "folder", "--data-path", str(pictures), "--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(main, ["train", *SMALL, *own]).exit_code == 0
+    message = evaluate(tmp_path / "run", "--dataset", "glyphs", code=2).stderr
+    assert "convs.0.weight has shape [3, 3, 3, 3]; this network needs [3, 1, 3, 3]" in " ".join(message.split())
 
 
 def test_shared_rates_allow_more_steps_and_tables_for_each_step_do_not(runs: dict[str, Path]) -> None:

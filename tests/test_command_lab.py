@@ -120,6 +120,16 @@ def test_a_notebook_is_found_by_its_beginning_and_a_wrong_name_gets_the_nearest(
         lab.find_notebook(course, "1-mmal")
 
 
+def test_a_live_page_is_found_by_its_name_without_its_folder(course: Path) -> None:
+    (course / "live").mkdir()
+    for name in ("draw", "drum"):
+        (course / "live" / f"{name}.ipynb").write_text("{}")
+    for name in ("draw", "live/draw", "live/draw.ipynb", "dra"):
+        assert lab.find_notebook(course, name) == "live/draw.ipynb"
+    with pytest.raises(InputError, match=r"live/draw\.ipynb or live/drum\.ipynb"):
+        lab.find_notebook(course, "dr")
+
+
 def test_without_jupyterlab_nothing_is_copied_and_the_remedy_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+
 
 
 def html(markdown: str, name: str = "00_a") -> str:
-    return site_pages._markdown(markdown, name, NAMES).strip()
+    return site_pages._markdown(markdown, name, NAMES, posixpath.dirname(name)).strip()
 
 
 @pytest.mark.parametrize(

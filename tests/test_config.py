@@ -175,7 +175,7 @@ def test_a_data_path_is_refused_where_it_has_no_meaning() -> None:
     for dataset in ("glyphs", "omniglot"):
         with pytest.raises(InputError, match=f"data_path = 'pictures' has no meaning for {dataset}; leave it empty"):
             Config(dataset=dataset, data_path="pictures")
-    for dataset in ("mini-imagenet", "folder"):
+    for dataset in ("mini-imagenet", "folder", "wall"):
         assert Config(dataset=dataset, data_path="pictures").data_path == "pictures"
 
 

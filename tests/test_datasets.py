@@ -15,7 +15,7 @@ from mamlkit.errors import InputError
     ("name", "options", "message"),
     [
         ("omniglott", {}, "'omniglott' is unknown (did you mean 'omniglot'?); choose one of glyphs, omniglot, mini"),
-        ("xyz", {}, "'xyz' is unknown; choose one of glyphs, omniglot, mini-imagenet, folder"),
+        ("xyz", {}, "'xyz' is unknown; choose one of glyphs, omniglot, mini-imagenet, folder, wall"),
         ("glyphs", {"image_size": 0}, "image_size = 0 is out of range; 1 to 1024 is allowed"),
         ("omniglot", {"image_size": 1025}, "image_size = 1025 is out of range; 1 to 1024 is allowed"),
         ("omniglot", {"path": "pictures"}, "path = 'pictures' has no meaning for omniglot; leave it empty"),

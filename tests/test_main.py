@@ -18,7 +18,20 @@ from mamlkit import __version__
 from mamlkit.__main__ import main
 from mamlkit.datasets.omniglot import ARCHIVES
 
-COMMANDS = ["tour", "lab", "site", "train", "evaluate", "reproduce", "list", "data", "verify", "bench", "doctor"]
+COMMANDS = [
+    "tour",
+    "lab",
+    "dash",
+    "site",
+    "train",
+    "evaluate",
+    "reproduce",
+    "list",
+    "data",
+    "verify",
+    "bench",
+    "doctor",
+]
 EXECUTABLE = Path(sys.executable).with_name("mamlkit")
 
 

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 SANITIZER = Path(__file__).with_name("nbval_sanitize.cfg")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
+PAGES = sorted((ROOT / "notebooks" / "live").glob("*.ipynb"))
 ODD = {  # one unusual set of parameters for each notebook
     "00_welcome": {"seed": 3, "n_way": 3, "n_places": 2},
     "01_maml_from_scratch": {"seed": 3, "k_shot": 5, "n_steps": 4, "inner_lr": 0.02},
@@ -45,15 +46,28 @@ ODD = {  # one unusual set of parameters for each notebook
     "09_reproduce": {"seed": 3, "recipe": "anil", "n_way": 3, "k_shot": 2, "epochs": 1, "iterations_per_epoch": 2},
     "10_your_own_data": {"seed": 3, "k_shot": 2, "q_query": 2, "n_places": 2},
 }
+ODD_PAGES = {  # and for each live page
+    "draw": {"seed": 3, "n_way": 10},
+    "play": {"seed": 3, "n_rounds": 2, "n_way": 7},
+    "travel": {"seed": 3},
+    "wall": {"seed": 3, "n_way": 10},
+    "watch": {"seed": 3, "n_way": 3, "filters": 8},
+}
 SECONDS = 20  # of a notebook with fast = True, on two quiet cores
 FIRST_FIGURE = 5  # seconds until a notebook with fast = True shows its first, the start of the kernel included
 FORBIDDEN = (r";[ \t]*$", r"\bOutput\(", r"\binteract\(", r"\binteractive_output\(", r"\bclear_output\(", r"^[%!]")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-each_file = pytest.mark.parametrize(
-    "path", [*NOTEBOOKS, *SOLUTIONS], ids=lambda path: path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
-)
+
+
+def name_of(path: Path) -> str:
+    """Return a notebook's name, with its folder where that is not the course's."""
+    return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
+
+
+each_page = pytest.mark.parametrize("path", PAGES, ids=name_of)
+each_file = pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS, *PAGES], ids=name_of)
 builder = load_script(ROOT / "notebooks" / "build.py")
 
 
@@ -90,6 +104,7 @@ def run_nbval(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_every_notebook_has_an_odd_set_of_parameters() -> None:
     assert [path.stem for path in NOTEBOOKS] == list(ODD)
+    assert [path.stem for path in PAGES] == list(ODD_PAGES)
 
 
 @each_notebook
@@ -119,7 +134,13 @@ def test_the_text_explains_asks_runs_and_ends_in_recap_and_references(path: Path
         assert "?" in question, f"{path.name} predicts without a question: {question}"
 
 
-@each_notebook
+@each_page
+def test_the_head_of_a_live_page_says_title_and_minutes(path: Path) -> None:
+    head = sources(path, "markdown")[0]
+    assert re.match(r"# [A-Z][^\n]+\n\n\*\*Minutes:\*\* \d+\. [A-Z]", head)
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *PAGES], ids=name_of)
 def test_the_parameters_are_literals_with_seed_and_fast(path: Path) -> None:
     tagged = [cell for cell in read(path).cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
@@ -129,7 +150,7 @@ def test_the_parameters_are_literals_with_seed_and_fast(path: Path) -> None:
     assert values.get("dataset", "glyphs") == "glyphs"  # the committed outputs need no download
 
 
-@each_notebook
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *PAGES], ids=name_of)
 def test_the_code_keeps_to_what_a_strict_comparison_of_outputs_allows(path: Path) -> None:
     for source in sources(path, "code"):
         for pattern in FORBIDDEN:
@@ -138,7 +159,7 @@ def test_the_code_keeps_to_what_a_strict_comparison_of_outputs_allows(path: Path
             assert len(line) <= 120, f"{path.name}: a line of {len(line)} characters: {line}"
 
 
-@each_notebook
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *PAGES], ids=name_of)
 def test_functions_are_short_and_do_not_redefine_the_package(path: Path) -> None:
     package = {
         node.name
@@ -232,11 +253,12 @@ def printed(path: Path) -> str:
 def test_the_course_has_eleven_notebooks_a_source_and_a_solution_for_each() -> None:
     assert [path.stem[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(11)]
     assert [path.stem for path in NOTEBOOKS] == [path.stem for path in SOLUTIONS] == builder.names()
+    assert [name_of(path) for path in PAGES] == builder.pages()
 
 
 @each_file
 def test_a_notebook_is_what_its_source_builds(path: Path) -> None:
-    built = builder.build(path.stem, solved=path in SOLUTIONS)
+    built = builder.build(name_of(path).removeprefix("solutions/"), solved=path in SOLUTIONS)
     committed = read(path)
     assert built.metadata == committed.metadata
     keys = ("id", "cell_type", "metadata", "source")
@@ -286,16 +308,31 @@ def test_committed_outputs_have_no_error_address_or_path_and_no_blank_picture(pa
     assert pictures >= 1
 
 
+def papermill_run(path: Path, folder: Path, odd: dict[str, object]) -> Path:
+    """Run a notebook with papermill, with parameters that it has, and return the result."""
+    values = {"fast": True, **odd}
+    known = papermill.inspect_notebook(str(path))
+    assert values.keys() <= known.keys(), f"{path.name} has no parameter {values.keys() - known.keys()}"
+    target = folder / path.name
+    given = [part for name, value in values.items() for part in ("-p", name, str(value))]
+    done = run("papermill", str(path), str(target), "--no-progress-bar", "-k", "python3", *given, folder=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return target
+
+
+@each_page
+@pytest.mark.parametrize("odd", [False, True], ids=["fast", "odd"])
+def test_a_live_page_runs_through(path: Path, odd: bool, tmp_path: Path) -> None:
+    target = papermill_run(path, tmp_path, ODD_PAGES[path.stem] if odd else {})
+    if not odd:
+        assert read(target).metadata.papermill.duration < 3 * SECONDS, "a room waits too long, on a busy machine too"
+        assert_same_figures(read(target), read(path))
+
+
 @each_notebook
 @pytest.mark.parametrize("odd", [False, True], ids=["fast", "odd"])
 def test_a_notebook_runs_through_with_its_exercises_empty(path: Path, odd: bool, tmp_path: Path) -> None:
-    values = {"fast": True, **(ODD[path.stem] if odd else {})}
-    known = papermill.inspect_notebook(str(path))
-    assert values.keys() <= known.keys(), f"{path.name} has no parameter {values.keys() - known.keys()}"
-    target = tmp_path / path.name
-    given = [part for name, value in values.items() for part in ("-p", name, str(value))]
-    done = run("papermill", str(path), str(target), "--no-progress-bar", "-k", "python3", *given, folder=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
+    target = papermill_run(path, tmp_path, ODD[path.stem] if odd else {})
     if not odd:
         assert read(target).metadata.papermill.duration < 3 * SECONDS, "a student waits too long, on a busy machine too"
         assert first_figure_seconds(read(target)) < 3 * FIRST_FIGURE, "nothing to look at for too long, likewise"

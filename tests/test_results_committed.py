@@ -101,6 +101,9 @@ def test_the_datasheet_has_the_accuracy_of_every_stored_start() -> None:
             recorded = next(line for line in sheet if line.startswith(f"| `{name}`, recorded statistics |"))
             cells = [percent(*header["test"][task]["running"]) for task in DRAWING_TASKS]
             assert recorded.endswith(f"| {' | '.join(cells)} |")
+            if name == "drawings-mamlpp":
+                told = percent(*header["test"]["omniglot 5-way"]["batch"])
+                assert f"is right in {told} % (600 episodes" in (ROOT / "README.md").read_text("utf-8")
         else:
             accuracy = percent(header["test_accuracy"], header["test_ci95"])
             assert row.endswith(f"| {accuracy} | {header['test_episodes']} |")

@@ -21,9 +21,9 @@ from mamlkit.files import cache_dir
 def command(*, name: str, path: str, image_size: int) -> None:
     """List the data sets, or fetch, check and open one.
 
-    Without a name: list them. With the NAME of one (glyphs, omniglot, mini-imagenet or folder): download it if it is
-    one to download, check it, prepare its cache file, and print what was found. PATH is the folder of mini-imagenet
-    or of your own pictures.
+    Without a name: list them. With the NAME of one (glyphs, omniglot, mini-imagenet, folder or wall): download it if
+    it is one to download, check it, prepare its cache file, and print what was found. PATH is the folder of
+    mini-imagenet, of your own pictures, or of a class's sheets of drawings.
     """
     if not name:
         _list()
@@ -43,6 +43,7 @@ def _list() -> None:
     table.add_row("omniglot", "1,623", "32,460", "105x105", "1150/50/423", _omniglot_place())
     table.add_row("mini-imagenet", "100", "60,000", "84x84", "64/16/20", _mini_imagenet_place())
     table.add_row("folder", "-", "-", "any", "64/16/20 %", "your pictures")
+    table.add_row("wall", "-", "-", "28x28", "0/0/100 %", "drawn sheets")
     console = Console()
     console.print(table)
     console.print(f"data:  {data_dir() or 'MAMLKIT_DATA is not set'}", soft_wrap=True, highlight=False)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mamlkit.commands import progress, tables
-from mamlkit.config import Config
+from mamlkit.config import DATASETS, Config
 from mamlkit.datasets import load
 from mamlkit.episodes import SPLITS, ImageStore
 from mamlkit.errors import InputError
@@ -44,23 +44,32 @@ def open_data(folder: RunFolder) -> ImageStore:
 @click.option("--eval-steps", type=int, help="Inner steps.  [default: the run's]")
 @click.option("--seed", type=int, help="Seed of the episodes.  [default: the run's]")
 @click.option("--ensemble", type=int, help="Mean logits of the best this many epochs.  [default: the run's]")
+@click.option(
+    "--dataset", type=click.Choice(DATASETS), help="Test on another data set.  [default: the one it was trained on]"
+)
+@click.option("--data-path", help="Folder of that data set, as of mamlkit train.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(*, folder: Path, split: str, as_json: bool, **values: int | None) -> None:
+def command(*, folder: Path, split: str, as_json: bool, **values: str | int | None) -> None:
     """Test the run in DIR on fixed episodes.
+
+    --dataset wall --data-path FOLDER tests it on the sheets of drawings that a class exported into FOLDER.
 
     Every figure has its 95 % interval over episodes, once with the query set's own batch-norm statistics (transductive:
     a prediction depends on the other query images) and once with the recorded ones.
     """
     run = RunFolder.open(folder)
-    store = open_data(run)
     given = {NAMES.get(key, key): value for key, value in values.items() if value is not None}
+    if "dataset" in given:
+        given.setdefault("data_path", "")  # the run's own folder is of its own data set
     config = Config.from_dict(given, run.config)
+    other = {"dataset", "data_path"} & given.keys()
+    store = load(config.dataset, path=config.data_path, image_size=config.image_size) if other else open_data(run)
     epochs = _choose_epochs(run, config.ensemble)
     sampler = make_sampler(store, config, split)
     learners = [learner.reconfigure(config) for learner in run.learners(epochs, sampler.image_shape)]
     evaluations = progress.evaluate_both(learners, sampler, config.test_episodes)
     if not as_json:
-        tables.show_evaluations(run, evaluations, epochs)
+        tables.show_evaluations(RunFolder(run.path, config, run.about), evaluations, epochs)
         return
     headline: dict[str, Any] = dataclasses.asdict(evaluations[config.norm_eval])
     report = {

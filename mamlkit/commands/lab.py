@@ -114,16 +114,17 @@ def _notebooks(source: Path) -> list[Path]:
 
 
 def find_notebook(folder: Path, name: str) -> str:
-    """Return the one notebook of ``folder`` that ``name`` means: its file name, or how it begins (``03``).
+    """Return the one notebook of ``folder`` that ``name`` means: its file name, or how it begins (``03``, ``draw``).
 
     Raises:
         InputError: no notebook, or more than one, is meant.
 
     Pure: reads the file system only.
     """
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*.ipynb"))
-    exact = [each for each in names if name in (each, each.removesuffix(".ipynb"))]
-    found = exact or [each for each in names if each.startswith(name)]
+    paths = [*sorted(folder.glob("*.ipynb")), *sorted((folder / "live").glob("*.ipynb"))]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    exact = [each for each, path in zip(names, paths) if name in (each, each.removesuffix(".ipynb"), path.stem)]
+    found = exact or [each for each, path in zip(names, paths) if each.startswith(name) or path.stem.startswith(name)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -172,8 +173,8 @@ def run_jupyterlab(folder: Path, options: list[str]) -> int:
 def command(*, folder: Path, no_browser: bool, arguments: tuple[str, ...]) -> None:
     """Open the course in JupyterLab, in a copy of your own.
 
-    NOTEBOOK is the one to open first: its file name or how it begins, as 03. Notebooks you have changed are never
-    overwritten, and the originals never edited. Options for JupyterLab itself follow two dashes:
+    NOTEBOOK is the one to open first: its file name or how it begins, as 03 or draw. Notebooks you have changed are
+    never overwritten, and the originals never edited. Options for JupyterLab itself follow two dashes:
 
     mamlkit lab 03 -- --port=9000
     """

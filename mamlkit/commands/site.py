@@ -28,11 +28,11 @@ pages = lazily("mamlkit.commands.site_pages")  # and with it nbconvert, which is
 
 
 def notebook_names(source: Path, *, solutions: bool) -> list[str]:
-    """Return the names of the notebooks in a folder, then those of their solutions; without the suffix.
+    """Return the names of the notebooks in a folder, of the live pages, then of the solutions; without the suffix.
 
     Pure: reads the file system only.
     """
-    folders = (source, source / "solutions") if solutions else (source,)
+    folders = (source, source / "live", *([source / "solutions"] if solutions else []))
     paths = [path for folder in folders for path in sorted(folder.glob("*.ipynb"))]
     return [path.relative_to(source).with_suffix("").as_posix() for path in paths]
 

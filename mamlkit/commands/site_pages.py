@@ -86,21 +86,23 @@ class Renderer(IPythonRenderer):
     Args:
         name: the notebook whose text it is.
         names: all notebooks that have a page; a link to any other file is left out, and its words stay.
+        place: folder of the page that shows the text.
     """
 
-    def __init__(self, name: str, names: Collection[str]) -> None:
+    def __init__(self, name: str, names: Collection[str], place: str) -> None:
         super().__init__(escape=False)
-        self.folder, self.names = posixpath.dirname(name), names
+        self.folder, self.names, self.place = posixpath.dirname(name), names, place
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         """Return a link; of one to a notebook, to its page."""
         parts = urlsplit(url)
         if parts.scheme or not parts.path:
             return str(super().link(text, url, title))
-        path = parts.path.removesuffix(".ipynb")
-        if posixpath.normpath(posixpath.join(self.folder, path)) not in self.names:
+        target = posixpath.normpath(posixpath.join(self.folder, parts.path.removesuffix(".ipynb")))
+        if target not in self.names:
             return text
-        return str(super().link(text, parts._replace(path=f"{path}.html").geturl(), title))
+        path = posixpath.relpath(f"{target}.html", self.place or ".")
+        return str(super().link(text, parts._replace(path=path).geturl(), title))
 
     def inline_math(self, body: str) -> str:
         """Return ``$body$``."""
@@ -124,9 +126,9 @@ def _read(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def _markdown(source: str, name: str, names: Collection[str]) -> str:
+def _markdown(source: str, name: str, names: Collection[str], place: str) -> str:
     try:
-        html = MarkdownWithMath(Renderer(name, names)).render(source)
+        html = MarkdownWithMath(Renderer(name, names, place)).render(source)
     except InputError as error:
         raise InputError(f"notebook {name}: {why(error)}") from error
     return JOINED.sub(r'<span class="joined">\g<0></span>', html)
@@ -134,7 +136,7 @@ def _markdown(source: str, name: str, names: Collection[str]) -> str:
 
 def _cell(name: str, cell: nbformat.NotebookNode, names: Collection[str]) -> Cell:
     if cell.cell_type != "code":
-        return Cell(_markdown(cell.source, name, names))
+        return Cell(_markdown(cell.source, name, names, posixpath.dirname(name)))
     shown = (_output(output, cell.source) for output in cell.outputs)
     code: str = Highlight2HTML()(cell.source)  # type: ignore[no-untyped-call]
     return Cell(code, tuple(filter(None, shown)), is_code=True)
@@ -166,7 +168,7 @@ def _number(name: str) -> str:
 def _entry(name: str, course: Mapping[str, nbformat.NotebookNode]) -> Entry:
     notebook = course[name]
     text = notebook.cells[0].source if notebook.cells else ""
-    head = _markdown(re.sub(r"\A# .*\n", "", text), name, course)
+    head = _markdown(re.sub(r"\A# .*\n", "", text), name, course, "")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pictures = (output.data["image/png"] for output in outputs if "image/png" in output.get("data", {}))
     solution = Link(f"{SOLUTIONS}{name}.html", "With solutions") if SOLUTIONS + name in course else None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from mamlkit.config import DATASETS, WITH_A_PATH
 from mamlkit.datasets.folders import load_folder, load_mini_imagenet
 from mamlkit.datasets.glyphs import load_glyphs
 from mamlkit.datasets.omniglot import load_omniglot
+from mamlkit.datasets.wall import load_wall
 from mamlkit.episodes import ImageStore, check_choice
 from mamlkit.errors import InputError
 
 __all__ = ["NAMES", "ImageStore", "load"]
 
-NAMES = ("glyphs", "omniglot", "mini-imagenet", "folder")
+NAMES = DATASETS
 LARGEST = 1024  # pixels on a side
 
 
@@ -18,8 +20,8 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
     """Open a data set by name.
 
     Args:
-        name: ``"glyphs"``, ``"omniglot"``, ``"mini-imagenet"`` or ``"folder"``.
-        path: folder of the images; only for ``mini-imagenet`` and ``folder``.
+        name: ``"glyphs"``, ``"omniglot"``, ``"mini-imagenet"``, ``"folder"`` or ``"wall"``.
+        path: folder of the images, or of the sheets of drawings; only for ``mini-imagenet``, ``folder`` and ``wall``.
         image_size: height and width of an image in pixels, 1 to 1024.
 
     Returns:
@@ -33,10 +35,12 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
     check_choice("data set", name, NAMES)
     if not 1 <= image_size <= LARGEST:
         raise InputError(f"image_size = {image_size} is out of range; 1 to {LARGEST} is allowed")
-    if path and name not in ("mini-imagenet", "folder"):
+    if path and name not in WITH_A_PATH:
         raise InputError(f"path = {path!r} has no meaning for {name}; leave it empty")
     if name == "glyphs":
         return load_glyphs(image_size)
     if name == "omniglot":
         return load_omniglot(image_size)
+    if name == "wall":
+        return load_wall(path, image_size)
     return load_folder(path, image_size) if name == "folder" else load_mini_imagenet(path, image_size)

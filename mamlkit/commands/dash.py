@@ -1,0 +1,152 @@
+"""``mamlkit dash``: the live pages on a projector, served by Voila; without code, and nothing from another machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import socket
+import tempfile
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mamlkit.commands.lab import copy_notebooks, find_notebook, notebooks_folder
+from mamlkit.commands.lazy import Lazy
+from mamlkit.datasets import load
+from mamlkit.errors import InputError
+
+JUPYTER_DATA = Path(__file__).with_name("dash_template")  # where Voila finds the template "mamlkit"
+PORT = 8866  # Voila's own
+# Of JupyterLab's extensions those that widgets need; others that are installed may not suit Voila.
+EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
+
+voila = Lazy("voila.app")
+traitlets = Lazy("traitlets.config")
+tornado = Lazy("tornado.ioloop")
+
+
+def pages_folder() -> Path:
+    """Return the folder of the live pages' originals.
+
+    Raises:
+        InputError: this installation came without them.
+
+    Pure: reads the file system only.
+    """
+    folder = notebooks_folder() / "live"
+    if not any(folder.glob("*.ipynb")):
+        raise InputError(f"no live pages in {folder}; install mamlkit again, or run from a complete clone")
+    return folder
+
+
+def about_pages(folder: Path) -> list[dict[str, str]]:
+    """Return what the list says of each page: ``file``, ``title``, and ``what`` the reader does in one sentence.
+
+    A page begins with ``# Its title``, then ``**Minutes:** N.`` and what the reader does.
+
+    Pure: reads the file system only.
+    """
+    pages = []
+    for path in sorted(folder.glob("*.ipynb")):
+        head = "".join(json.loads(path.read_text("utf-8"))["cells"][0]["source"])
+        title, _, text = head.partition("\n")
+        what = re.search(r"\*\*Minutes:\*\*[ \d]+\. (.+?\.)(\s|$)", text, re.DOTALL)
+        words = " ".join(what[1].split()) if what else ""
+        pages.append({"file": path.name, "title": title.lstrip("# "), "what": words})
+    return pages
+
+
+def give_sheets(page: Path, sheets: Path) -> None:
+    """Set the parameter ``folder`` of the copied page wall.
+
+    Args:
+        page: the copy.
+        sheets: folder of exported sheets of drawings.
+
+    Raises:
+        InputError: the sheets are not there, or one of them is bad.
+
+    Writes: the copy.
+    """
+    load("wall", path=str(sheets))
+    notebook = json.loads(page.read_text("utf-8"))
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            cell["source"] = "".join(cell["source"]) + f"\nfolder = {str(sheets.expanduser().resolve())!r}"
+    page.write_text(json.dumps(notebook), "utf-8")
+
+
+def check_port(port: int) -> None:
+    """Refuse a port on which something listens.
+
+    Raises:
+        InputError: it does, or the port is not for everybody.
+
+    Pure: the port is free again afterwards.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended is no obstacle
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"--port {port} cannot be used ({error.strerror}); choose another") from error
+
+
+def settings(folder: Path, port: int) -> dict[str, dict[str, Any]]:
+    """Return what Voila is told, by its classes.
+
+    Args:
+        folder: of the copied pages.
+        port: where it listens, on this machine only.
+    """
+    server = {"root_dir": str(folder), "port": port, "port_retries": 0, "open_browser": False, "log_level": "ERROR"}
+    return {
+        "Voila": {**server, "tornado_settings": {"jinja_template_vars": {"pages": about_pages(folder)}}},
+        "VoilaConfiguration": {"template": "mamlkit", "classic_tree": True, "extension_allowlist": EXTENSIONS},
+        "VoilaExecutor": {"cell_error_instruction": "Run the page in JupyterLab to see why: mamlkit lab"},
+    }
+
+
+def serve(folder: Path, port: int, address: str, *, browser: bool) -> None:
+    """Serve the pages of a folder until Ctrl-C, or until this process is asked to end.
+
+    Writes: ``JUPYTER_PATH`` of this process, so that Voila finds the template.
+    """
+    paths = (str(JUPYTER_DATA), os.environ.get("JUPYTER_PATH", ""))
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, paths))
+    server = voila.Voila(config=traitlets.Config(settings(folder, port)))
+    server.initialize([])
+    if browser:
+        tornado.IOLoop.current().add_callback(webbrowser.open, address)  # as soon as the server listens
+    server.start()
+
+
+@click.command(name="dash")
+@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Port of the server.")
+@click.option("--sheets", type=click.Path(path_type=Path), help="Folder of exported sheets, for the page wall.")
+@click.option("--no-browser", is_flag=True, help="Start the server and print its address; open no browser.")
+@click.argument("page", default="")
+def command(*, port: int, sheets: Path | None, no_browser: bool, page: str) -> None:
+    """Open the live pages on a projector.
+
+    PAGE is the one to open first: its name or how it begins, as draw; without it a list of them is opened. The pages
+    are copied to a temporary folder, so the originals are never edited. Ctrl-C ends the server.
+
+    mamlkit dash wall --sheets ~/our-sheets
+    """
+    if importlib.util.find_spec("voila") is None:
+        raise InputError('Voila is not installed here; install it with: pip install "mamlkit[dash]"')
+    source = pages_folder()
+    first = f"voila/render/{find_notebook(source, page)}" if page else ""
+    check_port(port)
+    address = f"http://localhost:{port}/{first}"
+    with tempfile.TemporaryDirectory(prefix="mamlkit-dash-") as folder:
+        copy_notebooks(source, Path(folder))
+        if sheets is not None:
+            give_sheets(Path(folder) / "wall.ipynb", sheets)
+        click.echo(f"The live pages are at {address} (Ctrl-C ends the server).")
+        serve(Path(folder).resolve(), port, address, browser=not no_browser)

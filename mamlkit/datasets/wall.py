@@ -1,0 +1,115 @@
+"""The class wall: a folder of exported sheets of drawings as a data set of one alphabet, to test on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mamlkit.drawings.sheet import MOST_BYTES, Sheet, read_sheet
+from mamlkit.drawings.strokes import SIDE, check_drawn, rasterise
+from mamlkit.episodes import ImageStore
+from mamlkit.errors import InputError
+
+
+def load_wall(path: str, image_size: int) -> ImageStore:
+    """Open a folder of sheets: a class for each name, with the drawings of that name in all sheets.
+
+    The pictures of a class are in the order of the sheets, the classes in that of their names. A class's own alphabet
+    is there to be tested on: every class is in the split test, none in train and val.
+
+    Args:
+        path: the folder of the ``.json`` files that drawing pads exported; a sheet's query has no name and is left out.
+        image_size: height and width in pixels; drawn at 28, and resized if it is another.
+
+    Raises:
+        InputError: as ``read_sheets``, or there are fewer than 2 classes.
+
+    Pure: it only reads; there is no cache.
+    """
+    contents = _read_files(path)
+    sheets = _read_contents(contents)
+    names = sorted({name for sheet in sheets.values() for name in sheet.classes})
+    if len(names) < 2:
+        raise InputError(f"the sheets in {path} have {len(names)} classes; 2 or more are needed")
+    drawings = [[sheet.classes[name] for sheet in sheets.values() if name in sheet.classes] for name in names]
+    images = np.stack([rasterise(drawing) for row in drawings for drawing in row])  # [n, 28, 28]
+    if image_size != SIDE:
+        images = np.stack([_resize(image, image_size) for image in images])
+    none = np.arange(0)
+    return ImageStore(
+        name="wall",
+        images=images,
+        offsets=np.cumsum([0, *map(len, drawings)]),
+        class_names=tuple(names),
+        splits={"train": none, "val": none, "test": np.arange(len(names))},
+        sha256=hashlib.sha256(b"".join(contents.values())).hexdigest(),
+    )
+
+
+def read_sheets(path: str) -> dict[str, Sheet]:
+    """Return the sheets of a folder by file name without ``.json``, in the order of the names.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: there is no such folder, or no sheet in it; or a file in it is no sheet, is there twice, or has a
+            drawing that is empty or a dot.
+
+    Pure: it only reads.
+    """
+    return {file.stem: sheet for file, sheet in _read_contents(_read_files(path)).items()}
+
+
+def _resize(image: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(image).resize((image_size, image_size), Image.Resampling.LANCZOS))
+
+
+def _read_files(path: str) -> dict[Path, bytes]:
+    if not path:
+        raise InputError("the data set wall needs a path, the folder of the exported sheets; it is empty")
+    root = Path(os.path.expanduser(path))
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder; a folder of the sheets that drawing pads exported is needed")
+    files = sorted(file for file in root.glob("*.json") if not file.name.startswith("."))
+    if not files:
+        raise InputError(f"{root} has no file that ends in .json; put the sheets that drawing pads exported there")
+    return {file: _read_bytes(file) for file in files}
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(MOST_BYTES + 1)  # no more of it: it may be anything
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{file} has more than {MOST_BYTES} bytes, the most that a sheet of drawings has")
+    return content
+
+
+def _read_contents(contents: dict[Path, bytes]) -> dict[Path, Sheet]:
+    sheets: dict[Path, Sheet] = {}
+    owners: dict[bytes, Path] = {}
+    for file, content in contents.items():
+        owner = owners.setdefault(content, file)
+        if owner != file:
+            raise InputError(f"{file} is the same as {owner.name}; delete one, else a drawing is tested against itself")
+        sheets[file] = _decode(file, content)
+    return sheets
+
+
+def _decode(file: Path, content: bytes) -> Sheet:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not text; a sheet that a drawing pad exported is needed") from error
+    sheet = read_sheet(text, str(file))
+    for name, drawing in sheet.classes.items():
+        check_drawn(drawing, f"{name!r} of {file}")
+    return sheet

@@ -1,0 +1,182 @@
+"""A class's drawings put to the test: one-shot episodes of its own alphabet, who is right, and what is confused.
+
+Axis letters: ``D`` drawers, ``A`` characters, ``E`` episodes, ``K`` inner steps, ``N`` classes of an episode,
+``Q`` query pictures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mamlkit.datasets import load
+from mamlkit.datasets.wall import read_sheets
+from mamlkit.drawings import Sheet, rasterise
+from mamlkit.drawings.strokes import SIDE
+from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.evaluation import mean_ci95
+from mamlkit.learner import MetaLearner
+from mamlkit.live.classifier import Classifier
+from mamlkit.live.pictures import as_drawing
+
+NEAREST = "nearest neighbour"
+DRAWERS, CHARACTERS = 12, 10  # of the invented class
+
+
+class Wall(NamedTuple):
+    """What a class drew.
+
+    Attributes:
+        sheets: drawer -> sheet.
+        store: the drawings as a data set.
+        sampler: its one-shot episodes, with one query picture a class.
+    """
+
+    sheets: Mapping[str, Sheet]
+    store: ImageStore
+    sampler: EpisodeSampler
+
+    def contact_sheet(self) -> NDArray[np.uint8]:
+        """Return who drew what as one picture [D * 28, A * 28], ink 0 on 255, gray where somebody drew nothing."""
+        blank = np.full((SIDE, SIDE), 40, dtype=np.uint8)
+        tiles = [
+            [rasterise(sheet.classes[name]) if name in sheet.classes else blank for name in self.store.class_names]
+            for sheet in self.sheets.values()
+        ]
+        return 255 - np.block(tiles)
+
+
+class Confusion(NamedTuple):
+    """How often one character was taken for another.
+
+    Attributes:
+        true: the name of the character that was asked for.
+        given: the name of the one it was taken for.
+        asked: in how many questions ``given`` stood beside ``true``.
+        times: method -> in how many of them it took the one for the other.
+    """
+
+    true: str
+    given: str
+    asked: int
+    times: dict[str, int]
+
+
+class Answers(NamedTuple):
+    """What each method made of the same episodes.
+
+    Attributes:
+        episodes: the episodes.
+        names: the names of their classes, [E][N].
+        labels: method -> [K + 1, E, Q] the label it gave after 0..K inner steps; nearest neighbour takes no step.
+    """
+
+    episodes: tuple[Episode, ...]
+    names: tuple[tuple[str, ...], ...]
+    labels: dict[str, NDArray[np.int64]]
+
+    def accuracy(self, method: str) -> tuple[float, float]:
+        """Return the mean accuracy after the last step, and half the width of its 95 % interval over the episodes."""
+        truth = np.stack([episode.query_y.numpy() for episode in self.episodes])  # [E, Q]
+        return mean_ci95(torch.from_numpy((self.labels[method][-1] == truth).mean(1)))
+
+    def confusions(self) -> list[Confusion]:
+        """Return the pairs that were confused after the last step, those first that were confused most by all."""
+        asked: Counter[tuple[str, str]] = Counter()
+        wrong: dict[str, Counter[tuple[str, str]]] = {method: Counter() for method in self.labels}
+        for number, (episode, names) in enumerate(zip(self.episodes, self.names)):
+            for query, true in enumerate(episode.query_y.tolist()):
+                asked.update((names[true], name) for name in names if name != names[true])
+                for method, table in self.labels.items():
+                    given = int(table[-1, number, query])
+                    if given != true:
+                        wrong[method][names[true], names[given]] += 1
+        total = sum(wrong.values(), Counter[tuple[str, str]]())
+        order = sorted(total, key=lambda pair: (-total[pair], pair))
+        return [Confusion(*pair, asked[pair], {m: counts[pair] for m, counts in wrong.items()}) for pair in order]
+
+
+def open_wall(path: str, *, n_way: int, seed: int) -> Wall:
+    """Open a folder of sheets for testing.
+
+    Args:
+        path: the folder.
+        n_way: N; all characters where there are fewer.
+        seed: of the episodes.
+
+    Raises:
+        InputError: the folder is bad, see ``mamlkit.datasets.wall``, or a character has a single drawing.
+
+    Pure: it only reads.
+    """
+    store = load("wall", path=path)
+    n_way = min(n_way, len(store.class_names))
+    sampler = EpisodeSampler(store, "test", n_way=n_way, k_shot=1, q_query=1, seed=seed)
+    return Wall(read_sheets(path), store, sampler)
+
+
+def answer(
+    wall: Wall,
+    starts: Mapping[str, MetaLearner],
+    *,
+    episodes: int,
+    on_episode: Callable[[int], Any] | None = None,
+) -> Answers:
+    """Let each start adapt to each episode, and nearest neighbour compare pixels.
+
+    No answer depends on another query picture: it is normalised together with the N examples alone.
+
+    Args:
+        wall: of which class.
+        starts: method -> a start for N classes or more, all of K steps; one at least.
+        episodes: E, at least 1.
+        on_episode: called with the number of episodes done, for a progress bar.
+
+    Raises:
+        InputError: a start serves fewer classes.
+
+    Pure: no start is changed. Source: the one-shot tasks of section 4.1 of the paper.
+    """
+    owner = {image.tobytes(): c for c in range(len(wall.store.class_names)) for image in wall.store.class_images(c)}
+    drawn, names, nearest = [], [], []
+    given: dict[str, list[NDArray[np.int64]]] = {method: [] for method in starts}  # E of [Q, K + 1]
+    for index in range(episodes):
+        episode = wall.sampler.episode(index)
+        pictures = (255 * episode.support_x).round().byte().numpy()
+        drawn.append(episode)
+        names.append(tuple(wall.store.class_names[owner[picture.tobytes()]] for picture in pictures))
+        for method, start in starts.items():
+            given[method].append(Classifier(start, episode.support_x).probabilities(episode.query_x).argmax(-1).numpy())
+        nearest.append(torch.cdist(episode.query_x.flatten(1), episode.support_x.flatten(1)).argmin(1).numpy())
+        if on_episode is not None:
+            on_episode(index + 1)
+    labels = {method: np.stack(tables).transpose(2, 0, 1) for method, tables in given.items()}  # -> [K + 1, E, Q]
+    shape = next(iter(labels.values())).shape
+    return Answers(tuple(drawn), tuple(names), {**labels, NEAREST: np.broadcast_to(np.stack(nearest), shape)})
+
+
+def write_sample(folder: Path, *, seed: int) -> None:
+    """Write the sheets of an invented class: pictures of ten test characters of glyphs, traced to strokes.
+
+    No drawer has a hand of their own: student 3 has the third picture of each character.
+
+    Args:
+        folder: is there; a sheet for each of twelve students is written to it.
+        seed: decides which characters.
+
+    Writes: the sheets.
+    """
+    glyphs = load("glyphs")
+    chosen = np.random.default_rng(seed).choice(glyphs.splits["test"], CHARACTERS, replace=False)
+    for number in range(DRAWERS):
+        classes = {}
+        for label in chosen:
+            code = glyphs.class_names[label].split("U+")[1].split()[0]
+            classes[chr(int(code, 16))] = as_drawing(glyphs.class_images(label)[number])
+        (folder / f"student-{number + 1:02}.json").write_text(Sheet(classes).to_json(), "utf-8")

@@ -1,0 +1,224 @@
+"""The training theatre in JupyterLab and Voila: watched, paused, moved while it runs, started over, and cut off."""
+
+from __future__ import annotations
+
+import re
+
+import nbformat
+import numpy as np
+import pytest
+from browser import ROOT, Jupyter, choose_theme, guarded_page, run_all, shoot
+from playwright.sync_api import Browser, Locator, Page, expect
+
+PAGE = ROOT / "notebooks" / "live" / "watch.ipynb"
+BROKEN = """from mamlkit.datasets import load
+from mamlkit.experiments import configure
+from mamlkit.live.theatre import Theatre
+from mamlkit.widgets import TrainingTheatre
+store = load("glyphs")
+
+
+def make(recipe, rate):
+    sizes = {"filters": 4, "engine": "vmap", "device": "cpu", "on_nonfinite": "skip"}
+    theatre = Theatre(configure("maml", inner_lr=1e38 if recipe == "wild" else rate, **sizes), store)
+    theatre.train = None if recipe == "broken" else theatre.train
+    return theatre
+
+
+TrainingTheatre(make, {"tame": "tame", "wild": "wild", "broken": "broken"}, ahead=12)"""
+WAITS = """() => {
+  const root = document.querySelector(".mamlkit-explorer.theatre");
+  let begin = 0;
+  root.querySelector("input[type=range]").addEventListener("keydown", () => { begin = performance.now(); });
+  window.waits = { output: [], kernel: [] };
+  const watch = (kind, text) => new MutationObserver(() => {
+    requestAnimationFrame(() => window.waits[kind].push(performance.now() - begin)); // the frame that is painted next
+  }).observe(text, { childList: true, characterData: true, subtree: true });
+  watch("output", root.querySelector("output"));
+  watch("kernel", root.querySelector(".note"));
+}"""
+
+
+def ready(page: Page) -> Locator:
+    theatre = page.locator(".mamlkit-explorer.theatre")
+    expect(theatre.locator(".note")).to_contain_text("Press Start")
+    theatre.scroll_into_view_if_needed()
+    return theatre
+
+
+@pytest.fixture
+def theatre(jupyter: Jupyter, page: Page) -> Locator:
+    """The page in JupyterLab, its kernel ready."""
+    jupyter.run(page, PAGE)
+    return ready(page)
+
+
+def press(theatre: Locator, name: str) -> None:
+    theatre.get_by_role("button", name=name, exact=True).click()
+
+
+def done(theatre: Locator) -> int:
+    return int(re.match(r"Meta-iteration (\d+) of", theatre.locator(".count").inner_text())[1])
+
+
+def reaches(theatre: Locator, goal: int) -> None:
+    for _ in range(1200):
+        if done(theatre) >= goal:
+            return
+        theatre.page.wait_for_timeout(100)
+    pytest.fail(f"after two minutes there are {done(theatre)} meta-iterations")
+
+
+def curves(theatre: Locator) -> list[str]:
+    return [line.get_attribute("d") for line in theatre.locator("path.line.series-0").all()]
+
+
+def test_it_is_watched_paused_resumed_moved_and_started_over(theatre: Locator, page: Page) -> None:
+    begin, words = done(theatre), theatre.locator("[role=img]").get_attribute("aria-label")
+    assert begin == 20
+    assert f"Meta-iteration {begin} of 1500" in words
+    shoot(theatre, "live_watch_ready")
+
+    before = curves(theatre)
+    press(theatre, "Start")
+    expect(theatre.locator(".note")).to_have_text("MAML is training.")
+    reaches(theatre, begin + 11)
+    assert all(now != then for now, then in zip(curves(theatre), before))
+    assert theatre.locator("[role=img]").get_attribute("aria-label") != words
+
+    press(theatre, "Pause")
+    expect(theatre.locator(".note")).to_contain_text("Paused after")
+    page.wait_for_timeout(500)
+    still, picture = done(theatre), theatre.locator("[role=img]").screenshot()
+    page.wait_for_timeout(1500)
+    assert done(theatre) == still
+    assert theatre.locator("[role=img]").screenshot() == picture
+    press(theatre, "Resume")
+    reaches(theatre, still + 2)
+
+    assert theatre.locator(".change").count() == 0
+    slider = theatre.locator("input[type=range]")
+    slider.focus()
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    expect(theatre.locator("output")).to_have_text("0.4")
+    expect(theatre.locator(".note")).to_have_text("From the next meta-iteration on, all inner rates are 0.4.")
+    theatre.locator(".change").first.wait_for(state="attached")
+    expect(theatre.locator("text.changed").last).to_have_text("0.4")
+    reaches(theatre, done(theatre) + 11)
+    shoot(theatre, "live_watch_light")
+    choose_theme(page, "Dark")
+    shoot(theatre, "live_watch_dark")
+    choose_theme(page, "Light")
+
+    theatre.get_by_label("MAML++", exact=True).check()
+    expect(theatre.locator(".note")).to_have_text("MAML++ is what Start over will train; this is MAML.")
+    press(theatre, "Start over")
+    expect(theatre.locator(".note")).to_have_text("MAML++ is training.")
+    expect(theatre.locator(".change")).to_have_count(0)
+    assert done(theatre) < begin
+    reaches(theatre, 11)
+    press(theatre, "Pause")
+    shoot(theatre, "live_watch_mamlpp")
+
+
+def test_the_slider_answers_within_200_ms_while_it_trains(theatre: Locator, page: Page) -> None:
+    press(theatre, "Start")
+    reaches(theatre, 30)
+    page.evaluate(WAITS)
+    theatre.locator("input[type=range]").focus()
+    for number in range(20):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            "n => window.waits.output.length >= n && window.waits.kernel.length >= n", arg=number + 1
+        )
+        page.wait_for_timeout(137)  # so that the presses fall anywhere between two updates
+    assert "all inner rates are" in theatre.locator(".note").inner_text()
+    waits = page.evaluate("() => window.waits")
+    p90 = {kind: round(float(np.percentile(found, 90))) for kind, found in waits.items()}
+    print(f"from a key to the slider's own number and to the kernel's answer, p90 in ms: {p90}")
+    assert max(p90.values()) < 200, waits
+
+
+def test_a_restarted_kernel_is_a_sentence_and_the_last_picture_stays(theatre: Locator, page: Page) -> None:
+    press(theatre, "Start")
+    reaches(theatre, 30)
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:restart-kernel'); }")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(theatre.locator(".note")).to_have_text("The kernel was restarted: run this cell again.")
+    assert done(theatre) >= 30
+    assert len(curves(theatre)[0]) > 100
+    expect(theatre.get_by_role("button", name="Start over")).to_be_disabled()
+    shoot(theatre, "live_watch_restarted")
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    fresh = ready(page)
+    press(fresh, "Start")
+    reaches(fresh, 22)
+
+
+def test_a_kernel_that_is_busy_is_a_sentence_until_it_answers(theatre: Locator, page: Page) -> None:
+    press(theatre, "Start")
+    reaches(theatre, 25)
+    page.evaluate(
+        """() => {
+          const { kernel } = jupyterapp.shell.currentWidget.sessionContext.session;
+          kernel.requestExecute({ code: "import time; time.sleep(8)" });
+        }"""
+    )
+    expect(theatre.locator(".note")).to_have_text(
+        "The kernel does not answer: it is busy, or it was restarted; then run this cell again."
+    )
+    still = done(theatre)
+    expect(theatre.locator(".note")).to_have_text("MAML is training.")
+    reaches(theatre, still + 10)  # it trained meanwhile
+
+
+@pytest.fixture
+def broken(jupyter: Jupyter, page: Page) -> Locator:
+    """A page whose recipes go wrong, in JupyterLab."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BROKEN)], metadata=METADATA)
+    nbformat.write(notebook, jupyter.work / "broken_watch.ipynb")
+    page.goto(f"{jupyter.address}/lab/tree/broken_watch.ipynb?reset")
+    run_all(page)
+    return ready(page)
+
+
+METADATA = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
+
+
+def test_what_is_not_finite_is_a_gap_a_red_cross_and_a_sentence(broken: Locator) -> None:
+    expect(broken.locator(".warning")).to_have_text("")
+    broken.get_by_label("wild", exact=True).check()
+    press(broken, "Start over")
+    expect(broken.locator(".note")).to_have_text("wild is training.")
+    reaches(broken, 3)
+    press(broken, "Pause")
+    expect(broken.locator(".warning")).to_contain_text(
+        "meta-iterations had a number that was not finite (NaN or inf): a gap with a red cross"
+    )
+    expect(broken.locator(".warning")).to_contain_text("The fixed task has such numbers now.")
+    assert broken.locator("path.cross").first.get_attribute("d").count("M") >= 3
+    assert curves(broken)[0] == ""
+    shoot(broken, "live_watch_not_finite")
+
+
+def test_an_exception_is_a_sentence_and_start_over_mends_it(broken: Locator) -> None:
+    broken.get_by_label("broken", exact=True).check()
+    press(broken, "Start over")
+    expect(broken.locator(".note")).to_contain_text("The training stopped: AttributeError: 'NoneType' object")
+    expect(broken.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+    broken.get_by_label("tame", exact=True).check()
+    press(broken, "Start over")
+    expect(broken.locator(".note")).to_have_text("tame is training.")
+    reaches(broken, 3)
+
+
+def test_in_voila_it_trains_too(jupyter: Jupyter, browser: Browser) -> None:
+    (jupyter.work / "watch_voila.ipynb").write_bytes(PAGE.read_bytes())
+    # Voila's own template asks these hosts for fonts and MathJax; it gets neither here, and our figures need neither.
+    with guarded_page(browser, spared=("cdn.jsdelivr.net", "cdnjs.cloudflare.com")) as page:
+        page.goto(f"{jupyter.address}/voila/render/watch_voila.ipynb")
+        theatre = ready(page)
+        press(theatre, "Start")
+        reaches(theatre, 30)
+        shoot(page.locator("body"), "live_watch_voila")
