@@ -132,6 +132,12 @@ class EpisodeSampler:
         """
         return Episode(*(field[0] for field in self.batch(index, 1)))
 
+    def class_names(self, index: int) -> tuple[str, ...]:
+        """Return the names of the classes of episode ``index``, by label."""
+        images, _ = self._draw(index)
+        classes = self.store.offsets.searchsorted(images[:, 0], side="right") - 1  # [N, k + q] -> [N]
+        return tuple(self.store.class_names[each] for each in classes)
+
     def batch(self, first_index: int, n_tasks: int) -> Episode:
         """Return episodes ``first_index .. first_index + n_tasks - 1`` as one meta-batch with a leading ``[T]``."""
         drawn, turned = zip(*(self._draw(first_index + task) for task in range(n_tasks)), strict=True)

@@ -63,6 +63,8 @@ def build(name: str, *, solved: bool) -> NotebookNode:
         if cell.cell_type == "code":
             cell.source = ANSWER.sub(r"\3" if solved else r"\1...  # your code here: \2" + "\n", cell.source + "\n")
             cell.source = cell.source.rstrip("\n")
+        elif solved:  # from the folder of the solutions
+            cell.source = cell.source.replace("](live/", "](../live/")
     return notebook
 
 

@@ -183,6 +183,14 @@ class Jupyter(NamedTuple):
     work: Path
     environment: dict[str, str]
 
+    def rest(self) -> None:
+        """End every kernel, with whatever it still computes."""
+        with urllib.request.urlopen(f"{self.address}/api/kernels", timeout=60) as answer:
+            kernels = [each["id"] for each in json.load(answer)]
+        for kernel in kernels:
+            request = urllib.request.Request(f"{self.address}/api/kernels/{kernel}", method="DELETE")
+            urllib.request.urlopen(request, timeout=60).close()
+
     def run(self, page: Page, notebook: Path, **parameters: Any) -> None:
         """Open a copy of a notebook without outputs and with other parameters in JupyterLab, and run all its cells."""
         copy = self.work / f"{len(list(self.work.iterdir())):03}_{notebook.name}"

@@ -67,9 +67,8 @@ def test_a_folder_of_sheets_is_tested_by_its_own_names(jupyter: Jupyter, page: P
     [
         ({"bad.json": "not JSON"}, "bad.json is not JSON; a sheet that a drawing pad exported is needed."),
         ({"bad.json": json.dumps({"cells": []})}, "bad.json is no sheet of drawings"),
-        ({"one.json": Sheet({"solo": (((10, 10), (90, 90)),)}).to_json()}, "the 1 images of class 'solo' of wall."),
     ],
-    ids=["not JSON", "another JSON", "a single drawing"],
+    ids=["not JSON", "another JSON"],
 )
 def test_a_bad_folder_is_one_sentence_and_the_page_goes_on(
     jupyter: Jupyter, page: Page, tmp_path: Path, spoil: dict[str, str], sentence: str
@@ -81,6 +80,15 @@ def test_a_bad_folder_is_one_sentence_and_the_page_goes_on(
     said = page.locator(".jp-RenderedText", has_text=sentence)
     expect(said).to_contain_text("So this is the invented class.")
     assert len(said.inner_text().strip().splitlines()) == 1
+    explorer(page)
+    assert page.get_by_text("Traceback").count() == 0
+
+
+def test_a_character_of_one_person_alone_is_named_and_left_out(jupyter: Jupyter, page: Page, tmp_path: Path) -> None:
+    write_sample(tmp_path, seed=1)
+    (tmp_path / "one.json").write_text(Sheet({"$so|lo<": (((10, 10), (90, 90)),)}).to_json(), "utf-8")
+    jupyter.run(page, PAGE, folder=str(tmp_path))
+    page.get_by_text("Drawn by one person alone, and so not asked: $so|lo<").wait_for()
     explorer(page)
     assert page.get_by_text("Traceback").count() == 0
 

@@ -1,14 +1,15 @@
-"""The training theatre in JupyterLab and Voila: watched, paused, moved while it runs, started over, and cut off."""
+"""The training theatre in JupyterLab: watched, paused, moved while it runs, started over, and cut off."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import nbformat
 import numpy as np
 import pytest
-from browser import ROOT, Jupyter, choose_theme, guarded_page, run_all, shoot
-from playwright.sync_api import Browser, Locator, Page, expect
+from browser import ROOT, Jupyter, choose_theme, run_all, shoot
+from playwright.sync_api import Locator, Page, expect
 
 PAGE = ROOT / "notebooks" / "live" / "watch.ipynb"
 BROKEN = """from mamlkit.datasets import load
@@ -44,6 +45,13 @@ def ready(page: Page) -> Locator:
     expect(theatre.locator(".note")).to_contain_text("Press Start")
     theatre.scroll_into_view_if_needed()
     return theatre
+
+
+@pytest.fixture(autouse=True)
+def no_training_goes_on(jupyter: Jupyter) -> Iterator[None]:
+    """A theatre trains on when its page is closed, as any computation of a kernel does."""
+    yield
+    jupyter.rest()
 
 
 @pytest.fixture
@@ -211,14 +219,3 @@ def test_an_exception_is_a_sentence_and_start_over_mends_it(broken: Locator) -> 
     press(broken, "Start over")
     expect(broken.locator(".note")).to_have_text("tame is training.")
     reaches(broken, 3)
-
-
-def test_in_voila_it_trains_too(jupyter: Jupyter, browser: Browser) -> None:
-    (jupyter.work / "watch_voila.ipynb").write_bytes(PAGE.read_bytes())
-    # Voila's own template asks these hosts for fonts and MathJax; it gets neither here, and our figures need neither.
-    with guarded_page(browser, spared=("cdn.jsdelivr.net", "cdnjs.cloudflare.com")) as page:
-        page.goto(f"{jupyter.address}/voila/render/watch_voila.ipynb")
-        theatre = ready(page)
-        press(theatre, "Start")
-        reaches(theatre, 30)
-        shoot(page.locator("body"), "live_watch_voila")

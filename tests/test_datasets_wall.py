@@ -118,6 +118,13 @@ def twice(folder: Path) -> None:
     (folder / "bob (1).json").write_bytes((folder / "bob.json").read_bytes())
 
 
+def again(folder: Path) -> None:
+    """Export a sheet a second time, with another class and a query."""
+    sheet = read_sheets(str(folder))["bob"]
+    text = Sheet({**sheet.classes, "d": line(33)}, line(44)).to_json()
+    (folder / "bob-2.json").write_text(text, "utf-8")
+
+
 def a_folder(folder: Path) -> None:
     (folder / "bad.json").mkdir()
 
@@ -133,7 +140,11 @@ def a_folder(folder: Path) -> None:
         (write(sheet_of(a=())), r"'a' of .*bad\.json is empty; draw a character, large and in the middle"),
         (write(sheet_of(a=(((50, 50),),))), r"'a' of .*bad\.json is a dot, 0 of 100 wide and high; .*"),
         (write(sheet_of(a=line(50), b=())), r"'b' of .*bad\.json is empty"),
-        (twice, r"bob\.json is the same as bob \(1\)\.json; delete one, else a drawing is tested against itself"),
+        (twice, r"bob\.json has the drawings of 'a' and 'b' that bob \(1\)\.json has; delete one of the sheets, .*"),
+        (
+            again,
+            r"bob-2\.json has the drawings of 'a' and 'b' that bob\.json has|bob\.json has .* that bob-2\.json has",
+        ),
         (a_folder, r"cannot read .*bad\.json: Is a directory"),
         (only(sheet_of(a=line(50))), r"the sheets in .*sheets have 1 classes; 2 or more are needed"),
         (only(sheet_of()), r"the sheets in .*sheets have 0 classes; 2 or more are needed"),
@@ -165,3 +176,9 @@ def test_no_folder_is_said(path: str, sentence: str, tmp_path: Path, monkeypatch
 def test_nothing_is_cached(folder: Path, own_cache: Path) -> None:
     load("wall", path=str(folder))
     assert not own_cache.exists()
+
+
+def test_one_drawing_that_two_people_drew_alike_is_no_second_export(folder: Path) -> None:
+    shared = read_sheets(str(folder))["bob"].classes["a"]
+    (folder / "dee.json").write_text(Sheet({"a": shared, "b": line(11)}).to_json(), "utf-8")
+    assert len(load("wall", path=str(folder)).class_images(0)) == 4

@@ -239,3 +239,15 @@ def test_a_meta_batch_of_eight_omniglot_episodes_takes_milliseconds(omniglot: Im
         sampler.batch(8 * number, 8)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.002
+
+
+@pytest.mark.parametrize("rotation", ["none", "classes"])
+def test_the_names_of_an_episodes_classes_are_those_its_pictures_come_from(rotation: str) -> None:
+    images = np.repeat(np.arange(1, 8, dtype=np.uint8), 3)[:, None, None] * np.ones(
+        (1, 4, 4), np.uint8
+    )  # 7 classes of 3
+    store = ImageStore("x", images, np.arange(0, 22, 3), tuple("abcdefg"), {"train": np.arange(7)}, "")
+    sampler = EpisodeSampler(store, "train", n_way=4, k_shot=1, q_query=2, seed=5, rotation=rotation)
+    for index in range(5):
+        pictured = (sampler.episode(index).support_x[:, 0, 0, 0] * 255).round().int().tolist()
+        assert sampler.class_names(index) == tuple("abcdefg"[value - 1] for value in pictured)

@@ -64,10 +64,31 @@ def test_fewer_characters_than_asked_for_are_all_taken(folder: Path) -> None:
     assert open_wall(str(folder), n_way=9, seed=0).sampler.n_way == 4
 
 
-def test_a_character_that_one_alone_has_drawn_is_refused(folder: Path) -> None:
+def test_a_character_that_one_alone_has_drawn_is_left_out_and_named(folder: Path) -> None:
     (folder / "dee.json").write_text(Sheet({"lonely": fan(20, 5)}).to_json(), "utf-8")
-    with pytest.raises(InputError, match="more than the 1 images of class 'lonely' of wall"):
-        open_wall(str(folder), n_way=3, seed=0)
+    wall = open_wall(str(folder), n_way=9, seed=0)
+    assert wall.lonely == ("lonely",)
+    assert wall.sampler.n_way == 4
+    assert "lonely" not in {name for index in range(20) for name in wall.sampler.class_names(index)}
+    assert wall.contact_sheet().shape == (4 * 28, 5 * 28)
+
+
+def test_sheets_that_share_fewer_than_two_characters_are_refused(tmp_path: Path) -> None:
+    for number, names in enumerate(("ab", "ac")):
+        sheet = Sheet({name: fan(20 + 9 * i, number) for i, name in enumerate(names)})
+        (tmp_path / f"{number}.json").write_text(sheet.to_json(), "utf-8")
+    with pytest.raises(InputError, match=r"share 1 characters; 2 or more, each drawn twice, are needed$"):
+        open_wall(str(tmp_path), n_way=2, seed=0)
+
+
+def test_two_characters_whose_drawings_look_the_same_keep_their_names(tmp_path: Path, starts) -> None:
+    stick: Drawing = (((50, 10), (50, 90)),)  # wherever it stands, its picture is the same
+    for number in range(3):
+        moved = tuple(tuple((x - 10 * (number + 1), y) for x, y in stroke) for stroke in stick)
+        sheet = Sheet({"1": stick if number else moved, "l": moved if number else stick, "v": fan(30, number)})
+        (tmp_path / f"{number}.json").write_text(sheet.to_json(), "utf-8")
+    answers = answer(open_wall(str(tmp_path), n_way=3, seed=0), starts, episodes=6)
+    assert all(sorted(names) == ["1", "l", "v"] for names in answers.names)
 
 
 def test_every_answer_is_that_of_the_method_for_one_question_by_itself(wall: Wall, starts) -> None:

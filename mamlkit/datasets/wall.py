@@ -95,12 +95,16 @@ def _read_bytes(file: Path) -> bytes:
 
 def _read_contents(contents: dict[Path, bytes]) -> dict[Path, Sheet]:
     sheets: dict[Path, Sheet] = {}
-    owners: dict[bytes, Path] = {}
     for file, content in contents.items():
-        owner = owners.setdefault(content, file)
-        if owner != file:
-            raise InputError(f"{file} is the same as {owner.name}; delete one, else a drawing is tested against itself")
-        sheets[file] = _decode(file, content)
+        sheet = _decode(file, content)
+        for owner, other in sheets.items():
+            twice = [name for name, drawing in sheet.classes.items() if other.classes.get(name) == drawing]
+            if len(twice) > 1:  # a single one may be a line that two people drew alike
+                raise InputError(
+                    f"{file} has the drawings of {twice[0]!r} and {twice[1]!r} that {owner.name} has; "
+                    "delete one of the sheets, else a drawing is tested against itself"
+                )
+        sheets[file] = sheet
     return sheets
 
 

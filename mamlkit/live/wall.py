@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from mamlkit.datasets.wall import read_sheets
 from mamlkit.drawings import Sheet, rasterise
 from mamlkit.drawings.strokes import SIDE
 from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.errors import InputError
 from mamlkit.evaluation import mean_ci95
 from mamlkit.learner import MetaLearner
 from mamlkit.live.classifier import Classifier
@@ -36,11 +38,13 @@ class Wall(NamedTuple):
         sheets: drawer -> sheet.
         store: the drawings as a data set.
         sampler: its one-shot episodes, with one query picture a class.
+        lonely: the characters that one person alone has drawn; no episode has them.
     """
 
     sheets: Mapping[str, Sheet]
     store: ImageStore
     sampler: EpisodeSampler
+    lonely: tuple[str, ...]
 
     def contact_sheet(self) -> NDArray[np.uint8]:
         """Return who drew what as one picture [D * 28, A * 28], ink 0 on 255, gray where somebody drew nothing."""
@@ -111,14 +115,21 @@ def open_wall(path: str, *, n_way: int, seed: int) -> Wall:
         seed: of the episodes.
 
     Raises:
-        InputError: the folder is bad, see ``mamlkit.datasets.wall``, or a character has a single drawing.
+        InputError: the folder is bad, see ``mamlkit.datasets.wall``, or fewer than 2 characters have two drawings.
 
     Pure: it only reads.
     """
     store = load("wall", path=path)
-    n_way = min(n_way, len(store.class_names))
-    sampler = EpisodeSampler(store, "test", n_way=n_way, k_shot=1, q_query=1, seed=seed)
-    return Wall(read_sheets(path), store, sampler)
+    drawings = np.diff(store.offsets)
+    shared = np.flatnonzero(drawings > 1)
+    if len(shared) < 2:
+        raise InputError(
+            f"the sheets in {path} share {len(shared)} characters; 2 or more, each drawn twice, are needed"
+        )
+    store = replace(store, splits={**store.splits, "test": shared})
+    sampler = EpisodeSampler(store, "test", n_way=min(n_way, len(shared)), k_shot=1, q_query=1, seed=seed)
+    lonely = tuple(store.class_names[c] for c in np.flatnonzero(drawings == 1))
+    return Wall(read_sheets(path), store, sampler, lonely)
 
 
 def answer(
@@ -143,14 +154,12 @@ def answer(
 
     Pure: no start is changed. Source: the one-shot tasks of section 4.1 of the paper.
     """
-    owner = {image.tobytes(): c for c in range(len(wall.store.class_names)) for image in wall.store.class_images(c)}
     drawn, names, nearest = [], [], []
     given: dict[str, list[NDArray[np.int64]]] = {method: [] for method in starts}  # E of [Q, K + 1]
     for index in range(episodes):
         episode = wall.sampler.episode(index)
-        pictures = (255 * episode.support_x).round().byte().numpy()
         drawn.append(episode)
-        names.append(tuple(wall.store.class_names[owner[picture.tobytes()]] for picture in pictures))
+        names.append(wall.sampler.class_names(index))
         for method, start in starts.items():
             given[method].append(Classifier(start, episode.support_x).probabilities(episode.query_x).argmax(-1).numpy())
         nearest.append(torch.cdist(episode.query_x.flatten(1), episode.support_x.flatten(1)).argmin(1).numpy())

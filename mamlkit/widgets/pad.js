@@ -1,191 +1,154 @@
 // The drawing pad. What is drawn lives here, in the browser, and in its local storage, so that neither a kernel that
 // restarts nor a page that is loaded again loses any of it. The kernel is asked after each stroke, and answers with the
 // probability of each class after every inner step; without a kernel the pad still draws.
-const PATIENCE = 10000; // milliseconds until a kernel that does not answer is told of
-
-// One question at a time: while one is open, the newest waits.
-function makeAsker(model, heard) {
-  let [open, waiting, number] = [null, null, 0];
-  const send = (question) => {
-    number += 1;
-    const timer = setTimeout(() => { open.silent = true; heard({ kind: "silent" }, []); }, PATIENCE);
-    open = { number, timer, silent: false };
-    try { model.send({ ...question, number }); } catch { /* the silence tells */ }
-  };
-  model?.on("msg:custom", (reply, buffers) => {
-    if (reply.number !== open?.number) return;
-    clearTimeout(open.timer);
-    open = null;
-    heard(reply, buffers);
-    if (waiting) { const next = waiting; waiting = null; send(next); }
-  });
-  return (question) => {
-    if (!model) heard({ kind: "none" }, []);
-    else if (open && !open.silent) waiting = question;
-    else send(question);
-  };
-}
+const AREA = 28 * 28;
+const clone = (value) => JSON.parse(JSON.stringify(value));
+const isEmpty = (sheet) => !sheet.query.length && sheet.classes.every(({ strokes }) => !strokes.length);
+const sameClasses = (one, other) => JSON.stringify(one.classes) === JSON.stringify(other.classes);
 
 // What was drawn on this page before, or null.
 function storage(spec) {
   const key = `mamlkit-pad ${location.pathname} ${spec.title}`;
-  return {
-    read: () => { try { return JSON.parse(localStorage.getItem(key)); } catch { return null; } },
-    write: (sheet) => { try { localStorage.setItem(key, JSON.stringify(sheet)); } catch { /* private mode */ } },
+  const isDrawing = (strokes) => Array.isArray(strokes) && strokes.every((stroke) => Array.isArray(stroke) && stroke.length
+    && stroke.every((point) => Array.isArray(point) && point.length === 2 && point.every(Number.isFinite)));
+  const isSheet = (kept) => Array.isArray(kept?.classes) && kept.classes.length >= 2 && isDrawing(kept.query)
+    && kept.classes.every((each) => typeof each?.name === "string" && isDrawing(each.strokes));
+  const read = () => {
+    try {
+      const kept = JSON.parse(localStorage.getItem(key));
+      return isSheet(kept) && !isEmpty(kept) ? kept : null;
+    } catch { return null; }
   };
+  const write = (sheet) => { try { localStorage.setItem(key, JSON.stringify(sheet)); } catch { /* it is full, or private */ } };
+  return { read, write };
 }
 
-const isEmpty = (sheet) => !sheet.query.length && sheet.classes.every(({ strokes }) => !strokes.length);
-
-// For each class its picture, its name, and a bar for every inner step; the step in hand is framed.
-function stepBars(figure, { classes, pictures, shares, step, steps }) {
-  const [left, top, wide, high] = [196, 26, 56, Math.max(34, Math.min(58, 320 / classes.length))];
-  const svg = shape("svg", { viewBox: `0 0 ${left + wide * (steps + 1) + 60} ${top + high * classes.length + 22}`, "aria-hidden": "true" });
+// For each class its picture, its name, and a bar for every inner step; the step in hand is framed. `answer` has the
+// pictures, and maybe the shares, or is null. Returns how many shares are not finite.
+function stepBars(figure, classes, answer, step, steps) {
+  const n = classes.length;
+  const [left, top, wide, high] = [196, 26, 56, Math.max(34, Math.min(58, 320 / n))];
+  const [right, size] = [left + wide * (steps + 1), high - 6];
+  const svg = shape("svg", { viewBox: `0 0 ${right + 64} ${top + high * n + 22}`, "aria-hidden": "true" });
+  const seen = (number, box) => {
+    const pixels = answer?.pictures.subarray(number * AREA, (number + 1) * AREA);
+    if (pixels?.length) svg.append(still(pixels, 28, 1, box));
+  };
   for (let k = 0; k <= steps; k += 1) {
     const x = left + (k + 0.5) * wide;
     svg.append(shape("text", { x, y: 16, "text-anchor": "middle" }, k ? `step ${k}` : "start"));
   }
-  // What the network gets of class `number`, or of the query, which comes last.
-  const seen = (number, box) => {
-    const pixels = pictures?.subarray(number * 784, (number + 1) * 784);
-    if (!pixels?.length) return;
-    svg.append(shape("image", { href: picture(pixels, 28, 1).toDataURL(), style: "image-rendering: pixelated", ...box }));
-  };
   svg.append(shape("text", { x: 28, y: 16, "text-anchor": "middle" }, "query"));
-  seen(classes.length, { x: 0, y: top + 3, width: 56, height: 56 });
+  seen(n, { x: 0, y: top + 3, width: 56, height: 56 });
+  const shares = answer?.shares;
   let absent = 0;
   classes.forEach(({ name }, label) => {
-    const y = top + label * high;
-    const size = high - 6;
+    const [y, foot] = [top + label * high, top + (label + 1) * high - 3];
     svg.append(shape("text", { x: 134, y: y + high / 2 + 4, "text-anchor": "end" }, name));
     seen(label, { x: 142, y: y + 3, width: size, height: size });
-    svg.append(shape("line", { class: "grid", x1: left, x2: left + wide * (steps + 1), y1: y + high - 3, y2: y + high - 3 }));
+    svg.append(shape("line", { class: "grid", x1: left, x2: right, y1: foot, y2: foot }));
     for (let k = 0; k <= steps && shares; k += 1) {
-      const share = shares[k * classes.length + label];
-      const x = left + k * wide;
-      if (!Number.isFinite(share)) { absentBox(svg, x + 8, y + 3, wide - 16, size); absent += 1; continue; }
-      const style = k === step ? "series-0" : "series-0 pale";
-      svg.append(shape("rect", { class: `bar ${style}`, x: x + 8, y: y + high - 3 - share * size, width: wide - 16, height: share * size }));
+      const [share, x] = [shares[k * n + label], left + k * wide + 8];
+      if (!Number.isFinite(share)) { absentBox(svg, x, y + 3, wide - 16, size); absent += 1; continue; }
+      const style = `bar series-0${k === step ? "" : " pale"}`;
+      svg.append(shape("rect", { class: style, x, y: foot - share * size, width: wide - 16, height: share * size }));
     }
-    if (!shares) return;
-    const said = `${Math.round(100 * shares[step * classes.length + label])} %`;
-    svg.append(shape("text", { x: left + wide * (steps + 1) + 8, y: y + high / 2 + 4 }, said));
+    if (shares) svg.append(shape("text", { x: right + 8, y: y + high / 2 + 4 }, percent(shares[step * n + label])));
   });
-  svg.append(shape("rect", { class: "bar outline", x: left + step * wide + 2, y: top, width: wide - 4, height: high * classes.length }));
+  svg.append(shape("rect", { class: "bar outline", x: left + step * wide + 2, y: top, width: wide - 4, height: high * n }));
   figure.replaceChildren(svg);
   return absent;
 }
 
-function download(text, name) {
+function download(text) {
   const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  const name = `drawings-${Math.random().toString(36).slice(2, 7)}.json`; // a whole class puts them into one folder
   const link = element("a", { href: url, download: name });
   document.body.append(link);
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
+  return name;
 }
 
-// What the reader hears of the last answer.
-function sayShares({ sheet, shares, step, starts, start }) {
-  const n = sheet.classes.length;
-  const row = Array.from(shares.subarray(step * n, (step + 1) * n));
-  const best = row.indexOf(Math.max(...row.filter(Number.isFinite)));
-  if (best < 0) return "The probabilities are not finite (NaN or inf).";
-  return `${starts[start]}, ${step ? `after step ${step}` : "before any step"}: most likely ${sheet.classes[best].name}, with `
-    + `${Math.round(100 * row[best])} %.`;
+// The buttons that choose what is drawn on: each class, and the query. They are kept where their number stays, so that
+// a click that begins on one ends on it.
+function makeSlots(chosen) {
+  const slots = element("div", { class: "slots", role: "group", "aria-label": "What to draw" });
+  const make = (_, i) => {
+    const made = button("", () => chosen(i));
+    made.append(element("canvas", { width: 56, height: 56 }), element("span"));
+    return made;
+  };
+  const show = (sheet, slot, fixed) => {
+    const all = [...sheet.classes, { name: "query", strokes: sheet.query }];
+    if (slots.children.length !== all.length) slots.replaceChildren(...all.map(make));
+    all.forEach(({ name, strokes }, i) => {
+      const made = slots.children[i];
+      const [small, text] = made.children;
+      paintStrokes(small, strokes);
+      text.textContent = name;
+      made.setAttribute("aria-pressed", String(i === slot));
+      made.setAttribute("aria-label", i < sheet.classes.length ? `class ${name}` : "query");
+      made.disabled = fixed && i < sheet.classes.length;
+    });
+  };
+  return [slots, show];
 }
 
-function mount(el, spec, payload, model) {
+// What the reader has drawn and how it changes: every change can be undone, is kept, and is told to `changed`.
+function makeDrawings(spec, changed) {
   const store = storage(spec);
   const kept = store.read();
-  const restored = !spec.fixed && kept && !isEmpty(kept);
-  const pad = {
-    sheet: restored ? kept : structuredClone(spec.sheet), slot: spec.fixed ? spec.sheet.classes.length : 0, past: [],
-    starts: spec.starts, start: spec.starts.length - 1, norm: 0, step: spec.steps, shares: null, pictures: null,
-  };
-  const strokes = () => (pad.sheet.classes[pad.slot]?.strokes ?? pad.sheet.query);
-  const canvas = element("canvas", { class: "sheet", width: 480, height: 480, role: "img", tabindex: 0 });
-  const slots = element("div", { class: "slots", role: "group", "aria-label": "What to draw" });
-  const figure = element("div", { class: "answer", role: "img" });
-  const note = element("p", { class: "note", role: "status" });
-  const say = (text) => { note.textContent = text; };
-
-  const showAnswer = () => {
-    const { sheet, pictures, shares, step } = pad;
-    stepBars(figure, { classes: sheet.classes, pictures, shares, step, steps: spec.steps });
-    const words = shares ? sayShares(pad) : "";
-    if (words) say(words);
-    figure.setAttribute("aria-label", `${sheet.classes.length} classes. ${words || note.textContent}`);
-  };
-  const showSlots = () => {
-    slots.replaceChildren(...[...pad.sheet.classes, { name: "query", strokes: pad.sheet.query }].map((each, i) => {
-      const small = element("canvas", { width: 56, height: 56 });
-      paintStrokes(small, each.strokes);
-      const made = button("", () => { pad.slot = i; show(); slots.children[i].focus(); });
-      made.append(small, element("span", {}, each.name));
-      made.setAttribute("aria-pressed", String(i === pad.slot));
-      made.setAttribute("aria-label", i < pad.sheet.classes.length ? `class ${each.name}` : "query");
-      made.disabled = spec.fixed && i < pad.sheet.classes.length;
-      return made;
-    }));
-  };
-  const show = () => {
-    const query = pad.slot === pad.sheet.classes.length;
-    paintStrokes(canvas, strokes());
-    canvas.setAttribute("aria-label", `Drawing area for ${query ? "the query" : `class ${pad.sheet.classes[pad.slot].name}`}`);
-    name.value = query ? "" : pad.sheet.classes[pad.slot].name;
-    name.disabled = query || spec.fixed;
-    fewer.disabled = query || pad.sheet.classes.length <= 2;
-    more.disabled = pad.sheet.classes.length >= spec.most;
-    undo.disabled = !pad.past.length;
-    showSlots();
-    showAnswer();
-  };
-  const ask = makeAsker(model, (reply, buffers) => {
-    if (reply.kind === "silent") say("The kernel does not answer. What you drew is kept: run this cell again.");
-    else if (reply.kind === "none") say("Drawn. For an answer the pad needs its kernel: run this cell.");
-    else if (reply.said) say(reply.said);
-    else if (reply.kind === "export") { download(reply.text, "drawings.json"); say(`Exported: drawings.json, ${reply.text.length} characters.`); }
-    else if (reply.kind === "ask") heardShares(buffers);
-    else { change(() => { pad.sheet = reply.sheet; pad.slot = reply.sheet.classes.length; }); }
-  });
-  const heardShares = ([shares, pictures]) => {
-    const bytes = ({ buffer, byteOffset, byteLength }) => buffer.slice(byteOffset, byteOffset + byteLength);
-    pad.pictures = new Uint8Array(bytes(pictures));
-    pad.shares = shares.byteLength ? new Float32Array(bytes(shares)) : null;
-    if (!pad.shares) say(`Now draw the query: one of your ${pad.sheet.classes.length} characters again.`);
-    showAnswer();
-  };
-  // Ask the kernel of all that is drawn so far; empty classes are left for later.
-  const question = () => {
-    const empty = pad.sheet.classes.filter((each) => !each.strokes.length);
-    pad.shares = null;
-    if (empty.length) {
-      pad.pictures = null;
-      say(`Draw one example of each character; ${empty.map(({ name }) => name).join(", ")} ${empty.length > 1 ? "are" : "is"} still empty.`);
-    } else ask({ kind: "ask", sheet: pad.sheet, start: spec.starts[pad.start], norm: spec.norms[pad.norm] });
-  };
-  const changed = () => { store.write(pad.sheet); question(); show(); };
-  // Remember how it was, so that Undo brings it back, whatever the change.
-  const change = (work) => { pad.past.push(JSON.stringify(before)); work(); before = structuredClone(pad.sheet); changed(); };
-  let before = structuredClone(pad.sheet);
-  const stroke = () => { change(() => {}); };
-
-  const undo = button("Undo", () => {
-    pad.sheet = JSON.parse(pad.past.pop());
-    pad.slot = Math.min(pad.slot, pad.sheet.classes.length);
-    before = structuredClone(pad.sheet);
+  const given = clone(spec.sheet);
+  const sheet = kept && (spec.fixed ? { ...given, query: kept.query } : kept);
+  const restored = Boolean(sheet && !isEmpty({ ...sheet, classes: spec.fixed ? [] : sheet.classes }));
+  const drawings = { sheet: restored ? sheet : given, slot: spec.fixed ? given.classes.length : 0, restored };
+  const past = restored ? [clone(given)] : [];
+  const settle = () => {
+    drawings.slot = Math.min(drawings.slot, drawings.sheet.classes.length);
+    store.write(drawings.sheet);
     changed();
-  });
-  const clear = button("Clear", () => change(() => { strokes().length = 0; }));
-  const freeName = () => Array.from({ length: spec.most + 1 }, (_, i) => String(i + 1)).find((text) => pad.sheet.classes.every((each) => each.name !== text));
-  const more = button("Add a class", () => change(() => {
-    pad.sheet.classes.push({ name: freeName(), strokes: [] });
-    pad.slot = pad.sheet.classes.length - 1;
+  };
+  drawings.strokes = () => (drawings.sheet.classes[drawings.slot] ?? { strokes: drawings.sheet.query }).strokes;
+  drawings.isQuery = () => drawings.slot === drawings.sheet.classes.length;
+  drawings.canUndo = () => past.length > 0;
+  drawings.change = (work) => {
+    const before = clone(drawings.sheet);
+    work(drawings.sheet);
+    if (JSON.stringify(before) !== JSON.stringify(drawings.sheet)) past.push(before);
+    settle();
+  };
+  drawings.undo = () => { drawings.sheet = past.pop(); settle(); };
+  return drawings;
+}
+
+function freeName(sheet) {
+  const names = sheet.classes.map(({ name }) => name);
+  return Array.from({ length: names.length + 1 }, (_, i) => String(i + 1)).find((name) => !names.includes(name));
+}
+
+// Buttons and fields below the sheet; `show` follows the drawings.
+function makeTools(spec, drawings, ask, say) {
+  const { change } = drawings;
+  const undo = button("Undo", () => drawings.undo());
+  const clear = button("Clear", () => change(() => { drawings.strokes().length = 0; }));
+  const more = button("Add a class", () => change((sheet) => {
+    sheet.classes.push({ name: freeName(sheet), strokes: [] });
+    drawings.slot = sheet.classes.length - 1;
   }));
-  const fewer = button("Remove it", () => change(() => { pad.sheet.classes.splice(pad.slot, 1); pad.slot = Math.max(0, pad.slot - 1); }));
-  const name = element("input", { type: "text", maxlength: 12, size: 10, "aria-label": "Name of this class", "data-lm-suppress-shortcuts": "true" });
-  name.addEventListener("change", () => change(() => { if (name.value.trim()) pad.sheet.classes[pad.slot].name = name.value.trim(); }));
+  const fewer = button("Remove it", () => change((sheet) => {
+    sheet.classes.splice(drawings.slot, 1);
+    drawings.slot = Math.max(0, drawings.slot - 1);
+  }));
+  const name = element("input", {
+    type: "text", maxlength: 12, size: 10, "aria-label": "Name of this class", "data-lm-suppress-shortcuts": "true",
+  });
+  let named = 0; // what is typed belongs to this class, also if another one is chosen before it is done
+  name.addEventListener("change", () => change((sheet) => {
+    const text = name.value.trim();
+    if (text && sheet.classes[named]) sheet.classes[named].name = text;
+  }));
   const file = element("input", { type: "file", accept: ".json,application/json", hidden: "" });
   file.addEventListener("change", async () => {
     const [chosen] = file.files;
@@ -194,27 +157,112 @@ function mount(el, spec, payload, model) {
     else ask({ kind: "import", text: await chosen.text(), name: chosen.name });
     file.value = "";
   });
-  const buttons = [
-    undo, clear, ...(spec.fixed ? [] : [more, fewer]), ...(spec.examples ? [button("Fill with examples", () => ask({ kind: "example" }))] : []),
-    button("Export", () => ask({ kind: "export", sheet: pad.sheet })),
-    ...(spec.fixed ? [] : [button("Import", () => file.click()), file]),
-  ];
+  const examples = button("Fill with examples", () => ask({ kind: "example" }));
+  const exported = button("Export", () => ask({ kind: "export", sheet: clone(drawings.sheet) }));
+  const free = spec.fixed ? [] : [more, fewer, ...(spec.examples ? [examples] : [])];
+  const buttons = [undo, clear, ...free, exported, ...(spec.fixed ? [] : [button("Import", () => file.click()), file])];
+  const field = spec.fixed ? [] : [element("label", { class: "control" }, "name", name)];
+  const show = () => {
+    const { classes } = drawings.sheet;
+    const own = classes[drawings.slot];
+    if (document.activeElement !== name || named !== drawings.slot) name.value = own?.name ?? "";
+    named = drawings.slot;
+    name.disabled = !own;
+    fewer.disabled = !own || classes.length <= 2;
+    more.disabled = classes.length >= spec.most;
+    undo.disabled = !drawings.canUndo();
+  };
+  return [element("div", {}, ...field, element("div", { class: "buttons" }, ...buttons)), show];
+}
+
+// What the reader hears of an answer.
+function sayShares({ sheet, start, shares }, step) {
+  const n = sheet.classes.length;
+  const row = shares.subarray(step * n, (step + 1) * n);
+  if (!row.some(Number.isFinite)) return "The probabilities are not finite (NaN or inf).";
+  const best = likeliest(row);
+  return `${start}, ${step ? `after step ${step}` : "before any step"}: most likely ${sheet.classes[best].name}, with ${percent(row[best])}.`;
+}
+
+function readAnswer(question, [shares, pictures]) {
+  const bytes = ({ buffer, byteOffset, byteLength }) => buffer.slice(byteOffset, byteOffset + byteLength);
+  return { ...question, pictures: new Uint8Array(bytes(pictures)), shares: shares.byteLength ? new Float32Array(bytes(shares)) : null };
+}
+
+function mount(el, spec, payload, model) {
+  const at = { start: spec.starts.length - 1, norm: 0, step: spec.steps };
+  let [answer, newest, down, waiting] = [null, null, false, []];
+  const canvas = element("canvas", { class: "sheet", width: 480, height: 480, role: "img" });
+  const figure = element("div", { class: "answer", role: "img" });
+  const note = element("p", { class: "note", role: "status" });
+  const say = (text) => { note.textContent = text; };
+
+  const showAnswer = () => {
+    const { classes } = drawings.sheet;
+    const absent = stepBars(figure, classes, answer, at.step, spec.steps);
+    if (answer?.shares) say(sayShares(answer, at.step) + (absent ? ` ${absent} probabilities are not finite (NaN or inf).` : ""));
+    figure.setAttribute("aria-label", `${classes.length} classes. ${note.textContent}`);
+  };
+  // Ask the kernel of all that is drawn; empty classes are left for later. What is shown until it answers is never of
+  // other drawings than these.
+  const question = () => {
+    const sheet = clone(drawings.sheet);
+    const n = sheet.classes.length;
+    newest = { kind: "ask", sheet, start: spec.starts[at.start], norm: spec.norms[at.norm] };
+    answer = answer && sameClasses(answer.sheet, sheet) ? { sheet, pictures: answer.pictures.subarray(0, n * AREA) } : null;
+    const empty = sheet.classes.filter(({ strokes }) => !strokes.length).map(({ name }) => name);
+    if (empty.length) say(`Draw one example of each character; ${empty.join(", ")} ${empty.length > 1 ? "are" : "is"} still empty.`);
+    else ask(newest);
+  };
+  const show = () => {
+    const { sheet, slot } = drawings;
+    paintStrokes(canvas, drawings.strokes());
+    canvas.setAttribute("aria-label", `Drawing area for ${drawings.isQuery() ? "the query" : `class ${sheet.classes[slot].name}`}`);
+    showSlots(sheet, slot, spec.fixed);
+    showTools();
+    showAnswer();
+  };
+  const heard = (reply, buffers, asked) => {
+    if (asked.kind === "ask" && asked !== newest) return; // it is of what was drawn before
+    if (reply.kind === "silent") say("The kernel does not answer. What you drew is kept: run this cell, or load this page, again.");
+    else if (reply.kind === "none") say("For an answer the pad needs its kernel: run this cell. What you draw is kept.");
+    else if (reply.said) say(reply.said);
+    else if (reply.kind === "export") say(`Exported as ${download(reply.text)}, ${reply.text.length} characters.`);
+    else if (reply.kind === "ask") {
+      answer = readAnswer(asked, buffers);
+      if (!answer.shares) say(`Now draw the query: one of your ${asked.sheet.classes.length} characters again.`);
+      showAnswer();
+    } else lifted(() => drawings.change((sheet) => { Object.assign(sheet, reply.sheet); drawings.slot = sheet.classes.length; }));
+  };
+  // Do something when no pen is down.
+  const lifted = (work) => { if (down) waiting.push(work); else work(); };
+  const ask = makeAsker(model, heard);
+  const drawings = makeDrawings(spec, () => { question(); show(); });
+  const [slots, showSlots] = makeSlots((i) => { drawings.slot = i; show(); });
+  const [tools, showTools] = makeTools(spec, drawings, ask, say);
+  drawOn(canvas, drawings.strokes, () => { [down, slots.inert, tools.inert] = [true, true, true]; }, (stroke) => {
+    [down, slots.inert, tools.inert] = [false, false, false];
+    drawings.change(() => { drawings.strokes().push(stroke); });
+    waiting.splice(0).forEach((work) => work());
+  });
   const control = (label, values, key, again) => {
-    const kind = key === "step" ? slider : choice;
-    const [row, place] = kind({ label, values }, (at) => { pad[key] = at; place(at); if (again) question(); showAnswer(); });
-    place(pad[key]);
+    const [row, place] = (key === "step" ? slider : choice)({ label, values }, (i) => {
+      at[key] = i;
+      place(i);
+      if (again) question();
+      showAnswer();
+    });
+    place(at[key]);
     return row;
   };
-  drawOn(canvas, strokes, stroke);
-  const named = element("label", { class: "control" }, "name", name);
-  const left = element("div", { class: "left" }, slots, canvas, ...(spec.fixed ? [] : [named]), element("div", { class: "buttons" }, ...buttons));
   const steps = Array.from({ length: spec.steps + 1 }, (_, k) => `${k} of ${spec.steps}`);
-  const right = element("div", { class: "right" }, note, figure, control("inner step", steps, "step"),
-    ...(spec.starts.length > 1 ? [control("start", spec.starts, "start", true)] : []),
-    control("statistics", spec.norms, "norm", true));
+  const before = element("p", { class: "before" }, drawings.restored ? "This is what you drew here before; Undo takes it away." : "");
   el.classList.add("mamlkit-explorer", "wide");
-  el.replaceChildren(element("p", { class: "title" }, spec.title), element("div", { class: "pad" }, left, right));
+  el.replaceChildren(element("p", { class: "title" }, spec.title), element("div", { class: "pad" },
+    element("div", { class: "left" }, slots, canvas, tools, before),
+    element("div", { class: "right" }, note, figure, control("inner step", steps, "step"),
+      ...(spec.starts.length > 1 ? [control("start", spec.starts, "start", true)] : []),
+      control("statistics", spec.norms, "norm", true))));
   question();
   show();
-  if (restored) say("This is what you drew here before. Clear or Undo as you like.");
 }

@@ -37,7 +37,7 @@ class DrawingPad(Explorer):
         title: stands above the pad.
 
     Attributes:
-        sheet: what the kernel has last seen of the reader's drawings.
+        sheet: the drawings that the kernel has last answered.
         shares: [K + 1, N] the probability of each class after 0..K inner steps, or None.
 
     Raises:
@@ -46,7 +46,7 @@ class DrawingPad(Explorer):
     Writes: ``sheet`` and ``shares`` follow the pad. Without a kernel it still draws, and says that it needs one.
     """
 
-    _esm = read_script("sheet.js", "pad.js")
+    _esm = read_script("classes.js", "sheet.js", "asker.js", "pad.js")
     _css = read_style("pad.css")
 
     def __init__(
@@ -72,7 +72,7 @@ class DrawingPad(Explorer):
             "sheet": as_lists(sheet if sheet.classes else BLANK),
             "fixed": fixed,
             "examples": bool(examples),
-            "most": MOST_CLASSES,
+            "most": min(MOST_CLASSES, *(len(learner.params["head.bias"]) for learner in starts.values())),
             "mostBytes": MOST_BYTES,
         }
         super().__init__({}, title=title, controls=[], spec=spec)
@@ -88,9 +88,10 @@ class DrawingPad(Explorer):
 
     def _ask(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         self.shares = None
-        self.sheet = from_lists(asked["sheet"])
-        self.shares, pictures = self.answer(self.sheet, asked["start"], asked["norm"])
-        return {"said": ""}, [self.shares.astype("<f4").tobytes(), pictures.tobytes()]
+        sheet = from_lists(asked["sheet"])
+        shares, pictures = self.answer(sheet, asked["start"], asked["norm"])
+        self.sheet, self.shares = sheet, shares
+        return {"said": ""}, [shares.astype("<f4").tobytes(), pictures.tobytes()]
 
     def answer(self, sheet: Sheet, start: str, norm: str = "batch") -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return what the query is taken for, and what the network gets to see.
@@ -134,18 +135,21 @@ class DrawingPad(Explorer):
 
     def paint(self, figure: Figure, *at: int) -> None:
         """Draw the classes, the query, and what the first start makes of it at every step."""
-        drawings = [*self.sheet.classes.items(), *([("query", self.sheet.query)] if self.sheet.query else [])]
+        drawings = [
+            (name, drawing) for name, drawing in [*self.sheet.classes.items(), ("query", self.sheet.query)] if drawing
+        ]
         if not drawings:
             figure.text(0.5, 0.5, "a pad to draw on, with a kernel", ha="center")
             return
-        shares = (
-            self.answer(self.sheet, next(iter(self.starts)))[0] if len(self.sheet.classes) > 1 else np.empty((0, 1))
-        )
+        try:
+            shares = self.answer(self.sheet, next(iter(self.starts)))[0]
+        except InputError:  # there is something still to draw
+            shares = np.empty((0, len(drawings)), np.float32)
         rows = figure.subplots(2, len(drawings), squeeze=False, height_ratios=[1, 1.2])
         for column, (name, drawing) in enumerate(drawings):
             show_picture(rows[0, column], rasterise(drawing)[None])
             rows[0, column].set_title(name, fontsize="small")
-            if name == "query" or not len(shares):
+            if not len(shares) or column == shares.shape[1]:
                 rows[1, column].axis("off")
                 continue
             rows[1, column].bar(range(len(shares)), 100 * shares[:, column], color=COLOURS[0])

@@ -16,9 +16,10 @@ function paintStrokes(canvas, strokes) {
   }
 }
 
-// `strokesOf()` is the list that is drawn into; `changed` is called after each stroke.
-function drawOn(canvas, strokesOf, changed) {
-  let pen = null;
+// `strokesOf()` is what is drawn so far; `begun()` is called when a pen comes down, `ended(stroke)` when it is lifted.
+// One pen at a time: another finger does nothing.
+function drawOn(canvas, strokesOf, begun, ended) {
+  let [pen, stroke] = [null, []];
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
     const place = (offset, size) => Math.max(0, Math.min(GRID - 1, Math.round((offset / size) * GRID)));
@@ -27,25 +28,24 @@ function drawOn(canvas, strokesOf, changed) {
   canvas.addEventListener("pointerdown", (event) => {
     if (pen !== null || event.button !== 0) return;
     event.preventDefault();
-    pen = event.pointerId;
+    begun();
+    [pen, stroke] = [event.pointerId, [at(event)]];
     canvas.setPointerCapture(pen);
-    strokesOf().push([at(event)]);
-    paintStrokes(canvas, strokesOf());
+    paintStrokes(canvas, [...strokesOf(), stroke]);
   });
   canvas.addEventListener("pointermove", (event) => {
     if (event.pointerId !== pen) return;
     const between = event.getCoalescedEvents?.() ?? [];
     for (const each of between.length ? between : [event]) {
-      const stroke = strokesOf().at(-1);
       const [x, y] = at(each);
       if (Math.hypot(x - stroke.at(-1)[0], y - stroke.at(-1)[1]) >= 2) stroke.push([x, y]);
     }
-    paintStrokes(canvas, strokesOf());
+    paintStrokes(canvas, [...strokesOf(), stroke]);
   });
   const end = (event) => {
     if (event.pointerId !== pen) return;
     pen = null;
-    changed();
+    ended(stroke);
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);

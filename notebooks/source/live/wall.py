@@ -12,6 +12,7 @@ folder = ""
 n_way = 5
 
 # %%
+import html
 import tempfile
 import warnings
 from pathlib import Path
@@ -52,11 +53,13 @@ alphabet, drawers = wall.store.class_names, list(wall.sheets)
 whose = f"the sheets in {folder}" if folder else "the invented class"
 fig, ax = plt.subplots(figsize=(1.2 + 0.45 * len(alphabet), 0.8 + 0.45 * len(drawers)), dpi=110)
 ax.imshow(wall.contact_sheet(), cmap="gray", vmin=0, vmax=255)
-ax.set_xticks([28 * i + 14 for i in range(len(alphabet))], alphabet)
-ax.set_yticks([28 * i + 14 for i in range(len(drawers))], drawers)
+ax.set_xticks([28 * i + 14 for i in range(len(alphabet))], alphabet, parse_math=False)
+ax.set_yticks([28 * i + 14 for i in range(len(drawers))], drawers, parse_math=False)
 ax.tick_params(length=0, labeltop=True, labelbottom=False)
 ax.set_title(f"{len(drawers)} drawers, {len(alphabet)} characters: {whose}", fontsize="medium")
 plt.show()
+if wall.lonely:
+    print(f"Drawn by one person alone, and so not asked: {', '.join(wall.lonely)}")
 
 # %% [markdown]
 # ## Who recognises it
@@ -116,7 +119,9 @@ WallExplorer(
 head = ["character", "taken for", "asked", *answers.labels]
 worst = [[c.true, c.given, c.asked, *c.times.values()] for c in answers.confusions()[:6]]
 lines = [head, ["---"] * len(head), *worst]
-Markdown("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
+Markdown(
+    "\n".join(f"| {' | '.join(html.escape(str(cell)).replace('|', '&#124;') for cell in line)} |" for line in lines)
+)
 
 # %% [markdown]
 # **Try.** Before you look: which two characters of your alphabet would you expect to be confused? Are they, and by
