@@ -228,6 +228,7 @@ def jupyter_server(home: Path) -> Iterator[Jupyter]:
         f"--notebook-dir={work}",
     ]
     options += ["--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
+    options += ["--ServerApp.disable_check_xsrf=True"]  # for ``Jupyter.rest``
     with (home / "log").open("w") as log:
         command = [sys.executable, "-m", "jupyterlab", *options]
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
