@@ -114,6 +114,14 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def no_kernel_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A kernel goes on when its page is closed, and all of them together need more memory than a machine has."""
+    yield
+    if "jupyter" in request.fixturenames:
+        request.getfixturevalue("jupyter").rest()
+
+
 @pytest.fixture(scope="session")
 def dash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a ``mamlkit dash`` with the live pages."""

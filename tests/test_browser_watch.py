@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import nbformat
 import numpy as np
@@ -45,13 +44,6 @@ def ready(page: Page) -> Locator:
     expect(theatre.locator(".note")).to_contain_text("Press Start")
     theatre.scroll_into_view_if_needed()
     return theatre
-
-
-@pytest.fixture(autouse=True)
-def no_training_goes_on(jupyter: Jupyter) -> Iterator[None]:
-    """A theatre trains on when its page is closed, as any computation of a kernel does."""
-    yield
-    jupyter.rest()
 
 
 @pytest.fixture
