@@ -204,9 +204,13 @@ def test_snapshots_are_whole_while_the_thread_trains(make: Make) -> None:
     theatre = make(epochs=1000, look_every=1)
     theatre.start()
     seen = []
-    while not seen or len(seen[-1]["loss"]) < 20:
+    for _ in range(3000):  # about a minute at most; the thread needs its turns
         seen.append(theatre.snapshot())
+        if len(seen[-1]["loss"]) >= 20:
+            break
+        time.sleep(0.02)
     theatre.halt()
+    assert len(seen[-1]["loss"]) >= 20
     for one in seen:
         assert len(one["loss"]) == len(one["accuracy"]) == len(one["taken"])
         assert len(one["at"]) == len(one["norms"]) == len(one["drift"]) == len(one["probabilities"])
