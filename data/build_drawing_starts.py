@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from mamlkit import checkpoints, stored
-from mamlkit.episodes import EpisodeSampler, ImageStore
+from mamlkit.episodes import EpisodeSampler, ImageStore, as_bytes
 from mamlkit.errors import InputError
 from mamlkit.evaluation import NORMS, mean_ci95
 from mamlkit.experiments import configure
@@ -72,15 +72,14 @@ def score(learner: MetaLearner, store: ImageStore, n_way: int) -> dict[str, tupl
         support, query = (torch.stack([redrawn(image) for image in images]) for images in (support, query))
         classifier = Classifier(learner, support)
         for norm, row in rights.items():
-            given = classifier.after(len(classifier.steps) - 1, query, norm).argmax(-1)
+            given = classifier.after(classifier.n_steps, query, norm).argmax(-1)
             row.append((given == labels).double().mean())
     return {norm: mean_ci95(torch.stack(row)) for norm, row in rights.items()}
 
 
 def redrawn(image: torch.Tensor) -> torch.Tensor:
     """Return a picture [1, H, W] in [0, 1] as the pad would have drawn it, [1, 28, 28]."""
-    pixels = (image[0] * 255).round().byte().numpy()
-    return torch.from_numpy(as_drawn(pixels).astype(np.float32) / 255)[None]
+    return torch.from_numpy(as_drawn(as_bytes(image[0])).astype(np.float32) / 255)[None]
 
 
 def keep(path: Path, learner: MetaLearner, stores: list[ImageStore], trained_with: dict[str, str]) -> None:

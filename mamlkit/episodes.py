@@ -200,6 +200,12 @@ def _labels(n_tasks: int, n_way: int, images: int) -> Tensor:
     return torch.from_numpy(np.tile(np.arange(n_way, dtype=np.int64).repeat(images), (n_tasks, 1)))  # [T, N * images]
 
 
+def as_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """Return images in [0, 1] as bytes of the same shape, as a store holds them."""
+    pixels: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().byte().numpy()
+    return pixels
+
+
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raise an ``InputError`` that names the nearest choice if ``value`` is not allowed."""
     if value not in allowed:

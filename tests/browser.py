@@ -160,6 +160,36 @@ def moves(page: Page, root: Locator) -> None:
     others.get(root.get_attribute("data-mamlkit"), moves_by_key_and_by_drag)(page, root)
 
 
+def outputs_page(notebook: Path, folder: Path) -> str:
+    """Write what a notebook shows into one page that needs no kernel, and return its address."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    outputs = [output.get("data", {}).get("text/html", "") for cell in cells for output in cell.get("outputs", [])]
+    file = folder / f"{notebook.stem}.html"
+    file.write_text("<!doctype html><meta charset=utf-8>" + "".join(outputs), encoding="utf-8")
+    return file.as_uri()
+
+
+def timed_moves(page: Page, moves: str) -> list[float]:
+    """Return the milliseconds from each of 30 rounds of moves to the frame that is painted next.
+
+    ``moves`` is JavaScript that has the number ``i`` of the round and awaits ``timed(() => ...)`` for each move.
+    """
+    waits: list[float] = page.evaluate(
+        """async () => {
+          const waits = [];
+          const timed = async (move) => {
+            const begin = performance.now();
+            move();
+            await new Promise(requestAnimationFrame);
+            waits.push(performance.now() - begin);
+          };
+          for (let i = 0; i < 30; i += 1) { MOVES }
+          return waits;
+        }""".replace("MOVES", moves)
+    )
+    return waits
+
+
 def drag(page: Page, slider: Locator, share: float) -> None:
     box = slider.bounding_box()
     middle = box["y"] + box["height"] / 2

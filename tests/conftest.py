@@ -68,10 +68,8 @@ def omniglot(omniglot_cache: Path, omniglot_root: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def omniglot_105(omniglot_cache: Path, omniglot_root: Path, monkeypatch: pytest.MonkeyPatch) -> ImageStore:
+def omniglot_105(omniglot: ImageStore) -> ImageStore:
     """The same in its original size, to be traced."""
-    monkeypatch.setenv("MAMLKIT_CACHE", str(omniglot_cache))
-    monkeypatch.setenv("MAMLKIT_DATA", str(omniglot_root.parent))
     return load("omniglot", image_size=105)
 
 

@@ -20,8 +20,10 @@ from browser import (
     look,
     moves,
     moves_by_key_and_by_drag,
+    outputs_page,
     run_all,
     shoot,
+    timed_moves,
     write_empty,
 )
 from playwright.sync_api import Browser, Page
@@ -239,35 +241,21 @@ def test_a_static_page_without_a_kernel_moves_and_shows_gaps(offline_page: Page,
 
 @pytest.mark.parametrize("name", MOVING)
 def test_a_moved_control_is_drawn_within_a_tenth_of_a_second(offline_page: Page, name: str, tmp_path: Path) -> None:
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    outputs = [
-        output.get("data", {}).get("text/html", "") for cell in notebook.cells for output in cell.get("outputs", [])
-    ]
-    (tmp_path / "all.html").write_text("<!doctype html><meta charset=utf-8>" + "".join(outputs), encoding="utf-8")
-    offline_page.goto((tmp_path / "all.html").as_uri())
-    waits = offline_page.evaluate(
-        """async () => {
-          const waits = [];
-          const timed = async (move) => {
-            const begin = performance.now();
-            move();
-            await new Promise(requestAnimationFrame);
-            waits.push(performance.now() - begin);
-          };
-          for (let i = 0; i < 30; i += 1) {
-            for (const slider of document.querySelectorAll(".mamlkit-explorer input[type=range]")) {
-              await timed(() => {
-                slider.value = i % (Number(slider.max) + 1);
-                slider.dispatchEvent(new Event("input"));
-              });
-            }
-            for (const group of document.querySelectorAll(".mamlkit-explorer [role=radiogroup]")) {
-              const buttons = group.querySelectorAll("input");
-              await timed(() => buttons[i % buttons.length].click());
-            }
-          }
-          return waits;
-        }"""
+    offline_page.goto(outputs_page(ROOT / "notebooks" / f"{name}.ipynb", tmp_path))
+    waits = timed_moves(
+        offline_page,
+        """
+        for (const slider of document.querySelectorAll(".mamlkit-explorer input[type=range]")) {
+          await timed(() => {
+            slider.value = i % (Number(slider.max) + 1);
+            slider.dispatchEvent(new Event("input"));
+          });
+        }
+        for (const group of document.querySelectorAll(".mamlkit-explorer [role=radiogroup]")) {
+          const buttons = group.querySelectorAll("input");
+          await timed(() => buttons[i % buttons.length].click());
+        }
+        """,
     )
     assert len(waits) >= 30
     assert np.percentile(waits, 90) < 100, np.percentile(waits, 90)

@@ -51,6 +51,13 @@ def drawn(pad: Locator) -> list[str]:
     return list(pad.locator(".slots canvas").evaluate_all("all => all.map((one) => one.toDataURL())"))
 
 
+def percentages(pad: Locator) -> list[int]:
+    """Return what stands beside each class."""
+    return [
+        int(text.removesuffix(" %")) for text in pad.locator(".answer text").all_text_contents() if text.endswith(" %")
+    ]
+
+
 def stroke(page: Page, pad: Locator, points: list[tuple[int, int]]) -> None:
     box = pad.locator(".sheet").bounding_box()
     places = [(box["x"] + box["width"] * x / 100, box["y"] + box["height"] * y / 100) for x, y in points]
@@ -92,14 +99,17 @@ def test_what_is_drawn_is_answered_scrubbed_and_compared(pad: Locator, page: Pag
     expect(note(pad)).to_contain_text("after step 5: most likely")
     assert pad.locator(".answer").screenshot() != before
     expect(note(pad)).to_contain_text("most likely 2")  # a hook like that of class 2, and nothing like the others
-    seen = {words(pad)}
+    seen, shown = {words(pad)}, [percentages(pad)]
     slider = pad.locator("input[type=range]")
     slider.focus()
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
         seen.add(words(pad))
+        shown.append(percentages(pad))
     expect(note(pad)).to_contain_text("before any step")
     assert len(seen) == 6
+    assert shown[0] != shown[5]
+    assert all(97 <= sum(each) <= 103 for each in shown)  # rounded
     drag(page, slider, 0.95)
     expect(note(pad)).to_contain_text("after step 5")
     by_choice = set()

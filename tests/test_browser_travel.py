@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import torch
-from browser import ROOT, Jupyter, choose_theme, look, moves_by_key_and_by_drag, shoot
+from browser import ROOT, Jupyter, choose_theme, look, moves_by_key_and_by_drag, outputs_page, shoot, timed_moves
 from playwright.sync_api import Locator, Page, expect
 from test_widgets_travel import TWO, make
 
@@ -129,27 +128,15 @@ def test_what_is_not_finite_is_a_gap_and_is_counted(offline_page: Page, tmp_path
 
 
 def test_a_moved_control_is_drawn_within_a_tenth_of_a_second(offline_page: Page, tmp_path: Path) -> None:
-    cells = nbformat.read(PAGE, as_version=4).cells
-    outputs = [out.get("data", {}).get("text/html", "") for cell in cells for out in cell.get("outputs", [])]
-    (tmp_path / "all.html").write_text("<!doctype html><meta charset=utf-8>" + "".join(outputs), encoding="utf-8")
-    offline_page.goto((tmp_path / "all.html").as_uri())
-    waits = offline_page.evaluate(
-        """async () => {
-          const waits = [];
-          const timed = async (move) => {
-            const begin = performance.now();
-            move();
-            await new Promise(requestAnimationFrame);
-            waits.push(performance.now() - begin);
-          };
-          for (let i = 0; i < 30; i += 1) {
-            const chip = document.querySelector(`.chip[data-step="${i % 6}"]`);
-            await timed(() => chip.dispatchEvent(
-              new PointerEvent("pointermove", { bubbles: true, clientX: 50 * (i % 6), clientY: 9 })));
-            await timed(() => document.querySelectorAll("[role=radiogroup] input")[i % 3].click());
-          }
-          return waits;
-        }"""
+    offline_page.goto(outputs_page(PAGE, tmp_path))
+    waits = timed_moves(
+        offline_page,
+        """
+        const chip = document.querySelector(`.chip[data-step="${i % 6}"]`);
+        await timed(() => chip.dispatchEvent(
+          new PointerEvent("pointermove", { bubbles: true, clientX: 50 * (i % 6), clientY: 9 })));
+        await timed(() => document.querySelectorAll("[role=radiogroup] input")[i % 3].click());
+        """,
     )
     assert len(waits) == 60
     assert np.percentile(waits, 90) < 100, np.percentile(waits, 90)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamlkit.episodes import SPLITS, Episode, EpisodeSampler, ImageStore
+from mamlkit.episodes import SPLITS, Episode, EpisodeSampler, ImageStore, as_bytes
 from mamlkit.errors import InputError
 
 SIZES = {"n_way": 3, "k_shot": 2, "q_query": 1, "seed": 7}
@@ -251,3 +251,7 @@ def test_the_names_of_an_episodes_classes_are_those_its_pictures_come_from(rotat
     for index in range(5):
         pictured = (sampler.episode(index).support_x[:, 0, 0, 0] * 255).round().int().tolist()
         assert sampler.class_names(index) == tuple("abcdefg"[value - 1] for value in pictured)
+
+
+def test_images_outside_of_0_to_1_are_clamped_to_bytes() -> None:
+    assert as_bytes(torch.tensor([-1.0, 0.5, 2.0])).tolist() == [0, 128, 255]

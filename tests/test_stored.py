@@ -15,7 +15,7 @@ from scripts import load_script
 
 from mamlkit import InputError, stored
 from mamlkit.drawings import Sheet, read_sheet
-from mamlkit.episodes import EpisodeSampler
+from mamlkit.episodes import EpisodeSampler, as_bytes
 from mamlkit.evaluation import evaluate
 from mamlkit.experiments import configure
 from mamlkit.live.pictures import as_drawing
@@ -145,7 +145,7 @@ def test_on_omniglots_test_characters_the_pad_with_the_mamlpp_start_is_right_in_
     sampler = EpisodeSampler(omniglot_105, "test", n_way=5, k_shot=1, q_query=1, seed=0)
     rights = []
     for episode in map(sampler.episode, range(200)):
-        support, queries = ([as_drawing((255 * x[0]).byte().numpy()) for x in images] for images in episode[::2])
+        support, queries = ([as_drawing(as_bytes(x[0])) for x in images] for images in episode[::2])
         classes = {str(label): drawing for label, drawing in enumerate(support)}
         for label, query in enumerate(queries):
             sheet = read_sheet(Sheet(classes, query).to_json(), "it")

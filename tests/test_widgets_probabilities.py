@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.episodes import Episode
+from mamlkit.episodes import Episode, as_bytes
 from mamlkit.errors import InputError
 from mamlkit.widgets import Explorer, ProbabilityExplorer
-from mamlkit.widgets.probabilities import as_bytes, paint_bars
+from mamlkit.widgets.probabilities import paint_bars
 
 N, Q, PLACES = 3, 6, 4
 TRUTH = [0, 0, 1, 1, 2, 2]
@@ -107,7 +107,3 @@ def test_two_support_pictures_of_a_class_are_refused() -> None:
 def test_probabilities_that_do_not_fit_are_refused(wrong: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ProbabilityExplorer(episode(), wrong)
-
-
-def test_images_outside_of_0_to_1_are_clamped_to_bytes() -> None:
-    assert as_bytes(torch.tensor([-1.0, 0.5, 2.0])).tolist() == [0, 128, 255]

@@ -10,9 +10,8 @@ from mamlkit.datasets.wall import load_wall
 from mamlkit.episodes import ImageStore, check_choice
 from mamlkit.errors import InputError
 
-__all__ = ["NAMES", "ImageStore", "load"]
+__all__ = ["ImageStore", "load"]
 
-NAMES = DATASETS
 LARGEST = 1024  # pixels on a side
 
 
@@ -32,7 +31,7 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
 
     Writes: a cache file on first use, see ``mamlkit.datasets.store.cached``.
     """
-    check_choice("data set", name, NAMES)
+    check_choice("data set", name, DATASETS)
     if not 1 <= image_size <= LARGEST:
         raise InputError(f"image_size = {image_size} is out of range; 1 to {LARGEST} is allowed")
     if path and name not in WITH_A_PATH:

@@ -5,7 +5,9 @@ Axis letters: ``K`` inner steps, ``N`` classes, ``Q`` query pictures.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
@@ -15,6 +17,8 @@ from mamlkit.evaluation import NORMS
 from mamlkit.inner_loop import MetaParams, Params, adapt
 from mamlkit.learner import MetaLearner
 from mamlkit.schedules import eval_config
+
+NEAREST = "nearest neighbour"  # what a start is compared with, in words
 
 
 class Classifier:
@@ -47,6 +51,11 @@ class Classifier:
         with torch.no_grad():
             moved = adapt(learner.model, meta, learner.buffers, episode, settings)
             self.steps = [meta.model, *(step.params for step in moved)]
+
+    @property
+    def n_steps(self) -> int:
+        """K, how many inner steps it has made."""
+        return len(self.steps) - 1
 
     def probabilities(self, queries: Tensor, norm: str = "batch") -> Tensor:
         """Return what each query picture is taken for after every step: [Q, K + 1, N]; see ``after``."""
@@ -83,6 +92,18 @@ class Classifier:
             logits, _ = functional_call(self.learner.model, *given, strict=True)
         shares: Tensor = logits.softmax(-1)
         return shares
+
+
+def nearest(support: NDArray[np.uint8], query: NDArray[np.uint8]) -> int:
+    """Return which of the given pictures differs least from a query picture, by its squared difference in pixels.
+
+    Args:
+        support: [N, H, W].
+        query: [H, W].
+
+    Pure: no state.
+    """
+    return int(((support.astype(int) - query) ** 2).sum((1, 2)).argmin())
 
 
 def _fewer_classes(params: Params, n_way: int) -> Params:

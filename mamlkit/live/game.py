@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.episodes import Episode, EpisodeSampler, ImageStore, as_bytes
 from mamlkit.errors import InputError
 from mamlkit.learner import MetaLearner
-from mamlkit.live.classifier import Classifier
+from mamlkit.live.classifier import NEAREST, Classifier, nearest
 
 Picture = NDArray[np.uint8]
-NEAREST, CHANCE = "nearest neighbour", "chance"  # the rivals beside the starts
+CHANCE = "chance"  # beside the starts and nearest neighbour
 
 
 class Round(NamedTuple):
@@ -96,7 +96,7 @@ def make_game(
         truth, guess = rng.integers(n_way, size=2).tolist()
         support, query = _pictures(sampler.episode(index), truth, draw)
         answers = {name: _adapted(start, support, query) for name, start in starts.items()}
-        rounds.append(Round(support, query, truth, {**answers, NEAREST: _nearest(support, query), CHANCE: guess}))
+        rounds.append(Round(support, query, truth, {**answers, NEAREST: nearest(support, query), CHANCE: guess}))
         if on_round is not None:
             on_round(len(rounds))
     return Game(store.name, seed, tuple(starts), tuple(rounds))
@@ -105,17 +105,13 @@ def make_game(
 def _pictures(episode: Episode, truth: int, draw: Callable[[Picture], Picture]) -> tuple[Picture, Picture]:
     """Return the pictures of all classes [N, H, W], and another one of the true class [H, W]."""
     images = torch.cat([episode.support_x, episode.query_x[truth, None]])[:, 0]  # [N + 1, H, W]
-    drawn = np.stack([draw(image) for image in (255 * images).round().byte().numpy()])
+    drawn = np.stack([draw(image) for image in as_bytes(images)])
     return drawn[:-1], drawn[-1]
 
 
 def _adapted(start: MetaLearner, support: Picture, query: Picture) -> int:
     classifier = Classifier(start, _pixels(support))
-    return int(classifier.probabilities(_pixels(query[None]))[0, -1].argmax())
-
-
-def _nearest(support: Picture, query: Picture) -> int:
-    return int(((support.astype(int) - query) ** 2).sum((1, 2)).argmin())
+    return int(classifier.after(classifier.n_steps, _pixels(query[None])).argmax())
 
 
 def _pixels(pictures: Picture) -> Tensor:

@@ -56,5 +56,5 @@ def look(learner: MetaLearner, task: Episode, query: int, *, at: int) -> Look:
     last = max(row["step"] for row in rows)
     drift = [row["shift"] for row in rows if row["step"] == last and row["pass"] == "query"]
     classifier = Classifier(learner, task.support_x[:: learner.config.k_shot])  # one drawing of each class
-    [by_step] = classifier.probabilities(task.query_x[query : query + 1])
-    return Look(at, layer_norms(gradients)["total"].cpu().numpy(), np.array(drift), by_step[-1].cpu().numpy())
+    [shares] = classifier.after(classifier.n_steps, task.query_x[query : query + 1])
+    return Look(at, layer_norms(gradients)["total"].cpu().numpy(), np.array(drift), shares.cpu().numpy())

@@ -20,14 +20,13 @@ from mamlkit.datasets import load
 from mamlkit.datasets.wall import read_sheets
 from mamlkit.drawings import Sheet, rasterise
 from mamlkit.drawings.strokes import SIDE
-from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.episodes import Episode, EpisodeSampler, ImageStore, as_bytes
 from mamlkit.errors import InputError
 from mamlkit.evaluation import mean_ci95
 from mamlkit.learner import MetaLearner
-from mamlkit.live.classifier import Classifier
+from mamlkit.live.classifier import NEAREST, Classifier, nearest
 from mamlkit.live.pictures import as_drawing
 
-NEAREST = "nearest neighbour"
 DRAWERS, CHARACTERS = 12, 10  # of the invented class
 
 
@@ -154,7 +153,7 @@ def answer(
 
     Pure: no start is changed. Source: the one-shot tasks of section 4.1 of the paper.
     """
-    drawn, names, nearest = [], [], []
+    drawn, names, alike = [], [], []
     given: dict[str, list[NDArray[np.int64]]] = {method: [] for method in starts}  # E of [Q, K + 1]
     for index in range(episodes):
         episode = wall.sampler.episode(index)
@@ -162,12 +161,13 @@ def answer(
         names.append(wall.sampler.class_names(index))
         for method, start in starts.items():
             given[method].append(Classifier(start, episode.support_x).probabilities(episode.query_x).argmax(-1).numpy())
-        nearest.append(torch.cdist(episode.query_x.flatten(1), episode.support_x.flatten(1)).argmin(1).numpy())
+        support, queries = as_bytes(episode.support_x[:, 0]), as_bytes(episode.query_x[:, 0])
+        alike.append([nearest(support, query) for query in queries])
         if on_episode is not None:
             on_episode(index + 1)
     labels = {method: np.stack(tables).transpose(2, 0, 1) for method, tables in given.items()}  # -> [K + 1, E, Q]
     shape = next(iter(labels.values())).shape
-    return Answers(tuple(drawn), tuple(names), {**labels, NEAREST: np.broadcast_to(np.stack(nearest), shape)})
+    return Answers(tuple(drawn), tuple(names), {**labels, NEAREST: np.broadcast_to(np.array(alike), shape)})
 
 
 def write_sample(folder: Path, *, seed: int) -> None:

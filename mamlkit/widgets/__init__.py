@@ -10,6 +10,7 @@ from mamlkit.widgets.game import GamePlayer
 from mamlkit.widgets.live import Live
 from mamlkit.widgets.pad import DrawingPad
 from mamlkit.widgets.probabilities import ProbabilityExplorer
+from mamlkit.widgets.progress import show_progress
 from mamlkit.widgets.rates import RateExplorer
 from mamlkit.widgets.switchboard import SwitchboardExplorer
 from mamlkit.widgets.theatre import TrainingTheatre
@@ -35,4 +36,5 @@ __all__ = [
     "TravelExplorer",
     "WallExplorer",
     "WeightsExplorer",
+    "show_progress",
 ]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamlkit.episodes import Episode
+from mamlkit.episodes import Episode, as_bytes
 from mamlkit.errors import InputError
 from mamlkit.widgets.explorer import Control, Explorer, read_script
 
@@ -88,5 +88,5 @@ class EpisodeExplorer(Explorer):
 
 def by_class(images: Tensor, n_way: int) -> NDArray[np.uint8]:
     """Return images [N K, C, H, W] in [0, 1], ordered by class, as bytes [N, K, C, H, W]."""
-    pixels = (images.clamp(0, 1) * 255).round().byte().numpy()
+    pixels = as_bytes(images)
     return pixels.reshape(n_way, -1, *pixels.shape[1:])  # [N K, C, H, W] -> [N, K, C, H, W]

@@ -163,6 +163,15 @@ class Explorer(anywidget.AnyWidget):
         return f"{type(self).__name__}({self.places})"
 
 
+class KernelFigure(Explorer):
+    """A figure in which the kernel has a part; where there is none, what an explorer shows."""
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        view = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})
+        still, metadata = super()._repr_mimebundle_(**kwargs)
+        return {**view[0], **still}, metadata
+
+
 def decades(values: NDArray[Any], least: float = 0.0, most: float = np.inf) -> list[int]:
     """Return the powers of ten that enclose all finite values above zero, clipped to ``least`` and ``most``."""
     positive = values[np.isfinite(values) & (values > 0)].clip(least, most)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from string import ascii_uppercase
 from typing import Any
 
-import anywidget
 import numpy as np
 import traitlets
 from matplotlib.figure import Figure
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 
 from mamlkit.errors import InputError
 from mamlkit.live.game import Game
-from mamlkit.widgets.explorer import Explorer, read_script, read_style
+from mamlkit.widgets.explorer import KernelFigure, read_script, read_style
 
 ROW = 5  # pictures side by side
 GAP, HEAD = 4, 11  # pixels between the pictures of the still, and above each for its letter
 
 
-class GamePlayer(Explorer):
+class GamePlayer(KernelFigure):
     """Play a game by mouse, touch or keyboard; after each pick see who was right, and at the end a card to keep.
 
     Args:
@@ -94,11 +93,6 @@ class GamePlayer(Explorer):
         for axes in (left, right):
             axes.axis("off")
         figure.suptitle("Which of the pictures is the same character as the large one?", fontsize="small")
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        view = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})  # the kernel deals another game
-        still, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**view[0], **still}, metadata
 
 
 def _shipped(game: Game) -> dict[str, NDArray[np.uint8]]:

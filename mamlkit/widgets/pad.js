@@ -185,8 +185,7 @@ function sayShares({ sheet, start, shares }, step) {
 }
 
 function readAnswer(question, [shares, pictures]) {
-  const bytes = ({ buffer, byteOffset, byteLength }) => buffer.slice(byteOffset, byteOffset + byteLength);
-  return { ...question, pictures: new Uint8Array(bytes(pictures)), shares: shares.byteLength ? new Float32Array(bytes(shares)) : null };
+  return { ...question, pictures: new Uint8Array(copyOf(pictures)), shares: shares.byteLength ? new Float32Array(copyOf(shares)) : null };
 }
 
 function mount(el, spec, payload, model) {

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -18,7 +17,7 @@ from mamlkit.errors import InputError
 from mamlkit.evaluation import NORMS
 from mamlkit.learner import MetaLearner
 from mamlkit.live.classifier import Classifier
-from mamlkit.widgets.explorer import Explorer, read_script, read_style
+from mamlkit.widgets.explorer import KernelFigure, read_script, read_style
 from mamlkit.widgets.fit import COLOURS
 from mamlkit.widgets.probabilities import show_picture
 
@@ -26,7 +25,7 @@ EMPTY = Sheet()
 BLANK = Sheet({"1": (), "2": (), "3": ()})  # what a reader begins with where nothing is given
 
 
-class DrawingPad(Explorer):
+class DrawingPad(KernelFigure):
     """Draw one example of up to ten characters, then one of them again; see what adaptation makes of it, step by step.
 
     Args:
@@ -154,11 +153,6 @@ class DrawingPad(Explorer):
                 continue
             rows[1, column].bar(range(len(shares)), 100 * shares[:, column], color=COLOURS[0])
             rows[1, column].set(ylim=(0, 100), xlabel="step", ylabel="%" if not column else "")
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        view = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})  # here the kernel has a part
-        still, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**view[0], **still}, metadata
 
 
 def pictures_of(sheet: Sheet) -> NDArray[np.uint8]:

@@ -1,6 +1,9 @@
 // What every figure shares: its numbers unpacked, the controls, and the two ways into a page. A file beside this one
 // defines mount(el, spec, payload, model): it fills the element; `model` is absent where there is no kernel.
 
+// A copy of the bytes that a view of memory shows: a buffer of their own, as typed arrays need.
+const copyOf = ({ buffer, byteOffset, byteLength }) => buffer.slice(byteOffset, byteOffset + byteLength);
+
 // The bytes as typed arrays: data.rows(name, i, j, ...) is the slice name[i, j, ...], flat.
 function unpack(spec, payload) {
   const kinds = { f4: Float32Array, u1: Uint8Array };

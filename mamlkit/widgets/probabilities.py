@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mamlkit.episodes import Episode
+from mamlkit.episodes import Episode, as_bytes
 from mamlkit.errors import InputError
 from mamlkit.widgets.explorer import Control, Explorer, read_script
 from mamlkit.widgets.fit import COLOURS, DASHES
@@ -85,12 +84,6 @@ class ProbabilityExplorer(Explorer):
         right.axhline(100 / table.shape[-1], color="#666", lw=1, label="guessing")
         right.set(xlabel="inner step", ylim=(0, 112), ylabel="true class (%)")
         figure.legend(loc="outside lower center", ncols=4, fontsize="small")
-
-
-def as_bytes(images: Tensor) -> NDArray[np.uint8]:
-    """Return images in [0, 1] as bytes of the same shape."""
-    pixels: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().byte().numpy()
-    return pixels
 
 
 def show_picture(axes: Axes, pixels: NDArray[np.uint8]) -> None:

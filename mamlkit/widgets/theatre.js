@@ -11,9 +11,7 @@ const mean = (values) => finite(values).reduce((sum, value) => sum + value, 0) /
 
 function measured(model) {
   const numbers = {};
-  for (const [name, { buffer, byteOffset, byteLength }] of Object.entries(model.get("numbers"))) {
-    numbers[name] = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
-  }
+  for (const [name, bytes] of Object.entries(model.get("numbers"))) numbers[name] = new Float32Array(copyOf(bytes));
   const rows = (name) => {
     const size = numbers[name].length / numbers.at.length;
     return [name, Array.from(numbers.at, (_, i) => numbers[name].subarray(i * size, (i + 1) * size))];

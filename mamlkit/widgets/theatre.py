@@ -7,18 +7,18 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import anywidget
 import numpy as np
 import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mamlkit.episodes import as_bytes
 from mamlkit.errors import InputError
 from mamlkit.live.theatre import Theatre
-from mamlkit.widgets.explorer import Control, Explorer, read_script, read_style
+from mamlkit.widgets.explorer import Control, KernelFigure, read_script, read_style
 from mamlkit.widgets.fit import COLOURS
-from mamlkit.widgets.probabilities import as_bytes, paint_bars, show_picture
+from mamlkit.widgets.probabilities import paint_bars, show_picture
 
 RATES = tuple(float(f"{10 ** (place / 20 - 2):.2g}") for place in range(53))  # 0.01 .. 4, twenty to a decade
 PERIOD = 0.25  # seconds between two updates of the figure
@@ -27,7 +27,7 @@ ENDED = ("finished", "failed")
 NOTE = "This training goes on in a kernel: run this cell, then press Start."
 
 
-class TrainingTheatre(Explorer):
+class TrainingTheatre(KernelFigure):
     """Watch a training: meta-loss, query accuracy, batch-norm drift, meta-gradients by step, and one fixed drawing.
 
     Only one trains at a time in a kernel: a new figure halts the one before, and so does Start.
@@ -203,11 +203,6 @@ class TrainingTheatre(Explorer):
 
     def _html(self, png: bytes) -> str:
         return self.still(NOTE, png)  # nothing here moves without its kernel
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        view = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})
-        still, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**view[0], **still}, metadata
 
 
 async def _follow(shown: weakref.ref[TrainingTheatre]) -> None:

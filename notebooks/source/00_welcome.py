@@ -33,7 +33,7 @@ from mamlkit import golden, stored
 from mamlkit.course import check, hint
 from mamlkit.datasets import load
 from mamlkit.drawings import Sheet, rasterise
-from mamlkit.episodes import EpisodeSampler
+from mamlkit.episodes import EpisodeSampler, as_bytes
 from mamlkit.live.classifier import Classifier
 from mamlkit.live.pictures import as_drawing, load_characters
 from mamlkit.widgets import DrawingPad, EpisodeExplorer
@@ -218,7 +218,7 @@ five = EpisodeSampler(characters, "test", n_way=5, k_shot=1, q_query=1, seed=see
 
 def drawings(images):
     """Return pictures [n, 1, H, W] traced to strokes."""
-    return [as_drawing((255 * image[0]).byte().numpy()) for image in images]
+    return [as_drawing(as_bytes(image[0])) for image in images]
 
 
 task = five.episode(0)
@@ -242,7 +242,8 @@ n_exams = 20 if fast else 200
 for exam in map(five.episode, range(n_exams)):
     classifier = Classifier(learner, pixels(exam.support_x))
     params, query = classifier.steps[-1], pixels(exam.query_x)  # theta_K
-    right["with the given pictures"] += int((classifier.after(5, query).argmax(-1) == exam.query_y).sum())
+    given = classifier.after(classifier.n_steps, query).argmax(-1)
+    right["with the given pictures"] += int((given == exam.query_y).sum())
     for picture, label in zip(query, exam.query_y):
         logits, _ = functional_call(learner.model, (params, learner.buffers), (picture[None], 4))
         right["alone"] += int(logits.argmax() == label)

@@ -271,20 +271,12 @@ print(f"the library's evaluate() agrees; the best here: {max(scores, key=scores.
 # given, with ✓ or ✗. Move the inner step, change the start, and look for the pictures that stay wrong.
 
 # %%
-owner = {image.tobytes(): c for c in range(len(ink.class_names)) for image in ink.class_images(c)}
-
-
-def names_of(task):
-    firsts = (255 * task.support_x[::k_shot, 0]).round().byte().numpy()  # one picture of each class
-    return [ink.class_names[owner[image.tobytes()]] for image in firsts]
-
-
 shown = exam[:n_places]
 by_step = {name: labels[:n_places].movedim(0, 1).numpy() for name, labels in given.items()}  # -> [K + 1, E, Q]
 WallExplorer(
     shown,
     by_step,
-    names=[names_of(task) for task in shown],
+    names=[sampler.class_names(index) for index in range(len(shown))],
     title="Which of your pictures are recognised",
     at=(0, K, 1),
 )
@@ -314,8 +306,8 @@ check("10.2", confusion)
 
 # %%
 wrong = {}
-for task, labels in zip(exam, given["MAML's start"][:, K]):
-    names = names_of(task)
+for index, labels in enumerate(given["MAML's start"][:, K]):
+    names = sampler.class_names(index)
     for t, g in zip(true[labels != true].tolist(), labels[labels != true].tolist()):
         wrong[names[t], names[g]] = wrong.get((names[t], names[g]), 0) + 1
 for (one, other), count in sorted(wrong.items(), key=lambda item: -item[1])[:3]:

@@ -14,12 +14,11 @@ n_way = 20
 
 # %%
 import torch
-from IPython.display import HTML, display
 
 from mamlkit import stored
 from mamlkit.live.game import make_game
 from mamlkit.live.pictures import as_drawn, load_characters
-from mamlkit.widgets import GamePlayer
+from mamlkit.widgets import GamePlayer, show_progress
 
 torch.set_num_threads(1)
 names = {"MAML": "drawings-maml", "MAML++": "drawings-mamlpp"}
@@ -31,20 +30,15 @@ def deal(seed, on_round):
     return make_game(store, starts, as_drawn, n_rounds=n_rounds, n_way=n_way, seed=seed, on_round=on_round)
 
 
-def count(done):
-    bar.update(HTML(f"<progress value={done} max={n_rounds}></progress>" if done < n_rounds else ""))
-
-
 # %%
-bar = display(HTML(""), display_id=True)
-game = deal(seed, count)
+game = deal(seed, show_progress(n_rounds))
 GamePlayer(game, deal)
 
 # %% [markdown]
 # **Who knows what.** The characters come from the test part of the data set: neither start has seen them, and you may
-# not read all of these scripts either. But you have years of reading and drawing behind you. The starts have some
-# thousands of tasks like this one behind them, on other characters; in each round they adapt to the twenty pictures in
-# five gradient steps. Nearest neighbour has learned nothing: it takes the picture whose pixels differ least. The page
+# not read all of these scripts either. But you have years of reading and drawing behind you. The starts have
+# 16,000 tasks like this one behind them, on other characters; in each round they adapt to the twenty pictures in five
+# gradient steps. Nearest neighbour has learned nothing: it takes the picture whose pixels differ least. The page
 # shows the pictures in black and white; the networks get them with the gray edges of the pen.
 #
 # **What to look for.** Are the rounds that you lose those that the networks lose? A look-alike deceives both; a shifted
@@ -52,13 +46,12 @@ GamePlayer(game, deal)
 # second is worth to you.
 #
 # **How much a game says.** Twenty rounds are few: the page gives one standard error with your score, and two players
-# have to be some two of them apart before the better one is more than the luckier one. `Another game` deals other
+# have to be some three of them apart before the better one is more than the luckier one. `Another game` deals other
 # rounds, where a kernel runs; with `fast = False` the rivals also play thirty games by themselves:
 
 # %%
 if not fast:
-    bar = display(HTML(""), display_id=True)
-    games = [deal(seed + 1 + number, count) for number in range(30)]
+    games = [deal(seed + 1 + number, show_progress(n_rounds)) for number in range(30)]
     for name in game.rivals:
         share = sum(played.scores()[name] for played in games) / (30 * n_rounds)
         error = (share * (1 - share) / (30 * n_rounds)) ** 0.5

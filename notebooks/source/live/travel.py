@@ -11,13 +11,12 @@ dataset = "glyphs"
 
 # %%
 import torch
-from IPython.display import HTML, display
 
 from mamlkit import MetaLearner, stored
 from mamlkit.datasets import load
 from mamlkit.episodes import EpisodeSampler
 from mamlkit.live.travel import travel
-from mamlkit.widgets import TravelExplorer
+from mamlkit.widgets import TravelExplorer, show_progress
 
 torch.set_num_threads(1)
 maml, mamlpp = stored.start("maml"), stored.start("mamlpp")  # 5-way 1-shot
@@ -26,11 +25,11 @@ episode = EpisodeSampler(load(dataset), "test", n_way=5, k_shot=1, q_query=5, se
 grid = 13 if fast else 21
 
 # %%
-bar, travels = display(HTML(""), display_id=True), {}
+done, travels = show_progress(len(starts)), {}
 for name, learner in starts.items():
-    bar.update(HTML(f"<progress value={len(travels)} max={len(starts)}></progress>"))
+    done(len(travels))
     travels[name] = travel(learner, episode, grid=grid, seed=seed)
-bar.update(HTML(""))
+done(len(starts))
 TravelExplorer(travels)
 
 # %% [markdown]

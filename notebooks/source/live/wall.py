@@ -19,12 +19,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from IPython.display import HTML, Markdown, display
+from IPython.display import Markdown
 
 from mamlkit import InputError, stored
 from mamlkit.live.wall import answer, open_wall, write_sample
 from mamlkit.report import percent
-from mamlkit.widgets import WallExplorer
+from mamlkit.widgets import WallExplorer, show_progress
 
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", "Glyph .* missing")  # in a still; the name of a character may be in any script
@@ -69,14 +69,7 @@ if wall.lonely:
 # least. Every question is asked by itself.
 
 # %%
-bar = display(HTML(""), display_id=True)
-
-
-def count(done):
-    bar.update(HTML(f"<progress value={done} max={n_episodes}></progress>" if done < n_episodes else ""))
-
-
-answers = answer(wall, starts, episodes=n_episodes, on_episode=count)
+answers = answer(wall, starts, episodes=n_episodes, on_episode=show_progress(n_episodes))
 way = wall.sampler.n_way
 rows = [f"| {method} | {percent(*answers.accuracy(method))} |" for method in answers.labels]
 basis = (
