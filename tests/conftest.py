@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.datasets import ImageStore, load
 
+THREADS = torch.get_num_threads()
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
 BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data" / "omniglot"
 
@@ -30,10 +31,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_threads() -> Iterator[None]:
-    """No test leaves torch with another number of threads: sums of two threads round otherwise than those of one."""
-    before = torch.get_num_threads()
+    """Each test begins with torch's own number of threads, whatever ran before: it decides how sums round."""
+    torch.set_num_threads(THREADS)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
