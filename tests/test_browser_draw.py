@@ -126,35 +126,44 @@ def test_what_is_drawn_is_answered_scrubbed_and_compared(pad: Locator, page: Pag
     shoot(pad, "live_draw_dark")
 
 
-def test_pen_and_touch_draw_as_the_mouse_does(pad: Locator, page: Page) -> None:
-    sheet = pad.locator(".sheet")
-    for kind in ("pen", "touch"):
-        choose(pad, "query")
-        press(pad, "Clear")
-        expect(note(pad)).to_contain_text("Now draw the query")
-        sheet.evaluate(
-            """(canvas, kind) => {
-              const box = canvas.getBoundingClientRect();
-              canvas.setPointerCapture = () => {}; // these pointers are made up; there is nothing to capture
-              const at = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
-                pointerId: 5, pointerType: kind, isPrimary: true, button: 0, bubbles: true, cancelable: true,
-                clientX: box.left + x, clientY: box.top + y }));
-              at("pointerdown", 60, 60);
-              for (let i = 0; i < 20; i += 1) at("pointermove", 60 + 8 * i, 60 + 5 * i);
-              at("pointerup", 220, 160);
-            }""",
-            kind,
-        )
-        expect(note(pad)).to_contain_text("most likely")
-    assert sheet.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"
-
-
-def test_bars_come_within_150_ms_of_a_strokes_end(pad: Locator, page: Page) -> None:
+@pytest.mark.parametrize("kind", ["pen", "touch"])
+def test_pen_and_touch_draw_as_the_mouse_does(pad: Locator, page: Page, kind: str) -> None:
     choose(pad, "query")
+    press(pad, "Clear")
+    expect(note(pad)).to_contain_text("Now draw the query")
+    box, where = pad.locator(".sheet").bounding_box(), pad.bounding_box()
+    browser = page.context.new_cdp_session(page)
+    types = {"pen": ("mousePressed", "mouseMoved", "mouseReleased"), "touch": ("touchStart", "touchMove", "touchEnd")}
+    down, move, up = types[kind]
+    for i, type_ in enumerate([down, *[move] * 20, up]):
+        place = {"x": box["x"] + 80, "y": box["y"] + 40 + 11 * min(i, 20)}  # downwards, as a finger scrolls
+        if kind == "touch":
+            browser.send("Input.dispatchTouchEvent", {"type": type_, "touchPoints": [place] if type_ != up else []})
+        else:
+            pressed = {"pointerType": "pen", "button": "left", "buttons": int(type_ != up), "clickCount": 1}
+            browser.send("Input.dispatchMouseEvent", {"type": type_, **place, **pressed})
+    expect(note(pad)).to_contain_text("most likely")
+    shoot(pad, f"live_draw_{kind}")
+    assert pad.bounding_box() == where  # nothing was scrolled
+    seen = drawn(pad)
+    press(pad, "Clear")
+    page.mouse.move(box["x"] + 80, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 80, box["y"] + 260, steps=20)
+    page.mouse.up()
+    expect(note(pad)).to_contain_text("most likely")
+    assert drawn(pad) == seen
+
+
+@pytest.mark.parametrize(
+    ("slot", "asked"), [("query", "Now draw the query"), ("class 1", "1 is still empty")], ids=["query", "class"]
+)
+def test_bars_come_within_150_ms_of_a_strokes_end(pad: Locator, page: Page, slot: str, asked: str) -> None:
+    choose(pad, slot)
     waits = []
     for i in range(15):
         press(pad, "Clear")
-        expect(note(pad)).to_contain_text("Now draw the query")
+        expect(note(pad)).to_contain_text(asked)
         page.evaluate(
             """() => {
               const answer = document.querySelector(".mamlkit-explorer:not([data-mamlkit]) .answer");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from test_widgets_game import NAMES, deal, make_game
 
 from mamlkit.live.game import Game
 from mamlkit.widgets import GamePlayer
+from mamlkit.widgets.explorer import EXPORT
 
 PAGE = ROOT / "notebooks" / "live" / "play.ipynb"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -162,6 +164,64 @@ def test_a_game_in_jupyterlab_is_played_kept_over_a_reload_and_followed_by_anoth
     assert scores["you"] == seen.count("B")
     assert seen != [LETTERS[label] for label in truth[:ROUNDS]]
     assert page.locator(".jp-Cell").count() == n_cells  # no key reached the notebook
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:restart-kernel'); }")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    press(game, "Another game")
+    expect(game.get_by_role("status")).to_contain_text("The kernel does not answer", timeout=20_000)
+    assert list(right_so_far(game).values()) == list(scores.values())
+
+
+# A kernel that deals when the test says so: a real one deals at its own pace, and these rounds it could not refuse.
+FAKE = """
+const values = { spec: SPEC, at: [], payload: Uint8Array.from(atob(PAYLOAD), (c) => c.charCodeAt(0)), dealt: 0 };
+const heard = {};
+window.asked = [];
+window.tell = (name, value) => { values[name] = value; heard[`change:${name}`]?.(); };
+render({ el: document.querySelector("main"), model: {
+  get: (name) => values[name],
+  set: (name, value) => { values[name] = value; },
+  save_changes: () => { window.asked.push(values.wanted); },
+  on: (event, told) => { heard[event] = told; },
+  off: (event) => { delete heard[event]; },
+} });
+"""
+
+
+def test_a_kernel_that_is_slow_or_refuses_another_game_is_waited_for_and_heard(
+    offline_page: Page, tmp_path: Path
+) -> None:
+    player = GamePlayer(make_game(n_rounds=1), deal)
+    fake = FAKE.replace("SPEC", json.dumps(player.spec)).replace(
+        "PAYLOAD", repr(base64.b64encode(player.payload).decode())
+    )
+    script = player._esm.replace(EXPORT, "") + fake
+    (tmp_path / "play.html").write_text(
+        f"<!doctype html><meta charset=utf-8><main></main><script>{{{script}}}</script>"
+    )
+    offline_page.goto((tmp_path / "play.html").as_uri())
+    game = offline_page.locator(".mamlkit-explorer")
+    status, bar = game.get_by_role("status"), game.locator("progress")
+    for name in ("Start", re.compile("picture A"), "See the result"):
+        press(game, name)
+    offline_page.clock.install()
+    press(game, "Another game")
+    press(game, "Another game")  # while the first is on its way
+    assert offline_page.evaluate("window.asked") == [1]
+    offline_page.clock.run_for(9_000)
+    offline_page.evaluate("window.tell('dealt', 1)")
+    offline_page.clock.run_for(9_000)  # since the last sign of life
+    expect(bar).to_be_visible()
+    expect(status).to_contain_text("The kernel deals 1 other rounds")
+    offline_page.clock.run_for(1_500)
+    expect(bar).to_be_hidden()
+    expect(status).to_contain_text("The kernel does not answer")
+    press(game, "Another game")
+    expect(bar).to_be_visible()
+    offline_page.evaluate("window.tell('refused', 'seed = 1 is not at hand')")
+    expect(bar).to_be_hidden()
+    expect(status).to_have_text("seed = 1 is not at hand.")
+    offline_page.clock.run_for(11_000)
+    expect(status).to_have_text("seed = 1 is not at hand.")
 
 
 def test_the_committed_game_is_won_without_a_kernel_or_a_network(offline_page: Page, tmp_path: Path) -> None:

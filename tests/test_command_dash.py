@@ -119,6 +119,11 @@ def test_bad_sheets_are_refused_before_anything_is_served(pages: Path, served: S
     (tmp_path / "bad.json").write_text("not JSON")
     assert "bad.json is not JSON" in refused("--port", free_port(), "--sheets", tmp_path)
     assert "nowhere is not a folder" in refused("--port", free_port(), "--sheets", tmp_path / "nowhere")
+    (tmp_path / "bad.json").unlink()
+    for number, names in enumerate(("ab", "ac")):
+        drawn = {name: (((10, 10), (number, ord(name) - 50)),) for name in names}
+        (tmp_path / f"{number}.json").write_text(Sheet(drawn).to_json(), "utf-8")
+    assert "share 1 characters" in refused("--port", free_port(), "--sheets", tmp_path)
     assert served == []
 
 

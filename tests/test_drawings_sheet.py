@@ -53,6 +53,9 @@ def test_the_largest_sheet_is_under_four_kilobytes() -> None:
         (text(query=["10106009\n"]), "x.json is no sheet of drawings: ['query'][0]: '10106009\\n' does not match"),
         (text(classes=[{"name": "", "strokes": []}]), "x.json is no sheet of drawings: ['classes'][0]['name']: ''"),
         (text(classes=[{"name": "a" * 13, "strokes": []}]), "['classes'][0]['name']: 'aaaaaaaaaaaaa' is too long"),
+        (text(classes=[{"name": "a\nb", "strokes": []}]), "['classes'][0]['name']: 'a\\nb' does not match"),
+        (text(classes=[{"name": "ab\n", "strokes": []}]), "['classes'][0]['name']: 'ab\\n' does not match"),
+        (text(classes=[{"name": "\ud800", "strokes": []}]), "['classes'][0]['name']: '\\ud800' does not match"),
         (
             text(classes=[{"name": str(i), "strokes": []} for i in range(11)]),
             "x.json is no sheet of drawings: ['classes']",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from browser import ROOT
 from torch import Tensor
 
+from mamlkit import stored
 from mamlkit.diagnostics import trace_batch
-from mamlkit.episodes import Episode
+from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.errors import InputError
 from mamlkit.experiments import configure
 from mamlkit.inner_loop import adapt
@@ -206,3 +208,29 @@ def test_what_is_out_of_range_is_refused(settings: dict[str, object], message: s
 def test_a_meta_batch_and_a_regression_are_refused(labels: Tensor) -> None:
     with pytest.raises(InputError, match=r"whole numbers \[S\] of one task"):
         travel(make(), EPISODE._replace(support_y=labels))
+
+
+def test_the_numbers_in_the_pages_text_are_those_of_its_task(glyphs: ImageStore) -> None:
+    maml, mamlpp = stored.start("maml"), stored.start("mamlpp")
+    episode = EpisodeSampler(glyphs, "test", n_way=5, k_shot=1, q_query=5, seed=0).episode(0)
+    random, one, plus = [
+        travel(start, episode, grid=2) for start in (MetaLearner.from_config(maml.config, (1, 28, 28)), maml, mamlpp)
+    ]
+    far, accuracy = random.update_norms.norm(dim=1), 100 * random.query_accuracy
+    length, right, loss = one.update_norms.norm(dim=1), 100 * one.query_accuracy, one.support_loss
+    stride, last = plus.update_norms.norm(dim=1), plus.update_norms[0, plus.names.index("convs.3.weight")]
+    uphill = ("no", "one", "two", "three")
+    sentences = (
+        f"the five steps shrink slowly, from a length of {far[0]:.1f} to {far[-1]:.3f}, and the query",
+        f"the query accuracy climbs from {accuracy[0]:.0f} to {accuracy[-1]:.0f} %.",
+        f"does it all: {length[0]:.1f} long, from a loss of {loss[0]:.1f} to {loss[1]:.3f} and from",
+        f"and from {right[0]:.0f} to {right[1]:.0f} % of the query.",
+        f"The second is {round(float(length[0] / length[1]), -2):.0f} times shorter.",
+        f"MAML++ makes one stride of {stride[0]:.1f}, nearly all of it in the last convolution",
+        f"In its first step MAML++ has {uphill[(plus.rates[:, 0] < 0).sum()]}, both small,",
+        f"in its second {uphill[(plus.rates[:, 1] < 0).sum()]}.",
+        f"of {sum(value.numel() for name, value in maml.params.items() if name in one.names):,} parameters",
+    )
+    text = " ".join((ROOT / "notebooks/source/live/travel.py").read_text("utf-8").replace("\n#", "").split())
+    assert [sentence for sentence in sentences if sentence not in text] == []
+    assert last > 0.98 * stride[0]

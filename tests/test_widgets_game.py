@@ -86,9 +86,24 @@ def test_another_game_comes_from_the_kernel_with_its_progress() -> None:
     assert np.array_equal(pixels(player), pixels(fresh))
 
 
+def test_a_game_that_cannot_be_dealt_is_refused_in_a_sentence_and_may_be_asked_for_again() -> None:
+    def refuse(seed: int, on_round: Callable[[int], object]) -> Game:
+        raise InputError(f"seed = {seed} is not at hand")
+
+    player = GamePlayer(make_game(), refuse)
+    payload = player.payload
+    for _ in range(2):
+        player.refused = ""  # as the page does before it asks
+        player.wanted = 1
+        assert player.refused == "seed = 1 is not at hand"
+        assert (player.wanted, player.game.seed, player.payload) == (0, 0, payload)
+
+
 def test_games_that_differ_are_kept_apart_in_the_browser() -> None:
     games = [make_game(), make_game(1), make_game(n_rounds=2), make_game(n_way=3), make_game()._replace(data="other")]
-    assert len({GamePlayer(game, deal).spec["identity"] for game in games}) == 5
+    first, *others = games[0].rounds
+    games.append(games[0]._replace(rounds=(first._replace(query=255 - first.query), *others)))
+    assert len({GamePlayer(game, deal).spec["identity"] for game in games}) == 6
 
 
 def test_the_mime_bundle_has_a_picture_and_a_game_that_needs_no_kernel() -> None:

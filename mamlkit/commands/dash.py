@@ -16,8 +16,8 @@ import click
 
 from mamlkit.commands.lab import copy_notebooks, find_notebook, notebooks_folder
 from mamlkit.commands.lazy import Lazy
-from mamlkit.datasets import load
 from mamlkit.errors import InputError
+from mamlkit.live.wall import open_wall
 
 JUPYTER_DATA = Path(__file__).with_name("dash_template")  # where Voila finds the template "mamlkit"
 PORT = 8866  # Voila's own
@@ -68,11 +68,11 @@ def give_sheets(page: Path, sheets: Path) -> None:
         sheets: folder of exported sheets of drawings.
 
     Raises:
-        InputError: the sheets are not there, or one of them is bad.
+        InputError: the page could not open them, see ``mamlkit.live.wall.open_wall``.
 
     Writes: the copy.
     """
-    load("wall", path=str(sheets))
+    open_wall(str(sheets), n_way=2, seed=0)
     notebook = json.loads(page.read_text("utf-8"))
     for cell in notebook["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):

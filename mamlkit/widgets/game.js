@@ -2,6 +2,8 @@
 // rounds are here from the start, with the answers of the rivals; a kernel is needed for another game alone.
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const YOU = "you";
+const PATIENCE = 10000; // milliseconds
+const SILENT = "The kernel does not answer: it is busy, or it was restarted; then run this cell again. Your answers are kept.";
 
 // The answers so far, [label, seconds] each, in the browser's storage. Where that is refused nothing is kept.
 function keeper(data) {
@@ -128,18 +130,33 @@ function finalBoard(data, answers) {
   return { outcome, things, save };
 }
 
-// The button for the next seed's game, which the kernel deals, and its progress.
+// The button for the next seed's game, which the kernel deals, and its progress. Each round dealt is a sign of life.
 function anotherGame(data, model, announce) {
   const bar = element("progress", { max: data.nRounds, value: 0, "aria-label": "rounds dealt" });
-  bar.hidden = true;
-  model.off("change:dealt"); // of the game before this
-  model.on("change:dealt", () => { bar.value = model.get("dealt"); });
-  const ask = button("Another game", () => {
+  let timer = 0;
+  const rest = (words) => {
+    clearTimeout(timer);
+    bar.hidden = true;
+    announce(words);
+  };
+  const wait = () => {
+    clearTimeout(timer);
     bar.hidden = false;
     announce(`The kernel deals ${data.nRounds} other rounds, and the rivals answer them.`);
+    timer = setTimeout(() => { if (bar.isConnected) rest(SILENT); }, PATIENCE);
+  };
+  const ask = button("Another game", () => {
+    if (!bar.hidden) return; // it is on its way
+    wait();
+    model.set("refused", "");
     model.set("wanted", data.seed + 1);
     model.save_changes();
   });
+  bar.hidden = true;
+  model.off("change:dealt"); // of the game before this
+  model.on("change:dealt", () => { bar.value = model.get("dealt"); wait(); });
+  model.off("change:refused");
+  model.on("change:refused", () => { if (model.get("refused")) rest(`${model.get("refused")}.`); });
   return [ask, bar];
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from string import ascii_uppercase
 from typing import Any
@@ -40,6 +41,7 @@ class GamePlayer(KernelFigure):
     _css = read_style("game.css")
     wanted = traitlets.Int().tag(sync=True)  # the seed that the reader asks for
     dealt = traitlets.Int().tag(sync=True)  # rounds of the game to come
+    refused = traitlets.Unicode().tag(sync=True)  # why there is no other game
 
     def __init__(
         self, game: Game, deal: Callable[[int, Callable[[int], object]], Game], *, title: str = "You against MAML"
@@ -47,8 +49,9 @@ class GamePlayer(KernelFigure):
         if game.n_way > len(ascii_uppercase):
             raise InputError(f"n_way = {game.n_way} is out of range; 2 to {len(ascii_uppercase)} have a letter each")
         self.game, self.deal = game, deal
+        arrays = _shipped(game)
         spec = {
-            "identity": f"{game.data}, {len(game.rounds)} of {game.n_way}-way, seed {game.seed}",
+            "identity": f"{game.data}, {len(game.rounds)} of {game.n_way}-way, seed {game.seed}, {_digest(arrays)}",
             "data": game.data,
             "seed": game.seed,
             "nWay": game.n_way,
@@ -57,12 +60,19 @@ class GamePlayer(KernelFigure):
             "rivals": list(game.rivals),
             "toBeat": game.starts[-1],
         }
-        super().__init__(_shipped(game), title=title, controls=[], spec=spec)
+        super().__init__(arrays, title=title, controls=[], spec=spec)
         self.wanted = game.seed
         self.observe(self._another, "wanted")
 
     def _another(self, change: dict[str, Any]) -> None:
-        made = GamePlayer(self.deal(change["new"], self._count), self.deal, title=self.spec["title"])
+        if change["new"] == self.game.seed:
+            return
+        try:
+            made = GamePlayer(self.deal(change["new"], self._count), self.deal, title=self.spec["title"])
+        except InputError as error:
+            with self.hold_sync():
+                self.wanted, self.refused = self.game.seed, str(error)
+            return
         self.game, self.arrays = made.game, made.arrays
         with self.hold_sync():
             self.spec, self.payload = made.spec, made.payload
@@ -93,6 +103,11 @@ class GamePlayer(KernelFigure):
         for axes in (left, right):
             axes.axis("off")
         figure.suptitle("Which of the pictures is the same character as the large one?", fontsize="small")
+
+
+def _digest(arrays: dict[str, NDArray[np.uint8]]) -> str:
+    """Return what tells the pictures and answers of one game from those of another."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()[:16]
 
 
 def _shipped(game: Game) -> dict[str, NDArray[np.uint8]]:
