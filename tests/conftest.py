@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +18,14 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from mamlkit.datasets import ImageStore, load
 
 THREADS = torch.get_num_threads()
+THREAD_SETTINGS = {
+    name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+}
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
 BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data" / "omniglot"
+
+# A shell that runs the tests in the background lets them, and all that they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -31,10 +38,21 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_threads() -> Iterator[None]:
-    """Each test begins with torch's own number of threads, whatever ran before: it decides how sums round."""
-    torch.set_num_threads(THREADS)
+    """Each test begins with the threads that this process began with: their number decides how sums round.
+
+    A Dask cluster leaves its own in the environment, ``mamlkit reproduce`` in torch.
+    """
+    restore_threads()
     yield
+    restore_threads()
+
+
+def restore_threads() -> None:
     torch.set_num_threads(THREADS)
+    for name, value in THREAD_SETTINGS.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

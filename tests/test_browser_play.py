@@ -126,6 +126,7 @@ def test_a_game_in_jupyterlab_is_played_kept_over_a_reload_and_followed_by_anoth
     given.append(wrong[1])
     page.keyboard.press(LETTERS[wrong[1]].lower())  # lost by a key
     expect_verdict(game, given, truth, answers)
+    choose_theme(page, "Light")
     shoot(game, "live_play_light")
     choose_theme(page, "Dark")
     shoot(game, "live_play_dark")
