@@ -15,15 +15,15 @@ from typing import Any
 import click
 
 from mamlkit.commands.lab import copy_notebooks, find_notebook, notebooks_folder
-from mamlkit.commands.lazy import Lazy
+from mamlkit.commands.lazy import Lazy, lazily
 from mamlkit.errors import InputError
-from mamlkit.live.wall import open_wall
 
 JUPYTER_DATA = Path(__file__).with_name("dash_template")  # where Voila finds the template "mamlkit"
 PORT = 8866  # Voila's own
 # Of JupyterLab's extensions those that widgets need; others that are installed may not suit Voila.
 EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 
+wall = lazily("mamlkit.live.wall")  # and with it scikit-image, which is slow to load
 voila = Lazy("voila.app")
 traitlets = Lazy("traitlets.config")
 tornado = Lazy("tornado.ioloop")
@@ -72,7 +72,7 @@ def give_sheets(page: Path, sheets: Path) -> None:
 
     Writes: the copy.
     """
-    open_wall(str(sheets), n_way=2, seed=0)
+    wall.open_wall(str(sheets), n_way=2, seed=0)
     notebook = json.loads(page.read_text("utf-8"))
     for cell in notebook["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
