@@ -1,0 +1,125 @@
+"""Draw the committed reproductions, and write their tables into the README: ``python data/show_reproduction.py``.
+
+Every number comes from ``data/results/reproduction/*.parquet``, each the ``results.parquet`` of ``mamlkit reproduce``.
+Those of the grids whose folders are given are taken over first: ``python data/show_reproduction.py results/*-laptop``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mamlkit import paper
+from mamlkit.config import Config
+from mamlkit.report import percent
+from mamlkit.reproduction import figures, measurements, report, summary
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "data" / "results" / "reproduction"
+README = ROOT / "README.md"
+SECTION = re.compile(r"(?<=<!-- reproduction -->\n).*?(?=\n<!-- end of reproduction -->)", re.DOTALL)
+ABLATIONS = {"Omniglot": "omniglot-ablation-omniglot", "glyphs": "omniglot-ablation-glyphs"}
+DPI = 110
+PICTURES = {
+    **{f"{name}-accuracy": (name, figures.accuracies) for name in ABLATIONS.values()},
+    **{f"{name}-effects": (name, figures.differences) for name in ABLATIONS.values()},
+}
+
+
+def read(name: str) -> pd.DataFrame:
+    """Return one of the tables."""
+    return measurements.read(RESULTS / f"{name}.parquet")
+
+
+def sha256(name: str) -> str:
+    """Return the digest of one of the tables, which its pictures carry."""
+    return hashlib.sha256((RESULTS / f"{name}.parquet").read_bytes()).hexdigest()
+
+
+def take(folder: Path) -> None:
+    """Take over the table of a grid."""
+    plan = measurements.plan_of(measurements.read(folder / report.TABLE))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / report.TABLE, RESULTS / f"{plan.table}-{plan.dataset}.parquet")
+
+
+def ablation_table() -> str:
+    """Return each fix's accuracy and what it changes, for both data sets."""
+    frames = {title: read(name) for title, name in ABLATIONS.items()}
+    heads = [f"{title} (%) | minus MAML" for title in frames]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (1 + 2 * len(heads)) + "|"]
+    effects = {title: {e.setting: e for e in summary.effects(frame).itertuples()} for title, frame in frames.items()}
+    rows = {
+        title: {row.setting: row for row in summary.settings(frame).itertuples()} for title, frame in frames.items()
+    }
+    for setting, first in rows["Omniglot"].items():
+        cells = [first.label]
+        for title in frames:
+            row, effect = rows[title][setting], effects[title].get(setting)
+            cells.append(f"{percent(row.accuracy, row.over_seeds)} ({percent(row.pooled)})")
+            cells.append(
+                f"{percent(effect.difference, effect.over_seeds, sign='+')}, {effect.verdict}" if effect else ""
+            )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def lead() -> str:
+    """Return which intervals of MAML and MAML++ overlap, and by how much."""
+    told = []
+    for title, name in ABLATIONS.items():
+        rows = {row.setting: row for row in summary.settings(read(name)).itertuples()}
+        gain = rows["mamlpp"].accuracy - rows["maml"].accuracy
+        for what, key in (("the episodes", "pooled"), ("the seeds", "over_seeds")):
+            apart = gain - getattr(rows["mamlpp"], key) - getattr(rows["maml"], key)
+            verdict = "apart" if apart > 0 else f"not: they overlap by {-100 * apart:.2f} points"
+            told.append(f"| {title} | {what} | {verdict} |")
+    head = "| intervals of MAML and MAML++ on | over | are apart |\n|---|---|---|"
+    return "\n".join([head, *told])
+
+
+def budget() -> str:
+    """Return in a sentence how far the budget is from the paper's."""
+    plan = measurements.plan_of(read(ABLATIONS["Omniglot"]))
+    config = Config(**plan.settings[0]["config"])
+    iterations = config.epochs * config.iterations_per_epoch
+    share = 100 * iterations * config.n_tasks / paper.training_tasks("omniglot", 1)
+    theirs = paper.EPOCHS * paper.ITERATIONS_PER_EPOCH
+    return (
+        f"**Budget:** {iterations:,} meta-iterations of {config.n_tasks} tasks with {config.filters} filters, where "
+        f"the paper has {theirs:,} of {paper.TASKS['omniglot', 1]}: {share:.2g} % of its training tasks. Adam's rate "
+        f"is {config.outer_lr:g} in place of its 0.001, for MAML and every fix alike. So these are no numbers to set "
+        "beside the paper's; they say what the fixes do early in training."
+    )
+
+
+def section() -> str:
+    """Return all that stands between the marks in the README."""
+    return f"{budget()}\n\n{ablation_table()}\n\n{lead()}"
+
+
+def draw(name: str) -> Figure:
+    """Return a picture by the name of its file."""
+    table, make = PICTURES[name]
+    return make(read(table))
+
+
+def main() -> None:
+    """Take over what is given, draw, and write the section."""
+    for folder in sys.argv[1:]:
+        take(Path(folder))
+    for name in PICTURES:
+        metadata = {"Source": sha256(PICTURES[name][0])}
+        draw(name).savefig(RESULTS / f"{name}.png", dpi=DPI, facecolor="white", metadata=metadata)
+    text = README.read_text("utf-8")
+    README.write_text(SECTION.sub(lambda _: section(), text), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
