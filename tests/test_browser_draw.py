@@ -375,3 +375,35 @@ def test_what_was_drawn_is_there_again_when_the_page_is_loaded_again(alone: Loca
     alone.page.reload()
     expect(alone.locator(".slots button")).to_have_count(4)
     assert drawn(alone) != before
+
+
+def test_a_silent_kernel_is_told_of_while_the_reader_draws_on(alone: Locator) -> None:
+    page = alone.page
+    answer(alone, 1, 3)
+    page.clock.install()
+    for i in range(5):  # a stroke every 6 s: each silence is of what was drawn before
+        stroke(page, alone, [(15 + 5 * i, 20), (60, 80 - 5 * i)])
+        page.clock.run_for(6_000)
+    assert "The kernel does not answer. What you drew is kept: run this cell" in note(alone).inner_text()
+
+
+def test_what_the_browser_refuses_to_keep_is_not_called_kept(alone: Locator) -> None:
+    page = alone.page
+    page.clock.install()
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    stroke(page, alone, [(15, 20), (60, 80)])
+    page.clock.run_for(25_000)
+    expect(note(alone)).to_contain_text("The kernel does not answer. The browser does not keep what you drew")
+
+
+def test_a_sheet_of_one_class_is_there_after_a_reload(alone: Locator, tmp_path: Path) -> None:
+    answer(alone, 1, 3)
+    (tmp_path / "one.json").write_text("{}")  # the test answers in its place
+    alone.locator("input[type=file]").set_input_files(tmp_path / "one.json")
+    alone.page.wait_for_function("window.asked.length === 2")
+    sheet = {"classes": [{"name": "only", "strokes": [[[10, 10], [80, 80]]]}], "query": []}
+    answer(alone, 2, 3, kind="import", sheet=sheet)
+    expect(alone.locator(".slots button")).to_have_count(2)
+    alone.page.reload()
+    expect(alone.locator(".slots button")).to_have_count(2)
+    expect(alone.locator(".slots")).to_contain_text("only")

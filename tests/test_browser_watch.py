@@ -145,7 +145,7 @@ def test_a_restarted_kernel_is_a_sentence_and_the_last_picture_stays(theatre: Lo
     reaches(theatre, 30)
     page.evaluate("() => { jupyterapp.commands.execute('notebook:restart-kernel'); }")
     page.locator(".jp-Dialog .jp-mod-accept").click()
-    expect(theatre.locator(".note")).to_have_text("The kernel was restarted: run this cell again.")
+    expect(theatre.locator(".note")).to_have_text("The kernel was restarted: run this cell, or load this page, again.")
     assert done(theatre) >= 30
     assert len(curves(theatre)[0]) > 100
     expect(theatre.get_by_role("button", name="Start over")).to_be_disabled()
@@ -166,7 +166,7 @@ def test_a_kernel_that_is_busy_is_a_sentence_until_it_answers(theatre: Locator, 
         }"""
     )
     expect(theatre.locator(".note")).to_have_text(
-        "The kernel does not answer: it is busy, or it was restarted; then run this cell again."
+        "The kernel does not answer: it is busy, or it was restarted; then run this cell, or load this page, again."
     )
     still = done(theatre)
     expect(theatre.locator(".note")).to_have_text("MAML is training.")

@@ -82,3 +82,13 @@ def test_a_sheet_that_cannot_be_kept_is_not_written() -> None:
         Sheet({"a name much too long": SHEET.query}).to_json()
     with pytest.raises(InputError, match="17 strokes"):
         Sheet({"a": tuple(((i, 5), (i, 20)) for i in range(17))}).to_json()
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 3))
+def test_json_that_is_nested_as_deep_as_python_goes_is_refused(depth: int) -> None:
+    for nested in (
+        "[" * depth + "]" * depth,
+        text(classes=[{"name": 0, "strokes": []}]).replace("0", "[" * depth + "]" * depth),
+    ):
+        with pytest.raises(InputError, match=r"^x\.json (is no sheet of drawings|is not JSON)"):
+            read_sheet(nested, "x.json")

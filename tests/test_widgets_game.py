@@ -99,6 +99,18 @@ def test_a_game_that_cannot_be_dealt_is_refused_in_a_sentence_and_may_be_asked_f
         assert (player.wanted, player.game.seed, player.payload) == (0, 0, payload)
 
 
+def test_a_game_whose_dealing_is_interrupted_may_be_asked_for_again() -> None:
+    def interrupt(seed: int, on_round: Callable[[int], object]) -> Game:
+        raise KeyboardInterrupt
+
+    player = GamePlayer(make_game(), interrupt)
+    for _ in range(2):
+        player.refused = ""
+        with pytest.raises(KeyboardInterrupt):
+            player.wanted = 1
+        assert (player.wanted, player.refused) == (0, "The kernel was interrupted")
+
+
 def test_games_that_differ_are_kept_apart_in_the_browser() -> None:
     games = [make_game(), make_game(1), make_game(n_rounds=2), make_game(n_way=3), make_game()._replace(data="other")]
     first, *others = games[0].rounds

@@ -170,7 +170,7 @@ def test_with_learned_rates_it_says_that_they_are_scaled(make: Make) -> None:
     assert figure.said == "MAML++ is what Start over will train; this is MAML."
     asyncio.run(then_pause(figure, "again"))
     move(figure, 0.4)
-    assert figure.said == "From the next meta-iteration on, all rates that MAML++ has learned are times 0.4 / 0.1."
+    assert figure.said == "From the next meta-iteration on, MAML++'s learned rates are all multiplied by 0.4 / 0.1."
 
 
 async def then_pause(figure: TrainingTheatre, kind: str) -> None:

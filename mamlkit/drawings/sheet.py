@@ -61,9 +61,11 @@ def read_sheet(text: str, label: str) -> Sheet:
         raise InputError(f"{label} has {size} bytes; a sheet of drawings has at most {MOST_BYTES}")
     try:
         values = json.loads(text)
+        _check(values, label)
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{label} is not JSON; a sheet that a drawing pad exported is needed") from error
-    _check(values, label)
     classes = {each["name"]: _decode(each["strokes"]) for each in values["classes"]}
     if len(classes) < len(values["classes"]):
         names = ", ".join(repr(each["name"]) for each in values["classes"])

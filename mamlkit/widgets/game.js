@@ -3,7 +3,7 @@
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const YOU = "you";
 const PATIENCE = 10000; // milliseconds
-const SILENT = "The kernel does not answer: it is busy, or it was restarted; then run this cell again. Your answers are kept.";
+const SILENT = "The kernel does not answer: it is busy, or it was restarted; then run this cell, or load this page, again. Your answers are kept.";
 
 // The answers so far, [label, seconds] each, in the browser's storage. Where that is refused nothing is kept.
 function keeper(data) {
@@ -112,7 +112,7 @@ function verdicts(data, answers) {
     `Chance is ${say(100 / data.nWay)} %: guessing has ${say(data.nRounds / data.nWay)} of ${data.nRounds} right on `
       + `average, and had ${chance} here.`,
     `Over ${data.nRounds} rounds one standard error of a score like yours is about ${say(100 * error)} percentage `
-      + `points, or ${(error * data.nRounds).toFixed(1)} rounds: a smaller difference says little.`,
+      + `points, or ${(error * data.nRounds).toFixed(1)} rounds: a lead of less than about three of them may be luck.`,
   ];
 }
 

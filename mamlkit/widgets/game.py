@@ -69,10 +69,12 @@ class GamePlayer(KernelFigure):
             return
         try:
             made = GamePlayer(self.deal(change["new"], self._count), self.deal, title=self.spec["title"])
-        except InputError as error:
+        except BaseException as error:  # Ctrl-C too; the page may ask again
             with self.hold_sync():
-                self.wanted, self.refused = self.game.seed, str(error)
-            return
+                self.wanted, self.refused = self.game.seed, str(error) or "The kernel was interrupted"
+            if isinstance(error, InputError):
+                return
+            raise
         self.game, self.arrays = made.game, made.arrays
         with self.hold_sync():
             self.spec, self.payload = made.spec, made.payload

@@ -11,7 +11,7 @@ function storage(spec) {
   const key = `mamlkit-pad ${location.pathname} ${spec.title}`;
   const isDrawing = (strokes) => Array.isArray(strokes) && strokes.every((stroke) => Array.isArray(stroke) && stroke.length
     && stroke.every((point) => Array.isArray(point) && point.length === 2 && point.every(Number.isFinite)));
-  const isSheet = (kept) => Array.isArray(kept?.classes) && kept.classes.length >= 2 && isDrawing(kept.query)
+  const isSheet = (kept) => Array.isArray(kept?.classes) && isDrawing(kept.query)
     && kept.classes.every((each) => typeof each?.name === "string" && isDrawing(each.strokes));
   const read = () => {
     try {
@@ -19,7 +19,9 @@ function storage(spec) {
       return isSheet(kept) && !isEmpty(kept) ? kept : null;
     } catch { return null; }
   };
-  const write = (sheet) => { try { localStorage.setItem(key, JSON.stringify(sheet)); } catch { /* it is full, or private */ } };
+  const write = (sheet) => {
+    try { localStorage.setItem(key, JSON.stringify(sheet)); return true; } catch { return false; } // it is full, or private
+  };
   return { read, write };
 }
 
@@ -27,7 +29,7 @@ function storage(spec) {
 // pictures, and maybe the shares, or is null. Returns how many shares are not finite.
 function stepBars(figure, classes, answer, step, steps) {
   const n = classes.length;
-  const [left, top, wide, high] = [196, 26, 56, Math.max(34, Math.min(58, 320 / n))];
+  const [left, top, wide, high] = [230, 26, 56, Math.max(34, Math.min(58, 320 / n))];
   const [right, size] = [left + wide * (steps + 1), high - 6];
   const svg = shape("svg", { viewBox: `0 0 ${right + 64} ${top + high * n + 22}`, "aria-hidden": "true" });
   const seen = (number, box) => {
@@ -44,8 +46,8 @@ function stepBars(figure, classes, answer, step, steps) {
   let absent = 0;
   classes.forEach(({ name }, label) => {
     const [y, foot] = [top + label * high, top + (label + 1) * high - 3];
-    svg.append(shape("text", { x: 134, y: y + high / 2 + 4, "text-anchor": "end" }, name));
-    seen(label, { x: 142, y: y + 3, width: size, height: size });
+    svg.append(shape("text", { x: 168, y: y + high / 2 + 4, "text-anchor": "end" }, name));
+    seen(label, { x: 176, y: y + 3, width: size, height: size });
     svg.append(shape("line", { class: "grid", x1: left, x2: right, y1: foot, y2: foot }));
     for (let k = 0; k <= steps && shares; k += 1) {
       const [share, x] = [shares[k * n + label], left + k * wide + 8];
@@ -103,11 +105,11 @@ function makeDrawings(spec, changed) {
   const given = clone(spec.sheet);
   const sheet = kept && (spec.fixed ? { ...given, query: kept.query } : kept);
   const restored = Boolean(sheet && !isEmpty({ ...sheet, classes: spec.fixed ? [] : sheet.classes }));
-  const drawings = { sheet: restored ? sheet : given, slot: spec.fixed ? given.classes.length : 0, restored };
+  const drawings = { sheet: restored ? sheet : given, slot: spec.fixed ? given.classes.length : 0, restored, kept: true };
   const past = restored ? [clone(given)] : [];
   const settle = () => {
     drawings.slot = Math.min(drawings.slot, drawings.sheet.classes.length);
-    store.write(drawings.sheet);
+    drawings.kept = store.write(drawings.sheet);
     changed();
   };
   drawings.strokes = () => (drawings.sheet.classes[drawings.slot] ?? { strokes: drawings.sheet.query }).strokes;
@@ -222,9 +224,10 @@ function mount(el, spec, payload, model) {
     showAnswer();
   };
   const heard = (reply, buffers, asked) => {
+    const kept = drawings.kept ? "What you drew is kept" : "The browser does not keep what you drew";
+    if (reply.kind === "silent") { say(`The kernel does not answer. ${kept}: run this cell, or load this page, again.`); return; }
     if (asked.kind === "ask" && asked !== newest) return; // it is of what was drawn before
-    if (reply.kind === "silent") say("The kernel does not answer. What you drew is kept: run this cell, or load this page, again.");
-    else if (reply.kind === "none") say("For an answer the pad needs its kernel: run this cell. What you draw is kept.");
+    if (reply.kind === "none") say(`For an answer the pad needs its kernel: run this cell. ${kept}.`);
     else if (reply.said) say(reply.said);
     else if (reply.kind === "export") say(`Exported as ${download(reply.text)}, ${reply.text.length} characters.`);
     else if (reply.kind === "ask") {

@@ -2,8 +2,8 @@
 // loss, accuracy, taken [I]; at [M], norms [M, K + 1], drift [M, L], probabilities [M, N]; changes [C, 2]. The figure
 // is drawn anew each time. Buttons go to the kernel as messages, controls as `at`; what it answers is `said`.
 const TOGGLE = { ready: ["Start", "play"], training: ["Pause", "pause"], paused: ["Resume", "play"] };
-const RESTARTED = "The kernel was restarted: run this cell again.";
-const SILENT = "The kernel does not answer: it is busy, or it was restarted; then run this cell again.";
+const RESTARTED = "The kernel was restarted: run this cell, or load this page, again.";
+const SILENT = "The kernel does not answer: it is busy, or it was restarted; then run this cell, or load this page, again.";
 const PATIENCE = 5000; // milliseconds
 
 const finite = (values) => Array.from(values).filter(Number.isFinite);

@@ -160,7 +160,7 @@ class TrainingTheatre(KernelFigure):
             self.said = f"Inner rate {rate:g} is where Start over will begin."
         elif self.theatre.config.learn_inner_lrs:
             factor = f"{rate:g} / {self.theatre.rate:g}"
-            self.said = f"From the next meta-iteration on, all rates that {name} has learned are times {factor}."
+            self.said = f"From the next meta-iteration on, {name}'s learned rates are all multiplied by {factor}."
         else:
             self.said = f"From the next meta-iteration on, all inner rates are {rate:g}."
         self.theatre.set_rate(rate)
