@@ -221,7 +221,7 @@ def test_the_numbers_in_the_pages_text_are_those_of_its_task(glyphs: ImageStore)
     stride, last = plus.update_norms.norm(dim=1), plus.update_norms[0, plus.names.index("convs.3.weight")]
     uphill = ("no", "one", "two", "three")
     sentences = (
-        f"the five steps shrink slowly, from a length of {far[0]:.1f} to {far[-1]:.3f}, and the query",
+        f"the five steps get shorter one by one, from a length of {far[0]:.1f} to {far[-1]:.3f}, and the query",
         f"the query accuracy climbs from {accuracy[0]:.0f} to {accuracy[-1]:.0f} %.",
         f"does it all: {length[0]:.1f} long, from a loss of {loss[0]:.1f} to {loss[1]:.3f} and from",
         f"and from {right[0]:.0f} to {right[1]:.0f} % of the query.",

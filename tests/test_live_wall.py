@@ -67,7 +67,9 @@ def test_fewer_characters_than_asked_for_are_all_taken(folder: Path) -> None:
 def test_a_character_that_one_alone_has_drawn_is_left_out_and_named(folder: Path) -> None:
     (folder / "dee.json").write_text(Sheet({"lonely": fan(20, 5)}).to_json(), "utf-8")
     wall = open_wall(str(folder), n_way=9, seed=0)
-    assert wall.lonely == ("lonely",)
+    assert (wall.lonely, wall.copies) == (("lonely",), ())
+    (folder / "dee-2.json").write_bytes((folder / "dee.json").read_bytes())
+    assert open_wall(str(folder), n_way=9, seed=0).copies == ("'lonely' of dee",)
     assert wall.sampler.n_way == 4
     assert "lonely" not in {name for index in range(20) for name in wall.sampler.class_names(index)}
     assert wall.contact_sheet().shape == (4 * 28, 5 * 28)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mamlkit.drawings.sheet import MOST_BYTES, Sheet, read_sheet
-from mamlkit.drawings.strokes import SIDE, check_drawn, rasterise
+from mamlkit.drawings.strokes import SIDE, Drawing, check_drawn, rasterise
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
 
@@ -20,7 +20,8 @@ def load_wall(path: str, image_size: int) -> ImageStore:
     """Open a folder of sheets: a class for each name, with the drawings of that name in all sheets.
 
     The pictures of a class are in the order of the sheets, the classes in that of their names. A class's own alphabet
-    is there to be tested on: every class is in the split test, none in train and val.
+    is there to be tested on: every class is in the split test, none in train and val. A drawing that is a copy of
+    another one counts once, see ``find_copies``.
 
     Args:
         path: the folder of the ``.json`` files that drawing pads exported; a sheet's query has no name and is left out.
@@ -32,7 +33,7 @@ def load_wall(path: str, image_size: int) -> ImageStore:
     Pure: it only reads; there is no cache.
     """
     contents = _read_files(path)
-    sheets = _read_contents(contents)
+    sheets, _ = _read_contents(contents)
     names = sorted({name for sheet in sheets.values() for name in sheet.classes})
     if len(names) < 2:
         raise InputError(f"the sheets in {path} have {len(names)} classes; 2 or more are needed")
@@ -52,18 +53,32 @@ def load_wall(path: str, image_size: int) -> ImageStore:
 
 
 def read_sheets(path: str) -> dict[str, Sheet]:
-    """Return the sheets of a folder by file name without ``.json``, in the order of the names.
+    """Return the sheets of a folder by file name without ``.json``, in the order of the names, without copies.
 
     Args:
         path: the folder.
 
     Raises:
-        InputError: there is no such folder, or no sheet in it; or a file in it is no sheet, is there twice, or has a
-            drawing that is empty or a dot.
+        InputError: there is no such folder, or no sheet in it; or a file in it is no sheet, or has a drawing that is
+            empty or a dot.
 
     Pure: it only reads.
     """
-    return {file.stem: sheet for file, sheet in _read_contents(_read_files(path)).items()}
+    sheets, _ = _read_contents(_read_files(path))
+    return {file.stem: sheet for file, sheet in sheets.items()}
+
+
+def find_copies(path: str) -> tuple[str, ...]:
+    """Return which drawings of a folder are copies, as ``"'5' of bob"``; they are in no sheet and in no data set.
+
+    A copy has the name and the strokes of a drawing in an earlier file.
+
+    Raises:
+        InputError: as ``read_sheets``.
+
+    Pure: it only reads.
+    """
+    return _read_contents(_read_files(path))[1]
 
 
 def _resize(image: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
@@ -93,19 +108,24 @@ def _read_bytes(file: Path) -> bytes:
     return content
 
 
-def _read_contents(contents: dict[Path, bytes]) -> dict[Path, Sheet]:
+def _read_contents(contents: dict[Path, bytes]) -> tuple[dict[Path, Sheet], tuple[str, ...]]:
+    """Return the sheets without copies, and the copies by name and file.
+
+    An example that nobody drew over, or a second export, would be tested against itself. A single line of two points
+    may be drawn alike by two people.
+    """
     sheets: dict[Path, Sheet] = {}
+    copies: list[str] = []
+    seen: set[tuple[str, Drawing]] = set()
     for file, content in contents.items():
         sheet = _decode(file, content)
-        for owner, other in sheets.items():
-            twice = [name for name, drawing in sheet.classes.items() if other.classes.get(name) == drawing]
-            if len(twice) > 1:  # a single one may be a line that two people drew alike
-                raise InputError(
-                    f"{file} has the drawings of {twice[0]!r} and {twice[1]!r} that {owner.name} has; "
-                    "delete one of the sheets, else a drawing is tested against itself"
-                )
-        sheets[file] = sheet
-    return sheets
+        twice = {n for n, drawing in sheet.classes.items() if (n, drawing) in seen and sum(map(len, drawing)) > 2}
+        copies += [f"{name!r} of {file.stem}" for name in sheet.classes if name in twice]
+        seen.update(sheet.classes.items())
+        own = {name: drawing for name, drawing in sheet.classes.items() if name not in twice}
+        if own or not twice:
+            sheets[file] = Sheet(own, sheet.query)
+    return sheets, tuple(copies)
 
 
 def _decode(file: Path, content: bytes) -> Sheet:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from mamlkit.datasets import load
-from mamlkit.datasets.wall import read_sheets
+from mamlkit.datasets.wall import find_copies, read_sheets
 from mamlkit.drawings import Sheet, rasterise
 from mamlkit.drawings.strokes import SIDE
 from mamlkit.episodes import Episode, EpisodeSampler, ImageStore, as_bytes
@@ -38,12 +38,14 @@ class Wall(NamedTuple):
         store: the drawings as a data set.
         sampler: its one-shot episodes, with one query picture a class.
         lonely: the characters that one person alone has drawn; no episode has them.
+        copies: the drawings that are left out because an earlier sheet has them, as ``"'5' of bob"``.
     """
 
     sheets: Mapping[str, Sheet]
     store: ImageStore
     sampler: EpisodeSampler
     lonely: tuple[str, ...]
+    copies: tuple[str, ...]
 
     def contact_sheet(self) -> NDArray[np.uint8]:
         """Return who drew what as one picture [D * 28, A * 28], ink 0 on 255, gray where somebody drew nothing."""
@@ -128,7 +130,7 @@ def open_wall(path: str, *, n_way: int, seed: int) -> Wall:
     store = replace(store, splits={**store.splits, "test": shared})
     sampler = EpisodeSampler(store, "test", n_way=min(n_way, len(shared)), k_shot=1, q_query=1, seed=seed)
     lonely = tuple(store.class_names[c] for c in np.flatnonzero(drawings == 1))
-    return Wall(read_sheets(path), store, sampler, lonely)
+    return Wall(read_sheets(path), store, sampler, lonely, find_copies(path))
 
 
 def answer(

@@ -40,19 +40,22 @@ examples = [example() for _ in range(3 if fast else 20)]
 DrawingPad(starts, sheet=examples[0], examples=examples[1:])
 
 # %% [markdown]
-# **Draw.** Choose a class above the sheet and draw with mouse, pen or finger. A white line is all that counts: whatever
-# its place and size, each drawing is moved to the middle and scaled, as the characters of the training were. Choose
-# *query* and draw one of them once more. The bars answer as you lift the pen.
+# **Draw.** The pad opens with examples. Click class *1*, press *Clear*, and draw a character of your own with mouse,
+# pen or finger; go on with the others, and then with *query*: one of your characters once more. *Add a class* makes up
+# to ten, *Fill with examples* brings others. The bars answer as you lift the pen. Place and size do not count: each
+# drawing is moved to the middle and scaled, as the characters of the training were.
 #
 # **Scrub.** The step slider goes through the adaptation, from the start that knows none of your characters to the
 # network after five steps. All bars are of the query: a row is a class, a column a step.
 #
 # **Compare.** *random start* takes the same five steps from weights that nobody trained. *MAML* and *MAML++* start from
-# weights that were trained to be adapted. With *running* statistics the query is normalised by what was recorded in
-# training, with *batch* together with your examples.
+# weights that were trained to be adapted. The statistics are those of batch norm (notebook 06): with *batch*
+# the query is normalised together with your examples, with *running* by the mean and spread recorded in training. The
+# random start has recorded none; there, only *batch* makes sense.
 #
-# **Break it.** Draw the query badly, turned, or in another hand. Draw two classes that look alike. Draw something that
-# is none of them: the bars still add up to 100 %.
+# **Break it.** Draw the query badly, turned, or with your other hand. Draw two classes that look alike. Draw something
+# that is none of them: the bars still add up to 100 %, and one of them may have it all.
 #
-# **Keep it.** *Export* writes your sheet as a small text file; *Import* brings one back. The drawings of a whole class
-# become a data set on the page [wall](wall.ipynb).
+# **Keep it.** *Export* saves your drawings as a small text file; *Import* brings one back. The drawings of everybody in
+# the room become a data set on the page [wall](wall.ipynb). For it, give each character a name that all of you use:
+# click its class and type into *name*.

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # You against MAML
 #
-# **Minutes:** 10. You play twenty rounds. Each shows the picture of a character, and twenty others of twenty different
-# characters. One of them is the same character by another hand: find it, by mouse, touch or keyboard. MAML, MAML++ and
-# nearest neighbour get the same twenty-one pictures.
+# **Minutes:** 10. You play twenty rounds. Each shows the picture of a character, and twenty more of twenty different
+# characters. One of them is the same character by another hand: find it, by mouse, touch or keyboard. MAML, MAML++,
+# nearest neighbour and *chance*, a blind guess, answer the same rounds.
 
 # %% tags=["parameters"]
 seed = 0
@@ -39,15 +39,16 @@ GamePlayer(game, deal)
 # not read all of these scripts either. But you have years of reading and drawing behind you. The starts have
 # 16,000 tasks like this one behind them, on other characters; in each round they adapt to the twenty pictures in five
 # gradient steps. Nearest neighbour has learned nothing: it takes the picture whose pixels differ least. The page
-# shows the pictures in black and white; the networks get them with the gray edges of the pen.
+# shows the pictures in black and white; the rivals get them with the gray edges of the pen.
 #
-# **What to look for.** Are the rounds that you lose those that the networks lose? A look-alike deceives both; a shifted
-# stroke or a longer tail deceives pixels alone. Play once for a high score and once as fast as you can, and see what a
-# second is worth to you.
+# **What to look for.** Are the rounds that you lose those that the networks lose? Some rounds deceive everybody, some
+# only nearest neighbour: which strokes make the difference? Play once for a high score and once as fast as you can, and
+# see what a second is worth to you.
 #
-# **How much a game says.** Twenty rounds are few: the page gives one standard error with your score, and two players
-# have to be some three of them apart before the better one is more than the luckier one. `Another game` deals other
-# rounds, where a kernel runs; with `fast = False` the rivals also play thirty games by themselves:
+# **How much a game says.** Twenty rounds are few: the page gives one standard error with your score, and only a lead of
+# about three standard errors is more than luck. *Another game* deals other rounds; it needs a running kernel. In
+# JupyterLab, set `fast = False` in the first code cell and run all: then the rivals also play thirty games by
+# themselves.
 
 # %%
 if not fast:

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Class wall
 #
-# **Minutes:** 15. A whole class draws the same few characters, and the class's own alphabet becomes a test. Each of you
-# exports a sheet on the page [draw](draw.ipynb), and all sheets go into one folder. Which of your characters does a
-# network recognise that has never seen any of them, from one example each?
+# **Minutes:** 15. A whole class draws the same few characters, and the class's own alphabet becomes a test. Agree on
+# the characters and on one name for each. On the page [draw](draw.ipynb) each of you draws them, types the names into
+# *name*, and presses *Export*. Rename the file to your own name, and put all files into one folder. Which of your
+# characters does a network recognise that has never seen any of them, from one example each?
 
 # %% tags=["parameters"]
 seed = 0
@@ -36,8 +37,9 @@ n_episodes = 24 if fast else 200
 # ## Who drew what
 #
 # Without a folder, this is an invented class: the sheets of its twelve students are traced from pictures of ten test
-# characters of the data set *glyphs*. With your own, `mamlkit dash wall --sheets FOLDER` shows your drawings, or the
-# parameter `folder` in JupyterLab. A row is a sheet, a column a character; where somebody drew nothing, it is gray.
+# characters of the data set *glyphs*. For your own drawings run `mamlkit dash wall --sheets FOLDER`; or, in JupyterLab,
+# set `folder` in the first code cell and run all. A row is a file, a column the name of a character; where somebody
+# drew nothing, it is gray.
 
 # %%
 sample = tempfile.TemporaryDirectory()
@@ -58,6 +60,8 @@ ax.set_yticks([28 * i + 14 for i in range(len(drawers))], drawers, parse_math=Fa
 ax.tick_params(length=0, labeltop=True, labelbottom=False)
 ax.set_title(f"{len(drawers)} drawers, {len(alphabet)} characters: {whose}", fontsize="medium")
 plt.show()
+if wall.copies:
+    print(f"Left out, because an earlier sheet has the very same drawing: {', '.join(wall.copies)}")
 if wall.lonely:
     print(f"Drawn by one person alone, and so not asked: {', '.join(wall.lonely)}")
 
@@ -66,7 +70,7 @@ if wall.lonely:
 #
 # An episode takes a few of the characters, one drawing of each as the example, and asks for another drawing of each.
 # MAML and MAML++ adapt to the examples in five gradient steps. Nearest neighbour takes the example whose pixels differ
-# least. Every question is asked by itself.
+# least. Each question is asked by itself: a query picture is normalised together with the examples alone.
 
 # %%
 answers = answer(wall, starts, episodes=n_episodes, on_episode=show_progress(n_episodes))
@@ -89,8 +93,8 @@ Markdown(
 #
 # ## Which questions went wrong
 #
-# Move the inner step and see the answers settle; choose another method and see whether it stumbles over the same
-# drawings.
+# Move *episode* to see other questions, and *inner step* to see the answers settle. Under *start* stands the method;
+# see whether another one stumbles over the same drawings. Nearest neighbour takes no step.
 
 # %%
 n_places = 4 if fast else 12
@@ -99,7 +103,7 @@ WallExplorer(
     {method: labels[:, :n_places] for method, labels in answers.labels.items()},
     names=answers.names[:n_places],
     title="What each drawing was taken for",
-    at=(0, 5, 1),
+    at=(0, 5, 2),
 )
 
 # %% [markdown]
@@ -118,7 +122,8 @@ Markdown(
 
 # %% [markdown]
 # **Try.** Before you look: which two characters of your alphabet would you expect to be confused? Are they, and by
-# which method? Find one drawing that every method gets wrong, and look up on the contact sheet who drew it.
+# which method? Find a drawing that nearest neighbour gets wrong: do the others? Look for it in the table of drawings
+# above.
 #
 # **Make it harder.** Invent a second alphabet whose characters look alike, or agree on a character that each of you
 # draws in another way. Set `n_way` to the whole alphabet: more to choose from is more to confuse.
