@@ -25,10 +25,12 @@ RESULTS = ROOT / "data" / "results" / "reproduction"
 README = ROOT / "README.md"
 SECTION = re.compile(r"(?<=<!-- reproduction -->\n).*?(?=\n<!-- end of reproduction -->)", re.DOTALL)
 ABLATIONS = {"Omniglot": "omniglot-ablation-omniglot", "glyphs": "omniglot-ablation-glyphs"}
+STABILITY = "stability-omniglot"
 DPI = 110
 PICTURES = {
     **{f"{name}-accuracy": (name, figures.accuracies) for name in ABLATIONS.values()},
     **{f"{name}-effects": (name, figures.differences) for name in ABLATIONS.values()},
+    f"{STABILITY}-curves": (STABILITY, figures.curves),
 }
 
 
@@ -84,6 +86,20 @@ def lead() -> str:
     return "\n".join([head, *told])
 
 
+def stability_table() -> str:
+    """Return how many of the strided runs diverged or were unstable."""
+    frame = read(STABILITY)
+    means = {row.setting: row for row in summary.settings(frame).itertuples()}
+    lines = ["| | runs | diverged | diverged or unstable | accuracy (%) | sd over runs |", "|---" * 6 + "|"]
+    for row in summary.failures(frame).itertuples():
+        mean = means[row.setting]
+        shares = [f"{row.diverged} ({100 * row.diverged_low:.0f} to {100 * row.diverged_high:.0f} %)"]
+        shares.append(f"{row.either} ({100 * row.either_low:.0f} to {100 * row.either_high:.0f} %)")
+        cells = [row.label, f"{row.n_runs}", *shares, percent(mean.accuracy, mean.over_seeds), percent(mean.sd)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def budget() -> str:
     """Return in a sentence how far the budget is from the paper's."""
     plan = measurements.plan_of(read(ABLATIONS["Omniglot"]))
@@ -101,7 +117,7 @@ def budget() -> str:
 
 def section() -> str:
     """Return all that stands between the marks in the README."""
-    return f"{budget()}\n\n{ablation_table()}\n\n{lead()}"
+    return f"{budget()}\n\n{ablation_table()}\n\n{lead()}\n\n{stability_table()}"
 
 
 def draw(name: str) -> Figure:

@@ -17,7 +17,7 @@ from mamlkit.reproduction import measurements, summary
 from mamlkit.reproduction.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
-RUNS = {"omniglot-ablation-omniglot": (7, 3), "omniglot-ablation-glyphs": (7, 3)}
+RUNS = {"omniglot-ablation-omniglot": (7, 3), "omniglot-ablation-glyphs": (7, 3), "stability-omniglot": (2, 10)}
 SMALL = 300_000  # bytes
 
 
@@ -87,6 +87,12 @@ def test_the_readme_has_the_tables_and_the_distance_from_the_paper_s_budget(scri
     [section] = script.SECTION.findall((ROOT / "README.md").read_text("utf-8"))
     assert section == script.section()
     assert "of its training tasks" in section
+
+
+def test_the_readme_says_how_many_of_the_strided_runs_failed(script: ModuleType) -> None:
+    failures = summary.failures(script.read("stability-omniglot"))
+    assert (failures.n_runs.sum(), failures.either.sum()) == (20, 0)
+    assert "None of the twenty did:" in " ".join((ROOT / "README.md").read_text("utf-8").split())
 
 
 def test_the_pictures_are_of_these_tables_and_not_blank(script: ModuleType) -> None:
