@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import psutil
 import pytest
 import test_browser_draw as draw
 import test_browser_play as play
@@ -35,6 +38,23 @@ def test_the_pad_is_drawn_on_and_scrubbed(shown: Locator, page: Page) -> None:
         words.add(draw.words(shown))
     assert len(words) == 6
     shoot(shown, "dash_draw_played")
+
+
+@pytest.mark.parametrize("shown", ["draw"], indirect=True)
+def test_a_pad_whose_kernel_died_says_so_and_loses_nothing(shown: Locator, page: Page) -> None:
+    expect(draw.note(shown)).to_contain_text("most likely")
+    draw.draw_three(page, shown)
+    [port] = re.findall(r":(\d+)", page.url)
+    [server] = [one for one in psutil.Process().children() if port in one.cmdline()]
+    for kernel in server.children(recursive=True):
+        kernel.kill()
+    draw.stroke(page, shown, [(25, 20), (25, 80), (75, 82)])
+    kept = draw.drawn(shown)
+    expect(draw.note(shown)).to_contain_text("The kernel does not answer. What you drew is kept", timeout=40_000)
+    page.reload()
+    shown.wait_for()
+    expect(draw.note(shown)).to_contain_text("most likely 2")
+    assert draw.drawn(shown) == kept
 
 
 @pytest.mark.parametrize("shown", ["play"], indirect=True)

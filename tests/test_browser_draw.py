@@ -25,9 +25,9 @@ SHAPES = {  # of 100 x 100
 
 
 @pytest.fixture
-def pad(jupyter: Jupyter, page: Page) -> Locator:
-    """The page in JupyterLab, its kernel ready, its first example answered."""
-    jupyter.run(page, PAGE)
+def pad(jupyter: Jupyter, page: Page, request: pytest.FixtureRequest) -> Locator:
+    """The page in JupyterLab, its kernel ready, its first example answered; of as many characters as a test may say."""
+    jupyter.run(page, PAGE, n_way=getattr(request, "param", 5))
     return ready(page)
 
 
@@ -158,6 +158,7 @@ def test_pen_and_touch_draw_as_the_mouse_does(pad: Locator, page: Page, kind: st
 @pytest.mark.parametrize(
     ("slot", "asked"), [("query", "Now draw the query"), ("class 1", "1 is still empty")], ids=["query", "class"]
 )
+@pytest.mark.parametrize("pad", [5, 10], ids=["5-way", "10-way"], indirect=True)
 def test_bars_come_within_150_ms_of_a_strokes_end(pad: Locator, page: Page, slot: str, asked: str) -> None:
     choose(pad, slot)
     waits = []

@@ -289,6 +289,27 @@ def test_the_end_says_who_won(offline_page: Page, tmp_path: Path, own: int, outc
     assert outcome in game.get_by_role("status").inner_text()
 
 
+def test_the_time_of_a_round_is_from_its_pictures_to_the_answer(offline_page: Page, tmp_path: Path) -> None:
+    game = small_game(offline_page, tmp_path, make_game())
+    offline_page.clock.install()
+    press(game, "Start")
+    for time, median in ((1500, "1.5"), (500, "1.0"), (2500, "1.5")):
+        offline_page.clock.run_for(time)
+        offline_page.keyboard.press("a")
+        expect(game.locator(".running")).to_contain_text(f"Your time: {time / 1000:.1f} s, median {median} s.")
+        offline_page.clock.run_for(7_000)  # looking at the verdict costs nothing
+        offline_page.keyboard.press("Enter")
+    expect(game.locator(".verdicts")).to_contain_text("Your median time was 1.5 s a round.")
+    slow = game.get_by_role("img", name="Median time 1.5 s.")
+    card = slow.get_attribute("src")
+    press(game, "Play again")
+    for _ in range(3):  # the same answers, given at once
+        offline_page.keyboard.press("a")
+        offline_page.keyboard.press("Enter")
+    assert slow.count() == 0
+    assert game.get_by_role("img", name="Median time 0.0 s.").get_attribute("src") != card
+
+
 def test_keys_that_are_no_picture_and_keys_of_the_browser_are_no_answer(offline_page: Page, tmp_path: Path) -> None:
     game = small_game(offline_page, tmp_path, make_game())
     offline_page.keyboard.press("a")  # before the start

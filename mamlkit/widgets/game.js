@@ -36,6 +36,7 @@ function median(values) {
 }
 
 const seconds = (value) => `${value.toFixed(1)} s`;
+const medianTime = (answers) => seconds(median(answers.map(([, time]) => time)));
 
 // Picture `place` of a round, 0 for the query and 1 + label for the others, from its bits.
 function pictureOf(data, round, place) {
@@ -55,8 +56,7 @@ function runningScores(data, answers, told) {
   const truth = data.rows("truth");
   const sign = (label) => `${LETTERS[label]} ${label === truth[answers.length - 1] ? "✓" : "✗"}`;
   const rows = standing(data, answers).map(({ name, given, right }) => [name, told ? sign(given.at(-1)) : "", String(right)]);
-  const times = answers.map(([, time]) => time);
-  const clock = answers.length ? `Your time: ${seconds(times.at(-1))}, median ${seconds(median(times))}.` : "";
+  const clock = answers.length ? `Your time: ${seconds(answers.at(-1)[1])}, median ${medianTime(answers)}.` : "";
   const expected = `Guessing would have ${say(answers.length / data.nWay)} on average.`;
   return [
     scoreTable(["", "this round", `right of ${answers.length}`], rows),
@@ -108,7 +108,7 @@ function verdicts(data, answers) {
   const error = Math.sqrt((share * (1 - share)) / data.nRounds);
   return [
     outcome,
-    `Your median time was ${seconds(median(answers.map(([, time]) => time)))} a round.`,
+    `Your median time was ${medianTime(answers)} a round.`,
     `Chance is ${say(100 / data.nWay)} %: guessing has ${say(data.nRounds / data.nWay)} of ${data.nRounds} right on `
       + `average, and had ${chance} here.`,
     `Over ${data.nRounds} rounds one standard error of a score like yours is about ${say(100 * error)} percentage `
@@ -120,9 +120,10 @@ function finalBoard(data, answers) {
   const players = standing(data, answers);
   const rows = players.map(({ name, right }) => [name, String(right), percent(right / data.nRounds)]);
   const [outcome, ...others] = verdicts(data, answers);
-  const source = card(data, players, outcome).toDataURL("image/png");
+  const time = medianTime(answers);
+  const source = card(data, players, outcome, time).toDataURL("image/png");
   const alt = `${data.title}, ${data.nRounds} rounds of ${data.nWay}-way one-shot on ${data.data}: `
-    + `${players.map(({ name, right }) => `${name} ${right}`).join(", ")}. ${outcome}`;
+    + `${players.map(({ name, right }) => `${name} ${right}`).join(", ")}. ${outcome} Median time ${time}.`;
   const save = element("a", { class: "save", href: source, download: "you-against-maml.png" }, "Save the card");
   const table = scoreTable(["", `right of ${data.nRounds}`, ""], rows);
   const words = element("div", { class: "verdicts" }, ...others.map((text) => element("p", {}, text)));
