@@ -92,3 +92,4 @@ def test_training_is_watched_paused_and_resumed(shown: Locator, page: Page) -> N
     watch.press(theatre, "Resume")
     watch.reaches(theatre, still + 3)
     shoot(theatre, "dash_watch_played")
+    watch.expect_quick_slider(theatre, page)

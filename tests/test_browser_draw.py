@@ -186,11 +186,27 @@ def test_bars_come_within_150_ms_of_a_strokes_end(pad: Locator, page: Page, slot
     assert np.median(waits) < 150, waits
 
 
+def test_all_that_is_drawn_is_cleared_at_once_and_the_names_stay(pad: Locator, page: Page) -> None:
+    choose(pad, "class 2")
+    pad.get_by_label("Name of this class").fill("house")
+    press(pad, "Clear all")
+    for canvas in pad.locator("canvas").all():
+        assert (
+            canvas.evaluate(
+                "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
+            )
+            == 1
+        )
+    expect(note(pad)).to_have_text("Draw one example of each character; 1, house, 3, 4, 5 are still empty.")
+    expect(pad.get_by_role("button", name="class 1", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(pad.get_by_role("button", name="Clear all", exact=True)).to_be_disabled()
+
+
 def test_undo_brings_back_whatever_was_changed(pad: Locator, page: Page) -> None:
     page.wait_for_timeout(300)
     choose(pad, "class 1")
     looks = [drawn(pad)]
-    for change in ("Clear", "Add a class", "Remove it", "Fill with examples"):
+    for change in ("Clear", "Add a class", "Remove it", "Clear all", "Fill with examples"):
         press(pad, change)
         page.wait_for_timeout(600)
         looks.append(drawn(pad))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import papermill
 import pytest
 from browser import ROOT, Jupyter, choose_theme, shoot
 from PIL import Image
@@ -17,6 +18,7 @@ from playwright.sync_api import Locator, Page, expect
 from test_notebooks import figures
 from test_widgets_game import NAMES, deal, make_game
 
+from mamlkit.episodes import ImageStore
 from mamlkit.live.game import Game
 from mamlkit.widgets import GamePlayer
 from mamlkit.widgets.explorer import EXPORT
@@ -287,6 +289,26 @@ def test_the_end_says_who_won(offline_page: Page, tmp_path: Path, own: int, outc
         offline_page.keyboard.press("Enter")
     expect_end(game, offline_page, {"you": own, **rights}, 3, tmp_path)
     assert outcome in game.get_by_role("status").inner_text()
+
+
+def test_a_game_on_omniglot_is_won_and_lost(offline_page: Page, tmp_path: Path, omniglot_105: ImageStore) -> None:
+    assert len(omniglot_105.class_names) == 1623
+    parameters = {"dataset": "omniglot", "n_rounds": 2}
+    papermill.execute_notebook(PAGE, tmp_path / "play.ipynb", parameters, kernel_name="python3", progress_bar=False)
+    [(_, html, arrays)] = figures(nbformat.read(tmp_path / "play.ipynb", as_version=4))
+    (tmp_path / "play.html").write_text(f"<!doctype html><meta charset=utf-8>{html}", encoding="utf-8")
+    offline_page.goto((tmp_path / "play.html").as_uri())
+    game = offline_page.locator(".mamlkit-explorer")
+    expect(game.get_by_role("status")).to_contain_text("2 rounds on omniglot, seed 0.")
+    press(game, "Start")
+    truth, answers = arrays["truth"], arrays["answers"].reshape(2, -1)
+    given = [int(truth[0]), int(truth[1] + 1) % 20]
+    for number in (1, 2):
+        press(game, f"picture {LETTERS[given[number - 1]]}")
+        expect_verdict(game, given[:number], truth, answers)
+        shoot(game, f"live_play_omniglot_{number}")
+        press(game, "Next round" if number == 1 else "See the result")
+    expect(game.get_by_role("img", name="2 rounds of 20-way one-shot on omniglot: you 1, MAML ")).to_be_visible()
 
 
 def test_the_time_of_a_round_is_from_its_pictures_to_the_answer(offline_page: Page, tmp_path: Path) -> None:

@@ -125,6 +125,11 @@ def test_it_is_watched_paused_resumed_moved_and_started_over(theatre: Locator, p
 def test_the_slider_answers_within_200_ms_while_it_trains(theatre: Locator, page: Page) -> None:
     press(theatre, "Start")
     reaches(theatre, 30)
+    expect_quick_slider(theatre, page)
+
+
+def expect_quick_slider(theatre: Locator, page: Page) -> None:
+    """Move the rate of a training that runs twenty times, and look at the waits."""
     page.evaluate(WAITS)
     theatre.locator("input[type=range]").focus()
     for number in range(20):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mamlkit import Config, InputError, MetaLearner
@@ -190,3 +191,11 @@ def test_the_picture_shows_the_drawings_and_the_answer() -> None:
     assert min(classes.std(), whole.std()) > 10
     assert (empty != classes).any()
     assert classes.shape != whole.shape or (classes != whole).any()
+
+
+def test_the_picture_is_of_the_start_that_the_pad_begins_with() -> None:
+    figure, pad = Figure(), DrawingPad(STARTS, sheet=SHEET)
+    pad.paint(figure)
+    assert figure.get_suptitle() == "other, after each inner step"
+    bars = [[bar.get_height() for bar in axes.patches] for axes in figure.axes if axes.patches]
+    assert np.allclose(np.transpose(bars), 100 * pad.answer(SHEET, "other")[0])

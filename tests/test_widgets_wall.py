@@ -57,6 +57,7 @@ def test_the_browser_knows_names_and_places() -> None:
     assert explorer.spec["names"] == NAMES
     assert explorer.places == "episode 1, inner step 3 of 3, start MAML"
     assert WallExplorer(episodes(), labels()).spec["names"] == [[""] * N] * E
+    assert WallExplorer(episodes(), labels(), series="method").places.endswith("step 0 of 3, method random")
 
 
 def test_a_tick_stands_above_right_pictures_and_a_cross_above_wrong_ones() -> None:

@@ -135,6 +135,10 @@ function makeTools(spec, drawings, ask, say) {
   const { change } = drawings;
   const undo = button("Undo", () => drawings.undo());
   const clear = button("Clear", () => change(() => { drawings.strokes().length = 0; }));
+  const all = button("Clear all", () => change((sheet) => {
+    [...sheet.classes.map(({ strokes }) => strokes), sheet.query].forEach((strokes) => { strokes.length = 0; });
+    drawings.slot = 0;
+  }));
   const more = button("Add a class", () => change((sheet) => {
     sheet.classes.push({ name: freeName(sheet), strokes: [] });
     drawings.slot = sheet.classes.length - 1;
@@ -161,7 +165,7 @@ function makeTools(spec, drawings, ask, say) {
   });
   const examples = button("Fill with examples", () => ask({ kind: "example" }));
   const exported = button("Export", () => ask({ kind: "export", sheet: clone(drawings.sheet) }));
-  const free = spec.fixed ? [] : [more, fewer, ...(spec.examples ? [examples] : [])];
+  const free = spec.fixed ? [] : [all, more, fewer, ...(spec.examples ? [examples] : [])];
   const buttons = [undo, clear, ...free, exported, ...(spec.fixed ? [] : [button("Import", () => file.click()), file])];
   const field = spec.fixed ? [] : [element("label", { class: "control" }, "name", name)];
   const show = () => {
@@ -173,6 +177,7 @@ function makeTools(spec, drawings, ask, say) {
     fewer.disabled = !own || classes.length <= 2;
     more.disabled = classes.length >= spec.most;
     undo.disabled = !drawings.canUndo();
+    all.disabled = isEmpty(drawings.sheet);
   };
   return [element("div", {}, ...field, element("div", { class: "buttons" }, ...buttons)), show];
 }

@@ -133,7 +133,7 @@ class DrawingPad(KernelFigure):
         return f"{len(self.sheet.classes)} classes, {'a query' if self.sheet.query else 'no query'}"
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw the classes, the query, and what the first start makes of it at every step."""
+        """Draw the classes, the query, and what the last start, the pad's first choice, makes of it at every step."""
         drawings = [
             (name, drawing) for name, drawing in [*self.sheet.classes.items(), ("query", self.sheet.query)] if drawing
         ]
@@ -141,7 +141,9 @@ class DrawingPad(KernelFigure):
             figure.text(0.5, 0.5, "a pad to draw on, with a kernel", ha="center")
             return
         try:
-            shares = self.answer(self.sheet, next(iter(self.starts)))[0]
+            start = list(self.starts)[-1]
+            shares = self.answer(self.sheet, start)[0]
+            figure.suptitle(f"{start}, after each inner step", fontsize="medium")
         except InputError:  # there is something still to draw
             shares = np.empty((0, len(drawings)), np.float32)
         rows = figure.subplots(2, len(drawings), squeeze=False, height_ratios=[1, 1.2])

@@ -101,7 +101,8 @@ function updates(svg, names, norms, rates, heading) {
       absent += 1;
     }
     absent += Number.isFinite(rates[i]) ? 0 : 1;
-    write(edge, Math.abs(rates[i]) < 1000 ? rates[i].toFixed(3).replace("-", "\u2212") : say(rates[i]), "end");
+    const plain = Math.abs(rates[i]) >= 0.0005 && Math.abs(rates[i]) < 1000;
+    write(edge, (plain ? rates[i].toFixed(3) : say(rates[i])).replace("-", "\u2212"), "end");
     if (rates[i] < 0) svg.append(shape("rect", { class: "framed", x: edge - 46, y: y + 3, width: 50, height: high - 6 }));
   });
   return absent;

@@ -24,6 +24,7 @@ class WallExplorer(Explorer):
         labels: name of a start -> [K + 1, E, Q] the label given to each query picture after 0..K inner steps.
         names: for each episode the name of each label; default: none.
         title: stands above the figure.
+        series: what the names of ``labels`` are called.
         at: where (episode, inner step, start) begin.
 
     Raises:
@@ -39,6 +40,7 @@ class WallExplorer(Explorer):
         *,
         names: Sequence[Sequence[str]] | None = None,
         title: str = "Class wall",
+        series: str = "start",
         at: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         if not episodes or not labels:
@@ -64,7 +66,7 @@ class WallExplorer(Explorer):
         controls = [
             Control("episode", [str(index) for index in range(len(episodes))], at[0]),
             Control("inner step", [f"{k} of {places - 1}" for k in range(places)], at[1]),
-            Control("start", self.series, at[2], "choice"),
+            Control(series, self.series, at[2], "choice"),
         ]
         super().__init__(arrays, title=title, controls=controls, spec=spec)
 

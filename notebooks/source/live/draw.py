@@ -40,8 +40,8 @@ examples = [example() for _ in range(3 if fast else 20)]
 DrawingPad(starts, sheet=examples[0], examples=examples[1:])
 
 # %% [markdown]
-# **Draw.** The pad opens with examples. Click class *1*, press *Clear*, and draw a character of your own with mouse,
-# pen or finger; go on with the others, and then with *query*: one of your characters once more. *Add a class* makes up
+# **Draw.** The pad opens with examples. Press *Clear all*, and draw a character of your own with mouse, pen or
+# finger; go on with the other classes, and then with *query*: one of your characters once more. *Add a class* makes up
 # to ten, *Fill with examples* brings others. The bars answer as you lift the pen. Place and size do not count: each
 # drawing is moved to the middle and scaled, as the characters of the training were.
 #

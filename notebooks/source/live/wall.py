@@ -93,8 +93,8 @@ Markdown(
 #
 # ## Which questions went wrong
 #
-# Move *episode* to see other questions, and *inner step* to see the answers settle. Under *start* stands the method;
-# see whether another one stumbles over the same drawings. Nearest neighbour takes no step.
+# Move *episode* to see other questions, and *inner step* to see the answers settle. Choose another *method* and see
+# whether it stumbles over the same drawings. Nearest neighbour takes no step.
 
 # %%
 n_places = 4 if fast else 12
@@ -103,6 +103,7 @@ WallExplorer(
     {method: labels[:, :n_places] for method, labels in answers.labels.items()},
     names=answers.names[:n_places],
     title="What each drawing was taken for",
+    series="method",
     at=(0, 5, 2),
 )
 
