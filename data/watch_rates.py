@@ -1,7 +1,7 @@
-"""Measure what the page watch says of moved rates: ``python data/watch_rates.py`` (a quarter of an hour on one core).
+"""Measure what the page watch says of moved rates: ``python data/watch_rates.py`` (half an hour on one core).
 
-``data/results/watch.json``: trainings on glyphs as the page begins them, three seeds each. One goes to the end at the
-rate it began with; the others are moved to another rate after 300 meta-iterations. A row has means of the 50
+``data/results/live/watch.json``: trainings on glyphs as the page begins them, three seeds each. One goes to the end at
+the rate it began with; the others are moved to another rate after 300 meta-iterations. A row has means of the 50
 meta-iterations (5 looks at the fixed task) before the change and of the last 50; ``drift`` is by layer.
 """
 
@@ -21,7 +21,7 @@ from mamlkit.experiments import configure
 from mamlkit.live.theatre import Theatre
 from mamlkit.versions import versions
 
-OUT = Path(__file__).with_name("results") / "watch.json"
+OUT = Path(__file__).with_name("results") / "live" / "watch.json"
 SETTINGS: dict[str, Any] = dict(n_way=5, filters=16, engine="vmap", device="cpu", on_nonfinite="skip", inner_lr=0.1)
 SETTINGS |= dict(epochs=30, iterations_per_epoch=50)
 CHANGE, AFTER, WINDOW = 300, 150, 50  # meta-iterations: before the change, after it, and of each mean

@@ -190,13 +190,8 @@ def test_all_that_is_drawn_is_cleared_at_once_and_the_names_stay(pad: Locator, p
     choose(pad, "class 2")
     pad.get_by_label("Name of this class").fill("house")
     press(pad, "Clear all")
-    for canvas in pad.locator("canvas").all():
-        assert (
-            canvas.evaluate(
-                "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
-            )
-            == 1
-        )
+    colours = "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
+    assert {canvas.evaluate(colours) for canvas in pad.locator("canvas").all()} == {1}
     expect(note(pad)).to_have_text("Draw one example of each character; 1, house, 3, 4, 5 are still empty.")
     expect(pad.get_by_role("button", name="class 1", exact=True)).to_have_attribute("aria-pressed", "true")
     expect(pad.get_by_role("button", name="Clear all", exact=True)).to_be_disabled()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browser import ROOT
 
 from mamlkit import InputError, Trainer, configure
 from mamlkit.datasets import ImageStore
@@ -295,3 +298,57 @@ def test_an_interpreter_ends_in_the_middle_of_a_training_without_a_word() -> Non
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=root, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+MOVED = json.loads((ROOT / "data/results/live/watch.json").read_text("utf-8"))
+PAGE = (ROOT / "notebooks/source/live/watch.py").read_text("utf-8")
+
+
+def measured(recipe: str, rate: float | None, which: str) -> list[dict[str, Any]]:
+    """Return what was measured of one kind of training, by seed."""
+    rows = {r["seed"]: r[which] for r in MOVED["rows"] if (r["recipe"], r["rate"]) == (recipe, rate)}
+    assert sorted(rows) == [0, 1, 2]
+    return list(rows.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "rate", "which"),
+    [
+        ("MAML at 0.1, before", "maml", 1.0, "before"),
+        ("at 0.01", "maml", 0.01, "last"),
+        ("at 1", "maml", 1.0, "last"),
+        ("at 4", "maml", 4.0, "last"),
+        ("MAML++ from 0.1, before", "mamlpp", 1.0, "before"),
+        ("all its rates times 10", "mamlpp", 1.0, "last"),
+    ],
+)
+def test_the_pages_table_of_moved_rates_has_the_measured_numbers(
+    name: str, recipe: str, rate: float, which: str
+) -> None:
+    rows = measured(recipe, rate, which)
+    columns = [100 * row["accuracy"] for row in rows], [r["norm"] for r in rows], [np.mean(r["drift"]) for r in rows]
+    spans = [f"{two_digits(min(column))} to {two_digits(max(column))}" for column in columns]
+    assert f"# | {' | '.join([name, *spans])} |" in PAGE.splitlines()
+
+
+def two_digits(value: float) -> str:
+    digits = np.format_float_positional(value, precision=2, fractional=False, min_digits=2, trim="k")
+    return digits.removesuffix(".")
+
+
+def test_the_page_begins_the_trainings_that_were_measured_and_tells_how_they_end() -> None:
+    settings = MOVED["about"]["settings"]
+    length = settings["epochs"] * settings["iterations_per_epoch"]
+    for line in (f"n_way = {settings['n_way']}", f"filters = {settings['filters']}", 'dataset = "glyphs"'):
+        assert line in PAGE.splitlines()
+    assert f'"epochs": {settings["epochs"]} if fast' in PAGE
+    assert f'"iterations_per_epoch": {settings["iterations_per_epoch"]}' in PAGE
+    maml, mamlpp = measured("maml", None, "last"), measured("mamlpp", None, "last")
+    assert {r["iterations"] for r in MOVED["rows"] if r["rate"] is None} == {length}
+    ends = [[two_digits(100 * f(row["accuracy"] for row in rows)) for f in (min, max)] for rows in (maml, mamlpp)]
+    assert ends[0][0] == ends[0][1]
+    text = re.sub(r"\s+", " ", PAGE.replace("\n#", ""))
+    assert f"had {ends[0][0]} % query accuracy with MAML, and {' to '.join(ends[1])} % with MAML++" in text
+    early = [[row["accuracy"] for row in measured(recipe, None, "before")] for recipe in ("maml", "mamlpp")]
+    assert all(plain < plus for plain, plus in zip(*early))
+    assert "MAML++ was ahead of MAML at meta-iteration 300 in each of the three seeds" in text
