@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import psutil
 import pytest
 import test_browser_draw as draw
@@ -21,6 +19,13 @@ def shown(dash: str, page: Page, request: pytest.FixtureRequest) -> Locator:
     figure = page.locator(".mamlkit-explorer:not([data-mamlkit])")
     figure.wait_for()
     return figure
+
+
+def kernels(dash: str) -> set[psutil.Process]:
+    """Return the kernels that a server runs."""
+    port = dash.rsplit(":", 1)[1]
+    [server] = [one for one in psutil.Process().children() if port in one.cmdline()]
+    return {one for one in server.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE}
 
 
 @pytest.mark.parametrize("shown", ["draw"], indirect=True)
@@ -41,12 +46,10 @@ def test_the_pad_is_drawn_on_and_scrubbed(shown: Locator, page: Page) -> None:
 
 
 @pytest.mark.parametrize("shown", ["draw"], indirect=True)
-def test_a_pad_whose_kernel_died_says_so_and_loses_nothing(shown: Locator, page: Page) -> None:
+def test_a_pad_whose_kernel_died_says_so_and_loses_nothing(shown: Locator, page: Page, dash: str) -> None:
     expect(draw.note(shown)).to_contain_text("most likely")
     draw.draw_three(page, shown)
-    [port] = re.findall(r":(\d+)", page.url)
-    [server] = [one for one in psutil.Process().children() if port in one.cmdline()]
-    for kernel in server.children(recursive=True):
+    for kernel in kernels(dash):
         kernel.kill()
     draw.stroke(page, shown, [(25, 20), (25, 80), (75, 82)])
     kept = draw.drawn(shown)
@@ -93,3 +96,20 @@ def test_training_is_watched_paused_and_resumed(shown: Locator, page: Page) -> N
     watch.reaches(theatre, still + 3)
     shoot(theatre, "dash_watch_played")
     watch.expect_quick_slider(theatre, page)
+
+
+def test_a_page_that_is_left_takes_its_kernel_along_and_the_training_in_it(dash: str, page: Page) -> None:
+    others = kernels(dash)
+    page.goto(f"{dash}/voila/render/watch.ipynb")  # by a bookmark: the list, which has the token, was not seen
+    watch.press(watch.ready(page), "Start")
+    first = kernels(dash) - others
+    assert len(first) == 1
+    page.reload()
+    watch.ready(page)
+    psutil.wait_procs(first, timeout=20)
+    second = kernels(dash) - others
+    assert len(second) == 1
+    assert first != second
+    page.goto(dash)
+    psutil.wait_procs(second, timeout=20)
+    assert kernels(dash) <= others

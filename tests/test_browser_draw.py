@@ -383,10 +383,47 @@ def test_what_was_drawn_is_there_again_when_the_page_is_loaded_again(alone: Loca
     alone.page.reload()
     expect(alone.get_by_text("This is what you drew here before")).to_be_visible()
     assert drawn(alone) == before
-    alone.page.evaluate("localStorage.setItem(Object.keys(localStorage)[0], '{}')")  # somebody else's
+    press(alone, "Undo")
+    expect(alone.get_by_text("This is what you drew here before")).to_have_count(0)
+    assert drawn(alone) != before
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "{}",
+        '{"classes": [], "query": []}',
+        json.dumps({"classes": [{"name": str(i), "strokes": [[[5, 5], [50, 50]]]} for i in range(15)], "query": []}),
+        json.dumps({"classes": [{"name": "a" * 13, "strokes": [[[5, 5], [50, 50]]]}], "query": []}),
+        json.dumps({"classes": [{"name": "a", "strokes": [[[5, 5], [1e9, 50]]]}], "query": []}),
+    ],
+    ids=["other", "none", "many", "long", "far"],
+)
+def test_what_the_browser_kept_and_no_pad_wrote_is_left_alone(alone: Locator, kept: str) -> None:
+    before = drawn(alone)
+    stroke(alone.page, alone, [(20, 30), (70, 35)])
+    alone.page.evaluate("kept => localStorage.setItem(Object.keys(localStorage)[0], kept)", kept)
     alone.page.reload()
     expect(alone.locator(".slots button")).to_have_count(4)
-    assert drawn(alone) != before
+    assert drawn(alone) == before
+
+
+def test_a_phone_shows_the_answer_between_sheet_and_buttons_and_a_long_name_beside_the_query(alone: Locator) -> None:
+    page = alone.page
+    page.set_viewport_size({"width": 360, "height": 740})
+    alone.get_by_label("Name of this class").fill("W" * 12)
+    choose(alone, "query")
+    for number in (1, 2):  # by the first name, and by the new one
+        answer(alone, number, 3)
+    expect(alone.locator(".answer").get_by_text("100 %")).to_be_visible()
+    boxes = [text.bounding_box() for text in alone.locator(".answer text").all()]
+    assert max(box["x"] + box["width"] for box in boxes) <= 360
+    name = alone.locator(".answer").get_by_text("W" * 12).bounding_box()
+    query = alone.locator(".answer image").first.bounding_box()
+    assert name["x"] >= query["x"] + query["width"]
+    tops = [alone.locator(part).bounding_box()["y"] for part in (".slots", ".sheet", ".answer", ".buttons")]
+    assert tops == sorted(tops)
+    shoot(alone, "live_draw_phone")
 
 
 def test_a_silent_kernel_is_told_of_while_the_reader_draws_on(alone: Locator) -> None:

@@ -49,6 +49,7 @@ def test_the_largest_sheet_is_under_four_kilobytes() -> None:
             text(extra=1),
             "x.json is no sheet of drawings: Additional properties are not allowed ('extra' was unexpected)",
         ),
+        (text(classes=[]), "x.json is no sheet of drawings: ['classes']: [] should be non-empty"),
         (text(query=["123"]), "x.json is no sheet of drawings: ['query'][0]: '123' does not match"),
         (text(query=["10106009\n"]), "x.json is no sheet of drawings: ['query'][0]: '10106009\\n' does not match"),
         (text(classes=[{"name": "", "strokes": []}]), "x.json is no sheet of drawings: ['classes'][0]['name']: ''"),

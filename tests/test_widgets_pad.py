@@ -99,7 +99,7 @@ def test_without_a_query_the_pictures_come_and_no_bars() -> None:
 @pytest.mark.parametrize(
     ("sheet", "told"),
     [
-        (Sheet({"a": LINE}, LINE), "there are 1 classes; draw one example of two or more characters"),
+        (Sheet({"a": LINE}, LINE), "there is 1 class; draw one example of two or more characters"),
         (Sheet({"a": LINE, "b": ()}), "class 'b' is empty; draw a character, large and in the middle"),
         (Sheet({"a": LINE, "b": (((5, 5),),)}), "class 'b' is a dot, 0 of 100 wide and high; draw it 10 or more"),
         (Sheet({"a": LINE, "b": HOOK}, (((5, 5),),)), "the query is a dot, 0 of 100 wide and high; draw it 10 or more"),

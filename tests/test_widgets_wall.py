@@ -68,6 +68,15 @@ def test_a_tick_stands_above_right_pictures_and_a_cross_above_wrong_ones() -> No
     assert titles == ["✓ 0"] * Q_QUERY + ["✗ 0"] * (Q - Q_QUERY)
 
 
+def test_what_takes_no_step_has_none_in_its_title() -> None:
+    explorer, titles = WallExplorer(episodes(), labels(), stepless=["random"]), []
+    for start in (0, 1):
+        figure = Figure()
+        explorer.paint(figure, 0, 2, start)
+        titles.append(figure.get_suptitle())
+    assert titles == ["random", "MAML, after 2 inner steps"]
+
+
 def test_the_picture_follows_each_control() -> None:
     explorer = WallExplorer(episodes(), labels(), names=NAMES)
     seen = [pixels(explorer)]

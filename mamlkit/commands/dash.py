@@ -20,6 +20,7 @@ from mamlkit.errors import InputError
 
 JUPYTER_DATA = Path(__file__).with_name("dash_template")  # where Voila finds the template "mamlkit"
 PORT = 8866  # Voila's own
+ABANDONED = 1800  # seconds after which a kernel ends that no page is connected to, as after a crash of the browser
 # Of JupyterLab's extensions those that widgets need; others that are installed may not suit Voila.
 EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 
@@ -96,6 +97,14 @@ def check_port(port: int) -> None:
             raise InputError(f"--port {port} cannot be used ({error.strerror}); choose another") from error
 
 
+def give_token(request: Any, **_: Any) -> None:
+    """Give a browser the token without which it may not end its page's kernel; Voila gives it with the list alone.
+
+    Writes: a cookie of the answer to ``request``, a tornado ``RequestHandler``; what else Voila passes is not needed.
+    """
+    _ = request.xsrf_token  # to read it is to set it
+
+
 def settings(folder: Path, port: int) -> dict[str, dict[str, Any]]:
     """Return what Voila is told, by its classes.
 
@@ -104,9 +113,16 @@ def settings(folder: Path, port: int) -> dict[str, dict[str, Any]]:
         port: where it listens, on this machine only.
     """
     server = {"root_dir": str(folder), "port": port, "port_retries": 0, "open_browser": False, "log_level": "ERROR"}
+    page = {
+        "template": "mamlkit",
+        "classic_tree": True,
+        "extension_allowlist": EXTENSIONS,
+        "prelaunch_hook": give_token,
+    }
     return {
         "Voila": {**server, "tornado_settings": {"jinja_template_vars": {"pages": about_pages(folder)}}},
-        "VoilaConfiguration": {"template": "mamlkit", "classic_tree": True, "extension_allowlist": EXTENSIONS},
+        "VoilaConfiguration": page,
+        "MappingKernelManager": {"cull_idle_timeout": ABANDONED, "cull_interval": 60},
         "VoilaExecutor": {"cell_error_instruction": "Run the page in JupyterLab to see why: mamlkit lab"},
     }
 

@@ -7,7 +7,7 @@ function classBars(svg, { left, top, width, height, pictures, side, channels, pr
   const wide = width / labels.length;
   const size = Math.min(44, wide - 6);
   const bars = panel(svg, {
-    left, top, width, height, xRange: [-0.5, labels.length - 0.5], yRange: [0, 1.12],
+    left, top, width, height, xRange: [-0.5, labels.length - 0.5], yRange: [0, 1.2],
     xTicks: labels.map((label) => [label, `label ${label}`]),
     yTicks: [[0, "0"], [0.25, "25"], [0.5, "50"], [0.75, "75"], [1, "100"]], xLabel: "", yLabel: "probability (%)",
   });

@@ -2,6 +2,9 @@
 // restarts nor a page that is loaded again loses any of it. The kernel is asked after each stroke, and answers with the
 // probability of each class after every inner step; without a kernel the pad still draws.
 const AREA = 28 * 28;
+const LONGEST = 12; // characters of a name
+const ROOM = 104; // for the name of a class, in units of the picture
+const SQUEEZED = { textLength: ROOM, lengthAdjust: "spacingAndGlyphs" };
 const clone = (value) => JSON.parse(JSON.stringify(value));
 const isEmpty = (sheet) => !sheet.query.length && sheet.classes.every(({ strokes }) => !strokes.length);
 const sameClasses = (one, other) => JSON.stringify(one.classes) === JSON.stringify(other.classes);
@@ -9,10 +12,12 @@ const sameClasses = (one, other) => JSON.stringify(one.classes) === JSON.stringi
 // What was drawn on this page before, or null.
 function storage(spec) {
   const key = `mamlkit-pad ${location.pathname} ${spec.title}`;
+  const isPlace = (value) => Number.isInteger(value) && value >= 0 && value < GRID;
   const isDrawing = (strokes) => Array.isArray(strokes) && strokes.every((stroke) => Array.isArray(stroke) && stroke.length
-    && stroke.every((point) => Array.isArray(point) && point.length === 2 && point.every(Number.isFinite)));
-  const isSheet = (kept) => Array.isArray(kept?.classes) && isDrawing(kept.query)
-    && kept.classes.every((each) => typeof each?.name === "string" && isDrawing(each.strokes));
+    && stroke.every((point) => Array.isArray(point) && point.length === 2 && point.every(isPlace)));
+  const isClass = (each) => typeof each?.name === "string" && [...each.name].length <= LONGEST && isDrawing(each.strokes);
+  const isSheet = (kept) => Array.isArray(kept?.classes) && kept.classes.length > 0 && kept.classes.length <= spec.most
+    && kept.classes.every(isClass) && isDrawing(kept.query);
   const read = () => {
     try {
       const kept = JSON.parse(localStorage.getItem(key));
@@ -46,7 +51,7 @@ function stepBars(figure, classes, answer, step, steps) {
   let absent = 0;
   classes.forEach(({ name }, label) => {
     const [y, foot] = [top + label * high, top + (label + 1) * high - 3];
-    svg.append(shape("text", { x: 168, y: y + high / 2 + 4, "text-anchor": "end" }, name));
+    svg.append(shape("text", { class: "label", x: 168, y: y + high / 2 + 4, "text-anchor": "end" }, name));
     seen(label, { x: 176, y: y + 3, width: size, height: size });
     svg.append(shape("line", { class: "grid", x1: left, x2: right, y1: foot, y2: foot }));
     for (let k = 0; k <= steps && shares; k += 1) {
@@ -59,6 +64,9 @@ function stepBars(figure, classes, answer, step, steps) {
   });
   svg.append(shape("rect", { class: "bar outline", x: left + step * wide + 2, y: top, width: wide - 4, height: high * n }));
   figure.replaceChildren(svg);
+  for (const name of svg.querySelectorAll(".label")) { // a long one is squeezed beside the picture of the query
+    if (name.getComputedTextLength() > ROOM) Object.entries(SQUEEZED).forEach(([key, value]) => name.setAttribute(key, value));
+  }
   return absent;
 }
 
@@ -121,7 +129,11 @@ function makeDrawings(spec, changed) {
     if (JSON.stringify(before) !== JSON.stringify(drawings.sheet)) past.push(before);
     settle();
   };
-  drawings.undo = () => { drawings.sheet = past.pop(); settle(); };
+  drawings.undo = () => {
+    drawings.sheet = past.pop();
+    drawings.restored &&= past.length > 0;
+    settle();
+  };
   return drawings;
 }
 
@@ -148,7 +160,7 @@ function makeTools(spec, drawings, ask, say) {
     drawings.slot = Math.max(0, drawings.slot - 1);
   }));
   const name = element("input", {
-    type: "text", maxlength: 12, size: 10, "aria-label": "Name of this class", "data-lm-suppress-shortcuts": "true",
+    type: "text", maxlength: LONGEST, size: 10, "aria-label": "Name of this class", "data-lm-suppress-shortcuts": "true",
   });
   let named = 0; // what is typed belongs to this class, also if another one is chosen before it is done
   name.addEventListener("change", () => change((sheet) => {
@@ -200,6 +212,7 @@ function mount(el, spec, payload, model) {
   let [answer, newest, down, waiting] = [null, null, false, []];
   const canvas = element("canvas", { class: "sheet", width: 480, height: 480, role: "img" });
   const figure = element("div", { class: "answer", role: "img" });
+  const before = element("p", { class: "before" });
   const note = element("p", { class: "note", role: "status" });
   const say = (text) => { note.textContent = text; };
 
@@ -226,6 +239,7 @@ function mount(el, spec, payload, model) {
     canvas.setAttribute("aria-label", `Drawing area for ${drawings.isQuery() ? "the query" : `class ${sheet.classes[slot].name}`}`);
     showSlots(sheet, slot, spec.fixed);
     showTools();
+    before.textContent = drawings.restored ? "This is what you drew here before; Undo takes it away." : "";
     showAnswer();
   };
   const heard = (reply, buffers, asked) => {
@@ -263,10 +277,9 @@ function mount(el, spec, payload, model) {
     return row;
   };
   const steps = Array.from({ length: spec.steps + 1 }, (_, k) => `${k} of ${spec.steps}`);
-  const before = element("p", { class: "before" }, drawings.restored ? "This is what you drew here before; Undo takes it away." : "");
   el.classList.add("mamlkit-explorer", "wide");
   el.replaceChildren(element("p", { class: "title" }, spec.title), element("div", { class: "pad" },
-    element("div", { class: "left" }, slots, canvas, tools, before),
+    element("div", { class: "left" }, slots, canvas, element("div", { class: "tools" }, tools, before)),
     element("div", { class: "right" }, note, figure, control("inner step", steps, "step"),
       ...(spec.starts.length > 1 ? [control("start", spec.starts, "start", true)] : []),
       control("statistics", spec.norms, "norm", true))));

@@ -165,8 +165,11 @@ def pictures_of(sheet: Sheet) -> NDArray[np.uint8]:
 
     Pure: no state.
     """
-    if len(sheet.classes) < 2:
-        raise InputError(f"there are {len(sheet.classes)} classes; draw one example of two or more characters")
+    n_way = len(sheet.classes)
+    if n_way < 2:
+        raise InputError(
+            f"there {'is 1 class' if n_way else 'are 0 classes'}; draw one example of two or more characters"
+        )
     for name, drawing in sheet.classes.items():
         check_drawn(drawing, f"class {name!r}")
     if sheet.query:

@@ -15,7 +15,7 @@ const view = {
       probabilities: now, truth: own, style: `series-${start}`,
     });
     const curves = panel(svg, {
-      left: 530, top: 62, width: 160, height: 176, xRange: [-0.3, steps.length - 0.7], yRange: [0, 1.12],
+      left: 530, top: 62, width: 160, height: 176, xRange: [-0.3, steps.length - 0.7], yRange: [0, 1.2],
       xTicks: steps.filter((k) => k % Math.ceil(steps.length / 6) === 0),
       yTicks: [[0, "0"], [0.5, "50"], [1, "100"]], xLabel: "inner step", yLabel: "true class, each start (%)",
     });

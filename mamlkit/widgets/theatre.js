@@ -52,18 +52,21 @@ function crosses(box, xs) {
   box.inside.append(shape("path", { class: "cross", d }));
 }
 
-// A mark at each change of the rate: of changes that touch each other the last, and its rate where there is room.
+// A mark at each change of the rate, with the new rate where there is room. Changes that touch each other have one mark,
+// with the first and the last of their rates.
 function rateMarks(box, changes, [width, height]) {
-  let next = width + 4;
-  for (const [at, rate] of [...changes].reverse()) {
-    const x = box.x(at);
-    if (next - x < 4) continue;
-    box.inside.append(shape("line", { class: "change", x1: x, x2: x, y1: 0, y2: height }));
-    const room = next - x >= 34;
-    const place = room ? { x: x + 3 } : { x: x - 3, "text-anchor": "end" };
-    if (room || next > width) box.inside.append(shape("text", { class: "changed", y: 12, ...place }, say(rate)));
-    next = x;
+  const marks = [];
+  for (const [at, rate] of changes) {
+    const [x, mark] = [box.x(at), marks.at(-1)];
+    if (mark && x - mark.last < 4) Object.assign(mark, { last: x, text: `${mark.first} … ${say(rate)}` });
+    else marks.push({ x, last: x, first: say(rate), text: say(rate) });
   }
+  marks.forEach(({ x, text }, i) => {
+    box.inside.append(shape("line", { class: "change", x1: x, x2: x, y1: 0, y2: height }));
+    const room = (marks[i + 1]?.x ?? width) - x >= 7 * text.length + 6;
+    const place = room ? { x: x + 3 } : { x: x - 3, "text-anchor": "end" };
+    if (room || i === marks.length - 1) box.inside.append(shape("text", { class: "changed", y: 12, ...place }, text));
+  });
 }
 
 // A panel over the meta-iterations.

@@ -25,6 +25,7 @@ class WallExplorer(Explorer):
         names: for each episode the name of each label; default: none.
         title: stands above the figure.
         series: what the names of ``labels`` are called.
+        stepless: those of them that take no inner step.
         at: where (episode, inner step, start) begin.
 
     Raises:
@@ -41,6 +42,7 @@ class WallExplorer(Explorer):
         names: Sequence[Sequence[str]] | None = None,
         title: str = "Class wall",
         series: str = "start",
+        stepless: Sequence[str] = (),
         at: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         if not episodes or not labels:
@@ -61,7 +63,7 @@ class WallExplorer(Explorer):
         _, _, k_shot, channels, side, _ = arrays["support"].shape
         self.series = list(labels)
         sizes = {"nWay": n_way, "kShot": k_shot, "qQuery": n_queries // n_way, "side": side, "channels": channels}
-        spec = {"series": self.series, "names": self.names, **sizes}
+        spec = {"series": self.series, "stepless": list(stepless), "names": self.names, **sizes}
         places = tables.shape[1]
         controls = [
             Control("episode", [str(index) for index in range(len(episodes))], at[0]),
@@ -91,7 +93,9 @@ class WallExplorer(Explorer):
             if column == 0:
                 text = f"{label} {self.names[episode][label]}".rstrip()
                 axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize="small")
-        figure.suptitle(f"{self.series[start]}, after {step} inner steps", fontsize="small")
+        name = self.series[start]
+        after = "" if name in self.spec["stepless"] else f", after {step} inner steps"
+        figure.suptitle(f"{name}{after}", fontsize="small")
 
 
 def _stack(labels: Mapping[str, NDArray[Any]], n_episodes: int, n_queries: int, n_way: int) -> NDArray[np.uint8]:

@@ -23,6 +23,7 @@ import torch
 from IPython.display import Markdown
 
 from mamlkit import InputError, stored
+from mamlkit.live.game import NEAREST
 from mamlkit.live.wall import answer, open_wall, write_sample
 from mamlkit.report import percent
 from mamlkit.widgets import WallExplorer, show_progress
@@ -104,7 +105,8 @@ WallExplorer(
     names=answers.names[:n_places],
     title="What each drawing was taken for",
     series="method",
-    at=(0, 5, 2),
+    stepless=[NEAREST],
+    at=(0, 5, 1),
 )
 
 # %% [markdown]

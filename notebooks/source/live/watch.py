@@ -69,4 +69,4 @@ TrainingTheatre(make, {"maml": "MAML", "mamlpp": "MAML++"}, ahead=20)
 # whole. A result needs several seeds and test tasks. The fixed task is one task: its bars jump. Where a number is not
 # finite, the curve has a gap and a red cross, the step is skipped, and the training goes on. It has one core, in a
 # thread of the kernel: while another cell runs the figure waits, and the training does not. Only one theatre trains at
-# a time.
+# a time. Load the page again, and it begins anew.
