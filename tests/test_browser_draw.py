@@ -351,7 +351,7 @@ def test_a_sheet_that_comes_while_the_pen_is_down_waits_for_it(alone: Locator) -
     answer(alone, 1, 3)
     box = alone.locator(".sheet").bounding_box()
     page.mouse.move(box["x"] + 50, box["y"] + 50)
-    page.evaluate("document.querySelectorAll('.buttons button')[4].click()")
+    alone.get_by_role("button", name="Export", exact=True).dispatch_event("click")
     page.mouse.down()
     page.mouse.move(box["x"] + 90, box["y"] + 90)
     [example] = [each for each in asked(alone) if each["kind"] == "export"]

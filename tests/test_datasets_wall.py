@@ -131,7 +131,7 @@ def a_folder(folder: Path) -> None:
         (write(sheet_of(a=line(50), b=())), r"'b' of .*bad\.json is empty"),
         (a_folder, r"cannot read .*bad\.json: Is a directory"),
         (only(sheet_of(a=line(50))), r"the sheets in .*sheets have 1 classes; 2 or more are needed"),
-        (only(sheet_of()), r"the sheets in .*sheets have 0 classes; 2 or more are needed"),
+        (only(sheet_of()), r"one\.json is no sheet of drawings: \['classes'\]: \[\] should be non-empty"),
         (empty, r"sheets has no file that ends in \.json; put the sheets that drawing pads exported there"),
     ],
 )
