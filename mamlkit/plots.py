@@ -79,7 +79,7 @@ def drift(axes: Axes, rows: Rows, *, value: str = "shift") -> None:
     """Draw how far the batch statistics move over the inner steps, one line for each layer and pass.
 
     Args:
-        axes: where to draw.
+        axes: where to draw; its figure gets one legend beside all its panels, however many are drawn.
         rows: of ``diagnostics.bn_drift``.
         value: ``"shift"`` or ``"spread"``.
     """
@@ -92,7 +92,10 @@ def drift(axes: Axes, rows: Rows, *, value: str = "shift") -> None:
             axes.plot(x, y, dash, color=_shade(number, len(layers)), marker="osD^"[number % 4], ms=4, label=label)
     words = {"shift": "shift of the mean (standard deviations)", "spread": "standard deviation, relative to step 0"}
     axes.set(xlabel="inner step", ylabel=words[value], xticks=sorted({row["step"] for row in rows}))
-    axes.legend(loc="best", fontsize="small", title="solid: support, dashed: query", title_fontsize="small")
+    if not axes.figure.legends:
+        lines, _ = axes.get_legend_handles_labels()
+        style = {"title": "solid: support, dashed: query", "title_fontsize": "small", "fontsize": "small"}
+        axes.figure.legend(handles=lines, loc="outside right center", **style)
 
 
 def rate_map(axes: Axes, rows: Rows, *, start: float) -> None:

@@ -69,6 +69,9 @@ def test_drift_draws_support_solid_and_query_dashed_for_each_layer(axes: Axes, v
     step = {"shift": 1, "spread": 2}[value]
     assert lines[2].get_ydata().tolist() == [1, 1 + step, 1 + 2 * step]
     assert lines[0].get_marker() != lines[2].get_marker()
+    plots.drift(axes, rows, value=value)
+    [legend] = axes.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["norms.0", "norms.1"]
 
 
 def test_the_rate_map_is_the_table_with_the_start_in_the_middle(axes: Axes) -> None:

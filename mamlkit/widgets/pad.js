@@ -2,7 +2,6 @@
 // restarts nor a page that is loaded again loses any of it. The kernel is asked after each stroke, and answers with the
 // probability of each class after every inner step; without a kernel the pad still draws.
 const AREA = 28 * 28;
-const LONGEST = 12; // characters of a name
 const ROOM = 104; // for the name of a class, in units of the picture
 const SQUEEZED = { textLength: ROOM, lengthAdjust: "spacingAndGlyphs" };
 const clone = (value) => JSON.parse(JSON.stringify(value));
@@ -15,7 +14,7 @@ function storage(spec) {
   const isPlace = (value) => Number.isInteger(value) && value >= 0 && value < GRID;
   const isDrawing = (strokes) => Array.isArray(strokes) && strokes.every((stroke) => Array.isArray(stroke) && stroke.length
     && stroke.every((point) => Array.isArray(point) && point.length === 2 && point.every(isPlace)));
-  const isClass = (each) => typeof each?.name === "string" && [...each.name].length <= LONGEST && isDrawing(each.strokes);
+  const isClass = (each) => typeof each?.name === "string" && [...each.name].length <= spec.longestName && isDrawing(each.strokes);
   const isSheet = (kept) => Array.isArray(kept?.classes) && kept.classes.length > 0 && kept.classes.length <= spec.most
     && kept.classes.every(isClass) && isDrawing(kept.query);
   const read = () => {
@@ -160,7 +159,7 @@ function makeTools(spec, drawings, ask, say) {
     drawings.slot = Math.max(0, drawings.slot - 1);
   }));
   const name = element("input", {
-    type: "text", maxlength: LONGEST, size: 10, "aria-label": "Name of this class", "data-lm-suppress-shortcuts": "true",
+    type: "text", maxlength: spec.longestName, size: 10, "aria-label": "Name of this class", "data-lm-suppress-shortcuts": "true",
   });
   let named = 0; // what is typed belongs to this class, also if another one is chosen before it is done
   name.addEventListener("change", () => change((sheet) => {

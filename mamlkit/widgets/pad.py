@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mamlkit.drawings import Drawing, Sheet, check_drawn, rasterise, read_sheet, same, simplified
-from mamlkit.drawings.sheet import MOST_BYTES, MOST_CLASSES
+from mamlkit.drawings.sheet import LONGEST_NAME, MOST_BYTES, MOST_CLASSES
 from mamlkit.errors import InputError
 from mamlkit.evaluation import NORMS
 from mamlkit.learner import MetaLearner
@@ -73,6 +73,7 @@ class DrawingPad(KernelFigure):
             "examples": bool(examples),
             "most": min(MOST_CLASSES, *(len(learner.params["head.bias"]) for learner in starts.values())),
             "mostBytes": MOST_BYTES,
+            "longestName": LONGEST_NAME,
         }
         super().__init__({}, title=title, controls=[], spec=spec)
         self.on_msg(self._received)

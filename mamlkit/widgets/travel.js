@@ -102,7 +102,7 @@ function updates(svg, names, norms, rates, heading) {
     }
     absent += Number.isFinite(rates[i]) ? 0 : 1;
     const plain = Math.abs(rates[i]) >= 0.0005 && Math.abs(rates[i]) < 1000;
-    write(edge, (plain ? rates[i].toFixed(3) : say(rates[i])).replace("-", "\u2212"), "end");
+    write(edge, (plain ? rates[i].toFixed(3) : say(rates[i])).replaceAll("-", "\u2212"), "end");
     if (rates[i] < 0) svg.append(shape("rect", { class: "framed", x: edge - 46, y: y + 3, width: 50, height: high - 6 }));
   });
   return absent;

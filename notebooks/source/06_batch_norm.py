@@ -102,9 +102,6 @@ for panel, (name, table) in zip(axes, rows.items()):
     plots.drift(panel, table)
     panel.set_title(name)
     panel.set_ylabel(panel.get_ylabel() if panel is axes[0] else "")
-    legend = panel.get_legend()
-    legend.remove()  # one beside all three covers no line
-figure.legend(*panel.get_legend_handles_labels(), title=legend.get_title().get_text(), loc="outside right center")
 plt.show()
 
 # %% [markdown]
