@@ -18,6 +18,10 @@ The paper's words and ours:
     CA, cosine annealing            ``cosine_lr``
 """
 
+from mamlkit.openmp import wait_briefly
+
+wait_briefly()  # before torch is loaded
+
 from mamlkit.config import Config
 from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.errors import InputError

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mamlkit.engines import JUDGED_AT_ONCE
 from mamlkit.episodes import Episode, check_choice
 from mamlkit.errors import InputError
 from mamlkit.learner import MetaLearner
@@ -20,7 +21,6 @@ from mamlkit.parallel import ALONE, Ranks
 from mamlkit.prefetch import prefetch
 
 NORMS = ("batch", "running")
-TASKS_AT_ONCE = 4
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
@@ -109,7 +109,7 @@ def evaluate_norms(
         raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
     for norm in norms:
         check_choice("norm", norm, NORMS)
-    chunk = learners[0].config.tasks_per_chunk or TASKS_AT_ONCE
+    chunk = (learners[0].config.tasks_per_chunk or JUDGED_AT_ONCE) * torch.get_num_threads()
     mine = ranks.share(episodes)
     # Accuracies and losses by normalisation; 0 where another process has them.
     scores = torch.zeros(len(norms), 2, episodes, dtype=torch.float64)

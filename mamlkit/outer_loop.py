@@ -5,6 +5,7 @@ Axis letters: ``T`` tasks, ``K`` inner steps, ``C`` channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from mamlkit.backbone import BatchStats
+from mamlkit.chunks import Spread, in_turn, split
 from mamlkit.episodes import Episode
 from mamlkit.inner_loop import LossFn, MetaParams, Params, inner_loop
 from mamlkit.recompute import map_tasks, recomputed_gradient
@@ -48,6 +50,7 @@ def meta_gradient(
     loss_fn: LossFn = F.cross_entropy,
     tasks_per_chunk: int = 1,
     low_memory: bool = False,
+    spread: Spread = in_turn,
 ) -> MetaStep:
     """Return the gradient of the mean task loss with respect to the meta-parameters.
 
@@ -59,6 +62,7 @@ def meta_gradient(
         config: see ``mamlkit.schedules.StepConfig``.
         tasks_per_chunk: 1 is a plain loop over tasks, T one ``vmap`` over all of them; memory grows with it.
         low_memory: compute each inner step again instead of keeping its graph, see ``mamlkit.recompute``.
+        spread: how the chunks are computed, see ``mamlkit.chunks``.
 
     Returns:
         See ``MetaStep``.
@@ -69,17 +73,19 @@ def meta_gradient(
     n_tasks = batch.support_x.shape[0]
     leaves = MetaParams(*pytree.tree_map(lambda x: x.detach().requires_grad_(), tuple(meta)))
     tensors, spec = pytree.tree_flatten(leaves)
+
+    def differentiate(own: nn.Module, chunk: Episode) -> tuple[Sequence[Tensor], Tensor, InnerTrace]:
+        if low_memory:
+            return recomputed_gradient(own, leaves, buffers, chunk, config, loss_fn=loss_fn)
+        loss, trace = run_tasks(own, leaves, buffers, chunk, config, loss_fn=loss_fn)
+        gradients = torch.autograd.grad(loss.sum(), tensors, allow_unused=True, materialize_grads=True)
+        return gradients, loss.detach(), trace
+
     total = [torch.zeros_like(tensor) for tensor in tensors]
     losses, traces = [], []
-    for first in range(0, n_tasks, tasks_per_chunk):
-        chunk = Episode(*(x[first : first + tasks_per_chunk] for x in batch))  # [T, ...] -> [chunk, ...]
-        if low_memory:
-            gradients, loss, trace = recomputed_gradient(model, leaves, buffers, chunk, config, loss_fn=loss_fn)
-        else:
-            loss, trace = run_tasks(model, leaves, buffers, chunk, config, loss_fn=loss_fn)
-            gradients = [*torch.autograd.grad(loss.sum(), tensors, allow_unused=True, materialize_grads=True)]
+    for gradients, loss, trace in spread(differentiate, model, split(batch, tasks_per_chunk)):
         total = [a + b / n_tasks for a, b in zip(total, gradients)]
-        losses.append(loss.detach())
+        losses.append(loss)
         traces.append(trace)
     trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
     return MetaStep(

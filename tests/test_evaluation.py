@@ -18,7 +18,8 @@ from torch import Tensor
 from mamlkit import Config, Episode, EpisodeSampler, ImageStore, InputError, MetaLearner, configure, evaluation
 from mamlkit.backbone import MLP
 from mamlkit.datasets.sinusoids import Sinusoids
-from mamlkit.evaluation import TASKS_AT_ONCE, Sampler, evaluate, mean_ci95
+from mamlkit.engines import JUDGED_AT_ONCE
+from mamlkit.evaluation import Sampler, evaluate, mean_ci95
 from mamlkit.inner_loop import inner_loop
 from mamlkit.parallel import Ranks
 from mamlkit.schedules import StepConfig
@@ -96,7 +97,7 @@ def test_single_precision_values_are_averaged_in_double_precision() -> None:
 def test_accuracy_loss_and_interval_are_those_of_the_episodes_by_hand(
     learner: MetaLearner, sampler: EpisodeSampler
 ) -> None:
-    episodes = [sampler.episode(index) for index in range(TASKS_AT_ONCE + 3)]
+    episodes = [sampler.episode(index) for index in range(JUDGED_AT_ONCE + 3)]
     logits = [logits_by_hand(learner, episode) for episode in episodes]
     right = [float((row.argmax(1) == e.query_y).double().mean()) for row, e in zip(logits, episodes)]
     losses = [float(F.cross_entropy(row, e.query_y)) for row, e in zip(logits, episodes)]
@@ -132,7 +133,7 @@ class Listening(Ranks):
         return [*tensors]
 
 
-@pytest.mark.parametrize("episodes", [2, 3 * TASKS_AT_ONCE + 2])
+@pytest.mark.parametrize("episodes", [2, 3 * JUDGED_AT_ONCE + 2])
 def test_the_scores_of_three_processes_are_in_sum_those_of_one(
     learner: MetaLearner, sampler: EpisodeSampler, episodes: int
 ) -> None:
@@ -226,8 +227,9 @@ def test_a_regression_has_a_loss_and_no_accuracy() -> None:
 
 def test_a_progress_bar_hears_of_every_episode(learner: MetaLearner, sampler: EpisodeSampler) -> None:
     heard: list[int] = []
-    evaluate([learner], sampler, 2 * TASKS_AT_ONCE + 1, on_episodes=heard.append)
-    assert heard == [TASKS_AT_ONCE, TASKS_AT_ONCE, 1]
+    at_once = JUDGED_AT_ONCE * torch.get_num_threads()
+    evaluate([learner], sampler, 2 * at_once + 1, on_episodes=heard.append)
+    assert heard == [at_once, at_once, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Ways to compute the same meta-gradient: for reading, for any network, and for speed.
 
 - ``eager``: a plain loop over tasks; ``print`` and ``breakpoint()`` work anywhere inside.
-- ``vmap``: several tasks at once.
+- ``vmap``: several tasks at once, in chunks side by side.
 - ``compiled``: ``Conv4`` in closed form, without a graph, as code compiled for this processor (``closed_form``,
   ``adjoint``, ``compiler``).
 - ``auto``: the one of these that ends the run first.
@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamlkit.backbone import Conv4
+from mamlkit.backbone import MLP, Conv4
+from mamlkit.chunks import Spread, in_turn, side_by_side, split
 from mamlkit.config import Config
 from mamlkit.engines import adjoint, compiler, judge
 from mamlkit.engines.closed_form import Shape
@@ -34,6 +35,7 @@ Engine = Callable[..., MetaStep]  # (meta, buffers, batch, step_config)
 Judge = Callable[..., Tensor]  # (meta, buffers, batch, M step_configs) -> query logits [M, T, Q, N]
 
 VMAP_CHUNK = 4
+JUDGED_AT_ONCE = 4  # tasks of a chunk at evaluation
 SMALL_TASK = 15  # images; chunks of two such tasks stay in a core's cache, larger tasks are best alone
 REPAYS = 4e12  # floating-point operations of a run from which on half a minute of compiling is won back
 
@@ -117,10 +119,24 @@ def make(choice: Choice, config: Config, model: nn.Module, loss_fn: LossFn) -> E
     def engine(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> MetaStep:
         with torch.autocast(batch.support_x.device.type, torch.bfloat16, enabled=config.autocast):
             return meta_gradient(
-                model, meta, buffers, batch, step, loss_fn=loss_fn, tasks_per_chunk=chunk, low_memory=low_memory
+                model,
+                meta,
+                buffers,
+                batch,
+                step,
+                loss_fn=loss_fn,
+                tasks_per_chunk=chunk,
+                low_memory=low_memory,
+                spread=in_turn if choice.engine == "eager" else _spread(model, loss_fn, batch),
             )
 
     return engine
+
+
+def _spread(model: nn.Module, loss_fn: LossFn, batch: Episode) -> Spread:
+    """Return how chunks are computed: side by side on the CPU, where nothing draws random numbers."""
+    draws_nothing = type(model) in (Conv4, MLP) and loss_fn in (F.cross_entropy, F.mse_loss)
+    return side_by_side if draws_nothing and batch.support_x.device.type == "cpu" else in_turn
 
 
 def make_judge(config: Config, model: nn.Module, loss_fn: LossFn, batch: Episode) -> Judge:
@@ -137,9 +153,13 @@ def make_judge(config: Config, model: nn.Module, loss_fn: LossFn, batch: Episode
             return functools.partial(judge.query_logits, model, make=load, tasks_per_chunk=chunk)
 
     def plain(meta: MetaParams, buffers: Params, batch: Episode, configs: Sequence[StepConfig]) -> Tensor:
+        def answer(own: nn.Module, tasks: Episode) -> Tensor:
+            traces = (run_tasks(own, meta, buffers, tasks, each, loss_fn=loss_fn)[1] for each in configs)
+            return torch.stack([trace.query_logits for trace in traces])
+
         with torch.no_grad():
-            traces = [run_tasks(model, meta, buffers, batch, config, loss_fn=loss_fn)[1] for config in configs]
-        return torch.stack([trace.query_logits for trace in traces])
+            chunks = split(batch, config.tasks_per_chunk or JUDGED_AT_ONCE)
+            return torch.cat([*_spread(model, loss_fn, batch)(answer, model, chunks)], 1)  # M x chunk -> [M, T, Q, N]
 
     return plain
 
@@ -196,5 +216,8 @@ def _chunk(config: Config, engine: str) -> int:
     if engine == "eager":
         return 1
     small = max(config.k_shot, config.q_query) * config.n_way <= SMALL_TASK
-    best = VMAP_CHUNK if engine == "vmap" else (2 if small and config.n_tasks % 2 == 0 else 1)
+    if engine == "vmap":
+        best = max(1, min(VMAP_CHUNK, config.n_tasks // 2))  # two chunks or more, to go side by side
+    else:
+        best = 2 if small and config.n_tasks % 2 == 0 else 1
     return min(config.tasks_per_chunk or best, config.n_tasks)
