@@ -80,12 +80,17 @@ def side_by_side(work: Work[Result], model: nn.Module, chunks: Sequence[Episode]
 
 @functools.cache
 def _pool(workers: int, cores_each: int) -> ThreadPoolExecutor:
-    pool = ThreadPoolExecutor(workers, "chunks", initializer=torch.set_num_threads, initargs=(cores_each,))
+    pool = ThreadPoolExecutor(workers, "chunks", initializer=_take_cores, initargs=(cores_each,))
     ready = threading.Barrier(workers + 1)
     for _ in range(workers):
         pool.submit(ready.wait)
     ready.wait()
     return pool
+
+
+def _take_cores(n: int) -> None:
+    torch.set_num_threads(n)
+    torch.get_num_threads()  # a thread's first look takes over the number set last, by whatever thread: look now
 
 
 def _own_modules(model: nn.Module) -> nn.Module:
