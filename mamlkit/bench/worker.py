@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -36,21 +36,22 @@ class Sample(NamedTuple):
 
 
 @contextlib.contextmanager
-def worker(engine: str, config: Config) -> Iterator[Callable[[], Sample]]:
+def worker(engine: str, config: Config, environment: Mapping[str, str] | None = None) -> Iterator[Callable[[], Sample]]:
     """Start the process, and give a function that lets it do one iteration; it ends with the context.
 
     Args:
         engine, config: see ``mamlkit.bench.iteration.Iteration``; what the engine needs is compiled already.
+        environment: variables that are set for it.
 
     Raises:
         InputError: the function, where the process ended; the message ends with the last line that it wrote.
     """
     command = [sys.executable, "-m", "mamlkit.bench.worker", engine, json.dumps(config.to_dict())]
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    given = {**os.environ, **(environment or {}), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     pipe = subprocess.PIPE
     with (
         tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=errors, env=environment) as process,
+        subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=errors, env=given) as process,
     ):
 
         def run() -> Sample:

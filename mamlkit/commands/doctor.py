@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+import psutil
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mamlkit import datasets
+from mamlkit.bench import load
 from mamlkit.commands.lab import notebooks_folder
 from mamlkit.datasets import omniglot
 from mamlkit.engines import compiler
@@ -32,6 +33,7 @@ INSTALL_LAB = 'Install the notebooks\' packages: pip install "mamlkit[lab]"'
 OLDEST_PYTHON, OLDEST_TORCH = (3, 10), (2, 6)
 OLDEST_WIDGETS = {"anywidget": (0, 9), "ipywidgets": (8, 1)}
 LITTLE_DISK, NO_DISK = 1e9, 5e7  # bytes
+LOOK, BUSY = 1.0, 0.4  # seconds, and the share of all cores that other programs may use
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 KERNEL_PROBE = """
 from jupyter_client.manager import run_kernel
@@ -78,14 +80,22 @@ def check_torch() -> Check:
 
 def check_threads() -> Check:
     """Check that torch does not use more threads than there are cores for this process."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    threads, cores = torch.get_num_threads(), len(affinity(0)) if affinity else os.cpu_count() or 1
+    threads, cores = torch.get_num_threads(), load.cores()
     found = f"{threads} for {cores} cores"
     if threads > cores:
         return Check(
             "Threads", "warn", found, f"Set OMP_NUM_THREADS={cores}: more threads than cores wait for another."
         )
     return Check("Threads", "ok", found)
+
+
+def check_load() -> Check:
+    """Check that other programs leave the cores to this one."""
+    busy = psutil.cpu_percent(interval=LOOK) / 100
+    found = f"other programs use {busy:.0%} of all cores"
+    if busy > BUSY:
+        return Check("Load", "warn", found, "Close some of them: training beside them takes up to twice as long.")
+    return Check("Load", "ok", found)
 
 
 def check_compiler() -> Check:
@@ -196,6 +206,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_python,
     check_torch,
     check_threads,
+    check_load,
     check_compiler,
     check_accelerators,
     check_kernel,

@@ -77,6 +77,11 @@ def say_epoch(record: EpochRecord, epochs: int, *, title: str = "") -> None:
         f"accuracy {record.train_accuracy:6.2%}  validation {val.accuracy:6.2%} ± {val.ci95:.2%}  "
         f"{record.seconds:.0f} s{lost}"
     )
+    say(line)
+
+
+def say(line: str) -> None:
+    """Print a line above the bars."""
     with tqdm.external_write_mode():
         click.echo(line)
 

@@ -1,0 +1,59 @@
+"""``mamlkit bench --beside-load``: what other programs on the same machine cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from mamlkit.bench.load import MOST, MOST_COST, ROUNDS, Beside, cores, measure, works
+from mamlkit.bench.records import about
+from mamlkit.files import check_writable, write_whole
+
+FILE = "load.json"
+
+
+def run(folder: Path, engines: Sequence[str], samples: int) -> None:
+    """Measure, print the table, and write ``load.json`` into a folder.
+
+    Args:
+        folder: made when missing.
+        engines: those that can be run here; compiled already.
+        samples: iterations of each engine in each state and round.
+
+    Writes: the file, in one step.
+    """
+    check_writable(folder / FILE)
+    chosen = works()
+    rows: list[Beside] = []
+    total = len(chosen) * len(engines) * samples * ROUNDS * 3
+    with tqdm(total=total, unit="it", desc="beside a load", leave=False, dynamic_ncols=True, disable=None) as bar:
+        for name, config in chosen.items():
+            contenders = [(engine, dataclasses.replace(config, engine=engine)) for engine in engines]
+            rows += measure(name, contenders, samples, bar.update)
+    configs = {name: config.to_dict() for name, config in chosen.items()}
+    content = {**about(configs, samples * ROUNDS), "cores": cores(), "rows": [row.to_dict() for row in rows]}
+    write_whole(folder / FILE, json.dumps(content, indent=2).encode() + b"\n")
+    Console().print(_table(rows))
+    click.echo(f"The numbers are in {folder / FILE}")
+
+
+def _table(rows: Sequence[Beside]) -> Table:
+    table = Table(title=f"Beside a busy process on each of {cores()} cores", box=box.SIMPLE_HEAD)
+    for number, head in enumerate(("work", "engine", "quiet ms", "beside ms", "ratio", "waiting briefly costs")):
+        table.add_column(head, justify="right" if number > 1 else "left")
+    for row in rows:
+        times = f"{row.quiet_ms:.0f}", f"{row.beside_ms:.0f}"
+        table.add_row(row.work, row.engine, *times, f"{row.ratio:.2f}", f"{row.cost:+.1%}")
+    table.caption = (
+        f"Fairness costs a ratio of 2; at most {MOST:g} is wanted. Waiting briefly is compared with torch's own waiting, "
+        f"on the quiet machine; a cost of at most {MOST_COST:.0%} is wanted."
+    )
+    return table
