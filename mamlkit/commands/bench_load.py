@@ -53,7 +53,7 @@ def _table(rows: Sequence[Beside]) -> Table:
         times = f"{row.quiet_ms:.0f}", f"{row.beside_ms:.0f}"
         table.add_row(row.work, row.engine, *times, f"{row.ratio:.2f}", f"{row.cost:+.1%}")
     table.caption = (
-        f"Fairness costs a ratio of 2; at most {MOST:g} is wanted. Waiting briefly is compared with torch's own waiting, "
+        f"Fairness costs a ratio of 2; at most {MOST:g} is wanted. Brief waiting is compared with torch's own, "
         f"on the quiet machine; a cost of at most {MOST_COST:.0%} is wanted."
     )
     return table
