@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.utils import _pytree as pytree
 from mamlkit import engines
 from mamlkit.backbone import Plain
 from mamlkit.config import Config
-from mamlkit.engines import Choice
+from mamlkit.engines import Choice, compiler
 from mamlkit.engines.work import forward_flop, iteration_flop
 from mamlkit.episodes import Episode
 from mamlkit.learner import MetaLearner
@@ -28,17 +29,6 @@ TINY = Config(
 )
 MAMLPP = {"per_step_bn": True, "per_step_stats": True, "multi_step_loss": True, "learn_inner_lrs": True}
 LONG = Config(epochs=50, iterations_per_epoch=100, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of compiled code for the tests of this file."""
-    return tmp_path_factory.mktemp("compiled-cache")
-
-
-@pytest.fixture
-def use_compiled(compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAMLKIT_CACHE", str(compiled_cache))
 
 
 def episodes(dtype: torch.dtype, side: int = 16) -> Episode:
@@ -61,7 +51,7 @@ def distance(found: MetaStep, expected: MetaStep) -> float:
     return max(float((a - b).abs().nan_to_num().max()) for a, b in pairs)
 
 
-@pytest.mark.usefixtures("use_compiled")
+@pytest.mark.usefixtures("compiled_cache")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
 def test_all_engines_and_both_ways_with_memory_give_the_same_step(dtype: str, tolerance: float) -> None:
     config = dataclasses.replace(TINY, dtype=dtype, inner_lr=0.01, **MAMLPP)
@@ -75,21 +65,30 @@ def test_all_engines_and_both_ways_with_memory_give_the_same_step(dtype: str, to
             assert distance(found, expected) < tolerance, f"{engine}, memory {memory}"
 
 
-@pytest.mark.usefixtures("use_compiled")
-def test_auto_takes_the_compiled_engine_where_it_is_compiled_already(compiled_cache: Path) -> None:
+def test_auto_takes_the_compiled_engine_where_it_is_compiled_already(
+    compiled_cache: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = dataclasses.replace(TINY, dtype="float64")
     step(dataclasses.replace(config, engine="compiled"), episodes(torch.float64))
+    parts = [compiler.package(part) for part in engines.parts(config, (1, 16, 16))]
+    monkeypatch.setenv("MAMLKIT_CACHE", str(own_cache))
+    (own_cache / "compiled").mkdir(parents=True)
+    for package in parts:
+        shutil.copy(package, own_cache / "compiled")
     choice = engines.prepare(config, (1, 16, 16), known=True)
     assert (choice.engine, choice.why) == ("compiled", ("engine compiled: what it needs is compiled already",))
-    for package in (compiled_cache / "compiled").glob("gradient-*"):
+    for package in (own_cache / "compiled").glob("gradient-*"):
         package.unlink()
     assert engines.choose(config, (1, 16, 16), known=True).engine == "vmap"
 
 
-@pytest.mark.usefixtures("use_compiled")
 @pytest.mark.parametrize("engine", ["eager", "vmap", "compiled"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_step_that_is_not_finite_is_refused_under_every_engine(engine: str, bad: float) -> None:
+def test_a_step_that_is_not_finite_is_refused_under_every_engine(
+    engine: str, bad: float, request: pytest.FixtureRequest
+) -> None:
+    if engine == "compiled":
+        request.getfixturevalue("compiled_cache")
     learner = MetaLearner.from_config(dataclasses.replace(TINY, dtype="float64", engine=engine), (1, 16, 16))
     batch = episodes(torch.float64)
     batch.support_x[0, 0, 0, 5, 5] = bad

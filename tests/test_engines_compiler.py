@@ -28,6 +28,7 @@ def test_equal_support_and_query_sets_share_a_function() -> None:
     assert len(compiler.parts(SHAPE, other)) == 3
 
 
+@pytest.mark.usefixtures("needs_cxx")
 def test_code_is_compiled_once_and_gives_the_numbers_of_its_source(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

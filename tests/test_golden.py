@@ -49,18 +49,13 @@ def test_the_packaged_cases_cover_plain_maml_and_every_fix() -> None:
     assert {case["channels"] for case in settings} == {1, 3}
 
 
-@pytest.fixture(scope="module")
-def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which the cases of one shape share what is compiled."""
-    return tmp_path_factory.mktemp("compiled-cache")
-
-
 @pytest.mark.parametrize("engine", ["eager", "vmap", "compiled"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_packaged_case_agrees_in_every_quantity_on_every_engine(
-    name: str, engine: str, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, engine: str, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setenv("MAMLKIT_CACHE", str(compiled_cache))
+    if engine == "compiled":
+        request.getfixturevalue("compiled_cache")
     differences = compare_case(CASES / name, engine)
     assert differences.keys() == (EVERYWHERE | MAMLPP if name.startswith("mamlpp") else EVERYWHERE)
     assert list(differences) == [quantity for quantity in QUANTITIES if quantity in differences]
