@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import AS_GOLDEN
 from torch import nn
 from torch.utils import _pytree as pytree
 
@@ -24,22 +25,19 @@ from mamlkit.outer_loop import MetaStep
 from mamlkit.schedules import StepConfig, step_config
 
 SHAPE = (1, 28, 28)
-TINY = Config(
-    image_size=16, n_way=2, q_query=1, filters=3, n_steps=2, n_tasks=2, epochs=2, iterations_per_epoch=2, device="cpu"
-)
 MAMLPP = {"per_step_bn": True, "per_step_stats": True, "multi_step_loss": True, "learn_inner_lrs": True}
 LONG = Config(epochs=50, iterations_per_epoch=100, device="cpu")
 
 
-def episodes(dtype: torch.dtype, side: int = 16) -> Episode:
+def episodes(dtype: torch.dtype) -> Episode:
     generator = torch.Generator().manual_seed(0)
-    support, query = (torch.rand(2, 2, 1, side, side, generator=generator, dtype=dtype) for _ in range(2))
-    labels = torch.tensor([[0, 1], [0, 1]])
+    support, query = (torch.rand(2, 6, *SHAPE, generator=generator, dtype=dtype) for _ in range(2))
+    labels = torch.arange(6).remainder(3).repeat(2, 1)
     return Episode(support, labels, query, labels)
 
 
 def step(config: Config, batch: Episode) -> MetaStep:
-    return MetaLearner.from_config(config, (1, 16, 16)).meta_step(batch, 0)
+    return MetaLearner.from_config(config, SHAPE).meta_step(batch, 0)
 
 
 def choose(config: Config, **settings: Any) -> Choice:
@@ -54,7 +52,7 @@ def distance(found: MetaStep, expected: MetaStep) -> float:
 @pytest.mark.usefixtures("compiled_cache")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
 def test_all_engines_and_both_ways_with_memory_give_the_same_step(dtype: str, tolerance: float) -> None:
-    config = dataclasses.replace(TINY, dtype=dtype, inner_lr=0.01, **MAMLPP)
+    config = dataclasses.replace(AS_GOLDEN, dtype=dtype, inner_lr=0.01, **MAMLPP)
     batch = episodes(getattr(torch, dtype))
     expected = step(dataclasses.replace(config, engine="eager"), batch)
     assert expected.loss.dtype == getattr(torch, dtype)
@@ -68,18 +66,18 @@ def test_all_engines_and_both_ways_with_memory_give_the_same_step(dtype: str, to
 def test_auto_takes_the_compiled_engine_where_it_is_compiled_already(
     compiled_cache: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = dataclasses.replace(TINY, dtype="float64")
+    config = dataclasses.replace(AS_GOLDEN, dtype="float64")
     step(dataclasses.replace(config, engine="compiled"), episodes(torch.float64))
-    parts = [compiler.package(part) for part in engines.parts(config, (1, 16, 16))]
+    parts = [compiler.package(part) for part in engines.parts(config, SHAPE)]
     monkeypatch.setenv("MAMLKIT_CACHE", str(own_cache))
     (own_cache / "compiled").mkdir(parents=True)
     for package in parts:
         shutil.copy(package, own_cache / "compiled")
-    choice = engines.prepare(config, (1, 16, 16), known=True)
+    choice = engines.prepare(config, SHAPE, known=True)
     assert (choice.engine, choice.why) == ("compiled", ("engine compiled: what it needs is compiled already",))
     for package in (own_cache / "compiled").glob("gradient-*"):
         package.unlink()
-    assert engines.choose(config, (1, 16, 16), known=True).engine == "vmap"
+    assert engines.choose(config, SHAPE, known=True).engine == "vmap"
 
 
 @pytest.mark.parametrize("engine", ["eager", "vmap", "compiled"])
@@ -89,7 +87,7 @@ def test_a_step_that_is_not_finite_is_refused_under_every_engine(
 ) -> None:
     if engine == "compiled":
         request.getfixturevalue("compiled_cache")
-    learner = MetaLearner.from_config(dataclasses.replace(TINY, dtype="float64", engine=engine), (1, 16, 16))
+    learner = MetaLearner.from_config(dataclasses.replace(AS_GOLDEN, dtype="float64", engine=engine), SHAPE)
     batch = episodes(torch.float64)
     batch.support_x[0, 0, 0, 5, 5] = bad
     found = learner.meta_step(batch, 0)
@@ -101,7 +99,7 @@ def test_a_step_that_is_not_finite_is_refused_under_every_engine(
 @pytest.mark.parametrize("engine", ["eager", "vmap"])
 def test_autocast_computes_in_bfloat16_and_learns_in_float32(engine: str) -> None:
     exact, rounded = (
-        step(dataclasses.replace(TINY, engine=engine, autocast=autocast), episodes(torch.float32))
+        step(dataclasses.replace(AS_GOLDEN, engine=engine, autocast=autocast), episodes(torch.float32))
         for autocast in (False, True)
     )
     assert rounded.gradient.model["convs.1.weight"].dtype == torch.float32
@@ -135,7 +133,7 @@ def test_without_a_compiler_another_engine_is_taken_and_said(engine: str, monkey
 
 def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "false")  # a program that is there and fails
-    choice = engines.prepare(dataclasses.replace(TINY, engine="compiled"), (1, 16, 16), known=True)
+    choice = engines.prepare(dataclasses.replace(AS_GOLDEN, engine="compiled"), SHAPE, known=True)
     assert choice.engine == "vmap"
     [why] = choice.why
     assert why.startswith("engine vmap: compiled cannot be used, compiling ")
@@ -143,7 +141,7 @@ def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monke
 
 
 def test_other_networks_and_losses_are_not_compiled() -> None:
-    conv4 = MetaLearner.from_config(TINY, (1, 16, 16)).model
+    conv4 = MetaLearner.from_config(AS_GOLDEN, SHAPE).model
     assert engines.is_known(conv4, F.cross_entropy)
     assert not engines.is_known(conv4, F.mse_loss)
     assert not engines.is_known(Plain(nn.Linear(1, 1)), F.cross_entropy)

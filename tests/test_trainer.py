@@ -66,8 +66,8 @@ class Listening:
         return batch._replace(support_x=support_x)
 
     def wait_for(self, n: int) -> None:
-        """Wait until ``n`` episodes were asked for, or half a minute."""
-        deadline = time.monotonic() + 30
+        """Wait until ``n`` episodes were asked for, or five minutes."""
+        deadline = time.monotonic() + 300
         while len(self.asked) < n and time.monotonic() < deadline:
             time.sleep(0.001)
         assert len(self.asked) == n
