@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from browser import ROOT
+from tiny import same
 
 from mamlkit import InputError, Trainer, configure
 from mamlkit.datasets import ImageStore
@@ -52,10 +53,6 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 def state(theatre: Theatre) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in theatre.learner.state().items()}
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("recipe", ["maml", "mamlpp"])

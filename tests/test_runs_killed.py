@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tiny import RUN
 
 from mamlkit import InputError
 from mamlkit.__main__ import main
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has neither fork nor SIGKILL")
 
-SIZES: dict[str, Any] = dict(n_way=2, q_query=1, eval_query=1, filters=3, n_steps=2, n_tasks=1, epochs=3, ensemble=1)
-SIZES |= dict(iterations_per_epoch=2, val_episodes=2, test_episodes=2, backbone="mlp")
+SIZES = RUN | {"test_episodes": 2}
 TRAIN = ["train", *(part for name, value in SIZES.items() for part in (f"--{name.replace('_', '-')}", str(value)))]
 
 # Run the same command again and again, and kill it by SIGKILL just before its first, second, ... write to the disk (or

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import same
 from torch import Tensor
 
 from mamlkit import Config, Episode, EpochRecord, Evaluation, InputError, Trainer, configure, engines, evaluate
@@ -37,10 +38,6 @@ def but(**values: Any) -> Config:
 def snapshot(trainer: Trainer | MetaLearner) -> dict[str, Tensor]:
     learner = trainer.learner if isinstance(trainer, Trainer) else trainer
     return {name: tensor.detach().clone() for name, tensor in learner.state().items()}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def timeless(history: list[EpochRecord]) -> list[EpochRecord]:
