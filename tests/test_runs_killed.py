@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has nei
 SIZES = RUN | {"test_episodes": 2}
 TRAIN = ["train", *(part for name, value in SIZES.items() for part in (f"--{name.replace('_', '-')}", str(value)))]
 
-# Run the same command again and again, and kill it by SIGKILL just before its first, second, ... write to the disk (or
+# Run the same command again and again, and kill it by SIGKILL just before its second, third, ... write to the disk (or
 # each ninth), until a run comes to its end; then kill some at moments of the clock. Forked, to import torch only once.
 KILL_AT_MANY_MOMENTS = """
 import os, signal, sys, time
@@ -56,7 +56,7 @@ def start(folder, moment=0):
 def wait(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-status, moment = -signal.SIGKILL, 1 - int(stride)
+status, moment = -signal.SIGKILL, 2 - int(stride)  # before the first, nothing is there yet
 while status == -signal.SIGKILL:
     moment += int(stride)
     begin = time.perf_counter()
