@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,12 @@ def needs_cxx() -> None:
     """Skip a test that compiles where nothing can compile."""
     if cxx() is None:
         pytest.skip("there is no C++ compiler (g++ or clang++) on this machine")
+
+
+@pytest.fixture
+def has_cxx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that passes for a C++ compiler where the choice alone is tested."""
+    monkeypatch.setenv("CXX", sys.executable)
 
 
 @pytest.fixture

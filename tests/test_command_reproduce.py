@@ -148,6 +148,7 @@ def test_the_same_command_again_does_nothing_and_says_so(grid: Path) -> None:
     assert after == before
 
 
+@pytest.mark.long
 def test_a_run_that_fails_is_told_with_its_traceback_and_the_others_go_on(grid: Path) -> None:
     damaged = grid / "cells" / "maml-strided-seed2" / "run" / "run.json"
     damaged.parent.mkdir(parents=True)

@@ -99,7 +99,7 @@ def test_a_step_that_is_not_finite_is_refused_under_every_engine(
 @pytest.mark.parametrize("engine", ["eager", "vmap"])
 def test_autocast_computes_in_bfloat16_and_learns_in_float32(engine: str) -> None:
     exact, rounded = (
-        step(dataclasses.replace(AS_GOLDEN, engine=engine, autocast=autocast), episodes(torch.float32))
+        step(dataclasses.replace(AS_GOLDEN, inner_lr=0.01, engine=engine, autocast=autocast), episodes(torch.float32))
         for autocast in (False, True)
     )
     assert rounded.gradient.model["convs.1.weight"].dtype == torch.float32
@@ -107,6 +107,7 @@ def test_autocast_computes_in_bfloat16_and_learns_in_float32(engine: str) -> Non
     assert 1e-5 < difference / exact.gradient.model["convs.1.weight"].norm() < 0.3
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_auto_compiles_only_where_the_run_is_long_enough_to_repay_it() -> None:
     assert choose(LONG).engine == "compiled"
     assert choose(LONG).why == ("engine compiled: 5000 iterations of 23.6 GFLOP repay half a minute of compiling",)
@@ -115,6 +116,7 @@ def test_auto_compiles_only_where_the_run_is_long_enough_to_repay_it() -> None:
     assert short.why == ("engine vmap: 20 iterations of 23.6 GFLOP would not repay half a minute of compiling",)
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_an_engine_that_is_named_is_taken_without_a_word() -> None:
     for engine in ("eager", "vmap", "compiled"):
         choice = choose(LONG, engine=engine)
@@ -157,6 +159,7 @@ def test_a_device_that_is_not_the_cpu_is_not_compiled_for() -> None:
     assert (choice.engine, "as it runs on the CPU alone" in choice.why[0]) == ("vmap", True)
 
 
+@pytest.mark.usefixtures("has_cxx")
 @pytest.mark.parametrize(
     ("settings", "chunk"),
     [
