@@ -14,7 +14,8 @@ from mamlkit.errors import InputError
 from mamlkit.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases, read_case
 
 NAMES = [path.name for path in find_cases(CASES)]
-COMPILED_ALONE = ("maml_plain_rgb_42px.npz", "mamlpp_one_shot_five_way.npz")  # no other test needs their compiled code
+# No other test needs the compiled code of these; uncompiled, its source is tested for each kind of network.
+COMPILED_ALONE = ("maml_plain_rgb_42px.npz", "mamlpp_one_shot_five_way.npz", "mamlpp_strided.npz")
 CASE = CASES / "mamlpp_second_order_msl_epoch7.npz"
 EVERYWHERE = {"loss", "query_logits_last_step", "grad", "after_adam"}
 MAMLPP = {"grad_inner_lr", "after_adam_inner_lr", "running_after"}
