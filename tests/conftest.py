@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from browser import Jupyter, guarded_page, jupyter_server, launch
@@ -16,6 +19,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.datasets import ImageStore, load
+from mamlkit.engines.compiler import cxx
 
 THREADS = torch.get_num_threads()
 THREAD_SETTINGS = {
@@ -24,8 +28,56 @@ THREAD_SETTINGS = {
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
 BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data" / "omniglot"
 
+WORKER_BYTES = 3 * 2**30  # of memory, with what its tests start
+MOST_WORKERS = 8
+LEFT_OUT = pytest.StashKey[int]()  # long tests that this process, or one of its workers, has collected and does not run
+
 # A shell that runs the tests in the background lets them, and all that they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the long tests too")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    own = psutil.Process()
+    return len(own.cpu_affinity()) if hasattr(own, "cpu_affinity") else os.cpu_count() or 1
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return max(1, min(cores(), psutil.virtual_memory().available // WORKER_BYTES, MOST_WORKERS))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Divide the cores among the workers, which this process starts later; a user's own setting stays."""
+    if workers := len(config.getoption("tx", None) or ()):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // workers)))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("all"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[LEFT_OUT] = len(left_out)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take over the number from a worker: each collects the same tests."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"{count} long test{'s' * (count > 1)} left out; --all runs them too")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +105,37 @@ def restore_threads() -> None:
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, the same for all of its workers."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture
+def needs_cxx() -> None:
+    """Skip a test that compiles where nothing can compile."""
+    if cxx() is None:
+        pytest.skip("there is no C++ compiler (g++ or clang++) on this machine")
+
+
+@pytest.fixture
+def has_cxx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that passes for a C++ compiler where the choice alone is tested."""
+    monkeypatch.setenv("CXX", sys.executable)
+
+
+@pytest.fixture
+def compiled_cache(needs_cxx: None, shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one cache whose compiled code all tests with this fixture share: the same part is compiled once.
+
+    What ``engine = "auto"`` chooses depends on it: a test of that choice keeps ``own_cache``.
+    """
+    cache = shared_folder / "compiled-cache"
+    monkeypatch.setenv("MAMLKIT_CACHE", str(cache))
+    return cache
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from mamlkit.runs import RunFolder
 from mamlkit.trainer import EpochRecord, Iteration, Trainer, best_epochs
 from mamlkit.versions import versions
 
+glyphs, these_versions = (functools.cache(function) for function in (lambda: load("glyphs"), versions))
 Accuracy = Callable[[int, int, int], float]  # from number of the setting, seed, epoch
 
 
@@ -61,7 +63,7 @@ def make_grid(
 
 def make_cell(folder: Path, cell: Cell, history: list[EpochRecord]) -> None:
     """Write one run that is done; where it learns inner rates, they are a hundredth of the epoch."""
-    place, config, store = folder_of(folder, cell.name), Config(**cell.config), load("glyphs")
+    place, config, store = folder_of(folder, cell.name), Config(**cell.config), glyphs()
     run = RunFolder.create(place / RUN, config, store, recipe=cell.parameters["recipe"], command="mamlkit train")
     trainer = Trainer.from_config(dataclasses.replace(config, dataset="glyphs"), store)
     trainer.learner.config = config
@@ -74,7 +76,7 @@ def make_cell(folder: Path, cell: Cell, history: list[EpochRecord]) -> None:
     tests = {norm: Evaluation(last - gap, 0.01, 0.5, 100, norm) for norm, gap in (("batch", 0.0), ("running", 0.05))}
     run.finish(result(run, history, tests, tested_epochs=best_epochs(history, config.ensemble), test_seconds=6.0))
     record = {"cell": cell.name, "setting": cell.setting, "seed": cell.seed, "parameters": cell.parameters}
-    record |= {"notebook_sha256": "cd" * 32, "data_sha256": store.sha256, "versions": versions(), "seconds": 30.0}
+    record |= {"notebook_sha256": "cd" * 32, "data_sha256": store.sha256, "versions": these_versions(), "seconds": 30.0}
     (place / RECORD).write_text(json.dumps(record))
 
 

@@ -66,8 +66,8 @@ ONLY_IMPORTS = {"schedules": {"config", "errors"}, "config": {"errors"}, "errors
 MAX_MODULE, MAX_FUNCTION, MAX_POSITIONAL = 250, 40, 5  # lines, code lines, arguments; the first two are not reached
 ONLY_NOTEBOOKS = {"IPython", "anywidget", "ipywidgets", "matplotlib", "traitlets"}
 ONLY_SHELL = {"PIL", "click", "jinja2", "pooch", "rich"}  # for data files, the command line and reports
-# platformdirs tells where the cache of compiled code is; the last three are loaded by torch.
-LOADED_ON_IMPORT = {"mamlkit", "torch", "numpy", "platformdirs", "tomli", "sympy", "mpmath", "networkx"}
+# platformdirs tells where the cache of compiled code is, filelock guards it; the last three are loaded by torch.
+LOADED_ON_IMPORT = {"mamlkit", "torch", "numpy", "filelock", "platformdirs", "tomli", "sympy", "mpmath", "networkx"}
 
 # mamlkit/x.py is tested by tests/test_x.py. In a package, one file per module or one for the whole package:
 # mamlkit/commands/x.py by tests/test_command_x.py, mamlkit/datasets/x.py by tests/test_datasets_x.py or

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny import same
 from torch import Tensor
 
 from mamlkit import Config, ImageStore, InputError, MetaLearner, Trainer, checkpoints, configure
@@ -48,10 +49,6 @@ def fresh(**values: Any) -> MetaLearner:
 
 def snapshot(learner: MetaLearner) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in learner.state().items()}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def refused(path: Path, sentence: str, learner: MetaLearner | None = None) -> None:

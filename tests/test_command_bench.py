@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from tiny import AS_GOLDEN
 
 from mamlkit.__main__ import main
-from mamlkit.bench import growth, workloads
+from mamlkit.bench import growth, timing, workloads
+from mamlkit.bench.iteration import Iteration
+from mamlkit.bench.worker import Sample, peak_mib
 from mamlkit.bench.workloads import Work
 from mamlkit.config import Config
 
 KEYS = ["work", "engine", "ms_median", "ms_spread", "speedup_over_naive", "gflops", "peak_share", "peak_mib"]
-TINY = Config(filters=3, n_way=2, q_query=1, n_tasks=2, n_steps=2, device="cpu")
+PROCESSES = ["in this process", pytest.param("in processes of their own", marks=pytest.mark.long)]
 FILES = ["growth.json", "growth.png", "profile.json", "records.json"]
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One tiny work, one size in each direction, and a folder of its own."""
-    monkeypatch.setattr(workloads, "WORKLOADS", {"T": Work("T", "tiny", TINY)})
+    monkeypatch.setattr(workloads, "WORKLOADS", {"T": Work("T", "tiny", AS_GOLDEN)})
     monkeypatch.setattr(growth, "AXES", {"n_steps": (1,), "n_tasks": (4,)})
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture(params=PROCESSES)
+def engines_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that are timed in this process, which has torch loaded, or each in a fresh one as for a user."""
+
+    @contextlib.contextmanager
+    def here(engine: str, config: Config) -> Iterator[Callable[[], Sample]]:
+        iterate = Iteration(engine, config)
+
+        def run() -> Sample:
+            begin = time.perf_counter()
+            iterate()
+            return Sample(1e3 * (time.perf_counter() - begin), peak_mib())
+
+        yield run
+
+    if request.param == "in this process":
+        monkeypatch.setattr(timing, "worker", here)
 
 
 @pytest.fixture
@@ -33,7 +58,8 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
 
 
-def test_json_is_one_list_of_records_and_nothing_else(no_compiler: None) -> None:
+@pytest.mark.usefixtures("engines_run", "no_compiler")
+def test_json_is_one_list_of_records_and_nothing_else() -> None:
     result = CliRunner().invoke(main, ["bench", "--work", "T", "--samples", "2", "--json"])
     assert result.exit_code == 0, result.output
     records = json.loads(result.stdout)
@@ -50,12 +76,13 @@ def test_json_is_one_list_of_records_and_nothing_else(no_compiler: None) -> None
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.usefixtures("engines_run", "compiled_cache")
 def test_all_of_it_prints_tables_and_writes_files_that_say_what_they_depend_on() -> None:
     arguments = ["bench", "--work", "T", "--samples", "2", "--against", "eager", "--out", "there"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert "left out" not in result.stderr
-    for words in ("T: 2-way 1-shot, 1 query per class, 2 tasks; tiny", "x eager", "4 tasks", "fused elementwise"):
+    for words in ("T: 3-way 2-shot, 2 queries per class, 2 tasks; tiny", "x eager", "4 tasks", "fused elementwise"):
         assert words in result.stdout
     [row] = [line.split() for line in result.stdout.splitlines() if line.split()[:1] == ["eager"]]
     assert row[3] == "1.00"
@@ -63,7 +90,7 @@ def test_all_of_it_prints_tables_and_writes_files_that_say_what_they_depend_on()
     found = {name: json.loads(Path("there", f"{name}.json").read_text()) for name in ("records", "growth", "profile")}
     description = Image.open("there/growth.png").text["Description"]
     for kept in (*found.values(), json.loads(description)):
-        assert kept["configs"]["T"] == TINY.to_dict()
+        assert kept["configs"]["T"] == AS_GOLDEN.to_dict()
         assert kept["versions"].keys() >= {"python", "torch", "mamlkit"}
         assert kept.keys() >= {"threads", "processor", "samples"}
     assert [record["engine"] for record in found["records"]["records"]] == list(workloads.ENGINES)

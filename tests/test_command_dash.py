@@ -176,12 +176,12 @@ def test_a_real_server_opens_the_browser_shows_a_page_and_ends_cleanly(
         server = subprocess.Popen(arguments, cwd=tmp_path, env=env, stdout=stream, stderr=stream)
     try:
         wait_for(f"http://localhost:{port}/", log)
-        with urllib.request.urlopen(f"http://localhost:{port}/voila/render/draw.ipynb", timeout=120) as answer:
+        with urllib.request.urlopen(f"http://localhost:{port}/voila/render/draw.ipynb", timeout=600) as answer:
             answer.read()
         kernel, folder = (tmp_path / "kernel").read_text().split(" ", 1)
         assert Path(folder).is_relative_to(tmp_path / "tmp")
         server.send_signal(number)
-        assert server.wait(60) == 0, log.read_text()
+        assert server.wait(300) == 0, log.read_text()
     finally:
         server.kill()
         server.wait()

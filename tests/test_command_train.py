@@ -91,6 +91,7 @@ def test_a_finished_run_can_be_resumed_and_gives_the_same_result() -> None:
     }
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_the_engine_is_said_kept_and_taken_again() -> None:
     result = run(*SMALL, "--out", "here")
     assert "engine vmap: 4 iterations of " in result.stdout

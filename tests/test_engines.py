@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import AS_GOLDEN
 from torch import nn
 from torch.utils import _pytree as pytree
 
 from mamlkit import engines
 from mamlkit.backbone import Plain
 from mamlkit.config import Config
-from mamlkit.engines import Choice
+from mamlkit.engines import Choice, compiler
 from mamlkit.engines.work import forward_flop, iteration_flop
 from mamlkit.episodes import Episode
 from mamlkit.learner import MetaLearner
@@ -23,33 +25,19 @@ from mamlkit.outer_loop import MetaStep
 from mamlkit.schedules import StepConfig, step_config
 
 SHAPE = (1, 28, 28)
-TINY = Config(
-    image_size=16, n_way=2, q_query=1, filters=3, n_steps=2, n_tasks=2, epochs=2, iterations_per_epoch=2, device="cpu"
-)
 MAMLPP = {"per_step_bn": True, "per_step_stats": True, "multi_step_loss": True, "learn_inner_lrs": True}
 LONG = Config(epochs=50, iterations_per_epoch=100, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of compiled code for the tests of this file."""
-    return tmp_path_factory.mktemp("compiled-cache")
-
-
-@pytest.fixture
-def use_compiled(compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAMLKIT_CACHE", str(compiled_cache))
-
-
-def episodes(dtype: torch.dtype, side: int = 16) -> Episode:
+def episodes(dtype: torch.dtype) -> Episode:
     generator = torch.Generator().manual_seed(0)
-    support, query = (torch.rand(2, 2, 1, side, side, generator=generator, dtype=dtype) for _ in range(2))
-    labels = torch.tensor([[0, 1], [0, 1]])
+    support, query = (torch.rand(2, 6, *SHAPE, generator=generator, dtype=dtype) for _ in range(2))
+    labels = torch.arange(6).remainder(3).repeat(2, 1)
     return Episode(support, labels, query, labels)
 
 
 def step(config: Config, batch: Episode) -> MetaStep:
-    return MetaLearner.from_config(config, (1, 16, 16)).meta_step(batch, 0)
+    return MetaLearner.from_config(config, SHAPE).meta_step(batch, 0)
 
 
 def choose(config: Config, **settings: Any) -> Choice:
@@ -61,10 +49,10 @@ def distance(found: MetaStep, expected: MetaStep) -> float:
     return max(float((a - b).abs().nan_to_num().max()) for a, b in pairs)
 
 
-@pytest.mark.usefixtures("use_compiled")
+@pytest.mark.usefixtures("compiled_cache")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
 def test_all_engines_and_both_ways_with_memory_give_the_same_step(dtype: str, tolerance: float) -> None:
-    config = dataclasses.replace(TINY, dtype=dtype, inner_lr=0.01, **MAMLPP)
+    config = dataclasses.replace(AS_GOLDEN, dtype=dtype, inner_lr=0.01, **MAMLPP)
     batch = episodes(getattr(torch, dtype))
     expected = step(dataclasses.replace(config, engine="eager"), batch)
     assert expected.loss.dtype == getattr(torch, dtype)
@@ -75,22 +63,31 @@ def test_all_engines_and_both_ways_with_memory_give_the_same_step(dtype: str, to
             assert distance(found, expected) < tolerance, f"{engine}, memory {memory}"
 
 
-@pytest.mark.usefixtures("use_compiled")
-def test_auto_takes_the_compiled_engine_where_it_is_compiled_already(compiled_cache: Path) -> None:
-    config = dataclasses.replace(TINY, dtype="float64")
+def test_auto_takes_the_compiled_engine_where_it_is_compiled_already(
+    compiled_cache: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(AS_GOLDEN, dtype="float64")
     step(dataclasses.replace(config, engine="compiled"), episodes(torch.float64))
-    choice = engines.prepare(config, (1, 16, 16), known=True)
+    parts = [compiler.package(part) for part in engines.parts(config, SHAPE)]
+    monkeypatch.setenv("MAMLKIT_CACHE", str(own_cache))
+    (own_cache / "compiled").mkdir(parents=True)
+    for package in parts:
+        shutil.copy(package, own_cache / "compiled")
+    choice = engines.prepare(config, SHAPE, known=True)
     assert (choice.engine, choice.why) == ("compiled", ("engine compiled: what it needs is compiled already",))
-    for package in (compiled_cache / "compiled").glob("gradient-*"):
+    for package in (own_cache / "compiled").glob("gradient-*"):
         package.unlink()
-    assert engines.choose(config, (1, 16, 16), known=True).engine == "vmap"
+    assert engines.choose(config, SHAPE, known=True).engine == "vmap"
 
 
-@pytest.mark.usefixtures("use_compiled")
 @pytest.mark.parametrize("engine", ["eager", "vmap", "compiled"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_step_that_is_not_finite_is_refused_under_every_engine(engine: str, bad: float) -> None:
-    learner = MetaLearner.from_config(dataclasses.replace(TINY, dtype="float64", engine=engine), (1, 16, 16))
+def test_a_step_that_is_not_finite_is_refused_under_every_engine(
+    engine: str, bad: float, request: pytest.FixtureRequest
+) -> None:
+    if engine == "compiled":
+        request.getfixturevalue("compiled_cache")
+    learner = MetaLearner.from_config(dataclasses.replace(AS_GOLDEN, dtype="float64", engine=engine), SHAPE)
     batch = episodes(torch.float64)
     batch.support_x[0, 0, 0, 5, 5] = bad
     found = learner.meta_step(batch, 0)
@@ -102,7 +99,7 @@ def test_a_step_that_is_not_finite_is_refused_under_every_engine(engine: str, ba
 @pytest.mark.parametrize("engine", ["eager", "vmap"])
 def test_autocast_computes_in_bfloat16_and_learns_in_float32(engine: str) -> None:
     exact, rounded = (
-        step(dataclasses.replace(TINY, engine=engine, autocast=autocast), episodes(torch.float32))
+        step(dataclasses.replace(AS_GOLDEN, inner_lr=0.01, engine=engine, autocast=autocast), episodes(torch.float32))
         for autocast in (False, True)
     )
     assert rounded.gradient.model["convs.1.weight"].dtype == torch.float32
@@ -110,6 +107,7 @@ def test_autocast_computes_in_bfloat16_and_learns_in_float32(engine: str) -> Non
     assert 1e-5 < difference / exact.gradient.model["convs.1.weight"].norm() < 0.3
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_auto_compiles_only_where_the_run_is_long_enough_to_repay_it() -> None:
     assert choose(LONG).engine == "compiled"
     assert choose(LONG).why == ("engine compiled: 5000 iterations of 23.6 GFLOP repay half a minute of compiling",)
@@ -118,6 +116,7 @@ def test_auto_compiles_only_where_the_run_is_long_enough_to_repay_it() -> None:
     assert short.why == ("engine vmap: 20 iterations of 23.6 GFLOP would not repay half a minute of compiling",)
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_an_engine_that_is_named_is_taken_without_a_word() -> None:
     for engine in ("eager", "vmap", "compiled"):
         choice = choose(LONG, engine=engine)
@@ -136,7 +135,7 @@ def test_without_a_compiler_another_engine_is_taken_and_said(engine: str, monkey
 
 def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "false")  # a program that is there and fails
-    choice = engines.prepare(dataclasses.replace(TINY, engine="compiled"), (1, 16, 16), known=True)
+    choice = engines.prepare(dataclasses.replace(AS_GOLDEN, engine="compiled"), SHAPE, known=True)
     assert choice.engine == "vmap"
     [why] = choice.why
     assert why.startswith("engine vmap: compiled cannot be used, compiling ")
@@ -144,7 +143,7 @@ def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monke
 
 
 def test_other_networks_and_losses_are_not_compiled() -> None:
-    conv4 = MetaLearner.from_config(TINY, (1, 16, 16)).model
+    conv4 = MetaLearner.from_config(AS_GOLDEN, SHAPE).model
     assert engines.is_known(conv4, F.cross_entropy)
     assert not engines.is_known(conv4, F.mse_loss)
     assert not engines.is_known(Plain(nn.Linear(1, 1)), F.cross_entropy)
@@ -160,6 +159,7 @@ def test_a_device_that_is_not_the_cpu_is_not_compiled_for() -> None:
     assert (choice.engine, "as it runs on the CPU alone" in choice.why[0]) == ("vmap", True)
 
 
+@pytest.mark.usefixtures("has_cxx")
 @pytest.mark.parametrize(
     ("settings", "chunk"),
     [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ def test_equal_support_and_query_sets_share_a_function() -> None:
     assert len(compiler.parts(SHAPE, other)) == 3
 
 
+@pytest.mark.usefixtures("needs_cxx")
 def test_code_is_compiled_once_and_gives_the_numbers_of_its_source(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +57,24 @@ def test_code_is_compiled_once_and_gives_the_numbers_of_its_source(
     flat = [theta, gamma, beta, p, mean, cov, y, v, *found.saved]
     for a, b in zip(product, compiler.call_flat("hessian_product", SHAPE, flat)):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.usefixtures("needs_cxx")
+def test_a_part_that_is_needed_twice_at_once_is_compiled_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Path] = []
+    other = threading.Event()
+
+    def compile_into(path: Path, part: compiler.Part) -> None:
+        begun.append(path)
+        if len(begun) > 1:
+            other.set()
+        other.wait(0.3)  # for another that begins meanwhile
+        path.touch()
+
+    monkeypatch.setattr(compiler, "_compile_into", compile_into)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(compiler.compile_parts, [PARTS[:1], PARTS[:1]]))
+    assert packages(own_cache) == begun == [compiler.package(PARTS[0])]
 
 
 def test_a_package_is_named_by_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from mamlkit.errors import InputError
 from mamlkit.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases, read_case
 
 NAMES = [path.name for path in find_cases(CASES)]
+# No other test needs the compiled code of these; uncompiled, its source is tested for each kind of network.
+COMPILED_ALONE = ("maml_plain_rgb_42px.npz", "mamlpp_one_shot_five_way.npz", "mamlpp_strided.npz")
 CASE = CASES / "mamlpp_second_order_msl_epoch7.npz"
 EVERYWHERE = {"loss", "query_logits_last_step", "grad", "after_adam"}
 MAMLPP = {"grad_inner_lr", "after_adam_inner_lr", "running_after"}
@@ -49,18 +51,19 @@ def test_the_packaged_cases_cover_plain_maml_and_every_fix() -> None:
     assert {case["channels"] for case in settings} == {1, 3}
 
 
-@pytest.fixture(scope="module")
-def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which the cases of one shape share what is compiled."""
-    return tmp_path_factory.mktemp("compiled-cache")
-
-
-@pytest.mark.parametrize("engine", ["eager", "vmap", "compiled"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        pytest.param(engine, name, marks=pytest.mark.long if engine == "compiled" and name in COMPILED_ALONE else ())
+        for engine in ("eager", "vmap", "compiled")
+        for name in NAMES
+    ],
+)
 def test_a_packaged_case_agrees_in_every_quantity_on_every_engine(
-    name: str, engine: str, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, engine: str, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setenv("MAMLKIT_CACHE", str(compiled_cache))
+    if engine == "compiled":
+        request.getfixturevalue("compiled_cache")
     differences = compare_case(CASES / name, engine)
     assert differences.keys() == (EVERYWHERE | MAMLPP if name.startswith("mamlpp") else EVERYWHERE)
     assert list(differences) == [quantity for quantity in QUANTITIES if quantity in differences]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import same
 from torch import Tensor, nn
 
 from mamlkit.backbone import Plain
@@ -53,10 +54,6 @@ def learned(meta: MetaParams) -> list[Tensor]:
 
 def snapshot(learner: MetaLearner) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in learner.state().items()}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_a_step_is_adams_by_hand() -> None:

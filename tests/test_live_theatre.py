@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from browser import ROOT
+from tiny import same
 
 from mamlkit import InputError, Trainer, configure
 from mamlkit.datasets import ImageStore
@@ -44,18 +45,14 @@ def make(glyphs: ImageStore) -> Iterator[Make]:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not true():
-        assert time.monotonic() < deadline, "in a minute it did not come true"
+        assert time.monotonic() < deadline, "in five minutes it did not come true"
         time.sleep(0.01)
 
 
 def state(theatre: Theatre) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in theatre.learner.state().items()}
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("recipe", ["maml", "mamlpp"])
@@ -207,7 +204,7 @@ def test_snapshots_are_whole_while_the_thread_trains(make: Make) -> None:
     theatre = make(epochs=1000, look_every=1)
     theatre.start()
     seen = []
-    for _ in range(3000):  # about a minute at most; the thread needs its turns
+    for _ in range(15_000):  # about five minutes at most; the thread needs its turns
         seen.append(theatre.snapshot())
         if len(seen[-1]["loss"]) >= 20:
             break
@@ -296,7 +293,7 @@ assert theatre.running
 
 def test_an_interpreter_ends_in_the_middle_of_a_training_without_a_word() -> None:
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=root, timeout=120)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=root, timeout=600)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -41,7 +41,7 @@ def test_a_folder_that_another_program_writes_is_refused_until_that_is_killed(
         lock(tmp_path, "run")
     other.send_signal(signal.SIGKILL)
     other.wait()
-    with lock(tmp_path, "run", seconds=5) as held:
+    with lock(tmp_path, "run", seconds=60) as held:
         assert held.is_locked
 
 

@@ -132,6 +132,7 @@ def test_the_readme_gives_the_two_commands_that_ci_runs() -> None:
         INSTALL.format(".[all]") + "python -m pytest"
     ]
     assert "-m pytest" not in script.replace(pattern, "")
+    assert 'tests="${readme_command##* && } --all"' in script
 
 
 def test_the_changelog_names_this_version_or_the_next() -> None:

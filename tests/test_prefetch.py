@@ -11,7 +11,7 @@ import pytest
 from mamlkit.errors import InputError
 from mamlkit.prefetch import prefetch
 
-SECONDS = 10  # that a thread is waited for, on a busy machine too
+SECONDS = 60  # that a thread is waited for, on a busy machine too
 
 
 @dataclass

@@ -44,16 +44,19 @@ def test_neither_cores_nor_memory_are_asked_for_twice(cells: int, cores: int, gi
     assert local_size(cells, cores, gigabytes * 1e9) == expected
 
 
-def test_workers_of_this_machine_have_their_threads_and_are_killed_without_loss(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_of_this_machine_have_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "16")  # meant for one program, not for several at once
+    with cluster.local(Size(1, 3)) as client:
+        assert client.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
+
+
+@pytest.mark.long
+def test_a_worker_of_this_machine_is_killed_without_loss(tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     counts = f"open({str(tmp_path / 'begun')!r}, 'a').write(f'{{seed}} ')"
     waits = f"import time\n{counts}\nif seed:\n    time.sleep(6)\n{BEGIN_A_RUN}"
     killed = False
     with cluster.local(Size(1, 3)) as client:
-        assert client.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
         [worker] = client.run(os.getpid).values()
 
         def kill() -> None:

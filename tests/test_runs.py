@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import RUN
 
 from mamlkit import Config, EpochRecord, Evaluation, ImageStore, InputError, Trainer, configure
 from mamlkit.config import read_toml
@@ -19,9 +20,7 @@ from mamlkit.runs import RunFolder
 from mamlkit.trainer import Iteration
 from mamlkit.versions import versions
 
-SIZES: dict[str, Any] = dict(n_way=2, q_query=1, eval_query=1, filters=3, n_steps=2, n_tasks=1, epochs=3, ensemble=1)
-SIZES |= dict(iterations_per_epoch=2, val_episodes=2, backbone="mlp")
-TINY = configure("mamlpp", **SIZES)
+TINY = configure("mamlpp", **RUN)
 
 
 @pytest.fixture(scope="module")

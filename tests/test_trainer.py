@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import same
 from torch import Tensor
 
 from mamlkit import Config, Episode, EpochRecord, Evaluation, InputError, Trainer, configure, engines, evaluate
@@ -39,10 +40,6 @@ def snapshot(trainer: Trainer | MetaLearner) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in learner.state().items()}
 
 
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 def timeless(history: list[EpochRecord]) -> list[EpochRecord]:
     return [dataclasses.replace(record, seconds=0.0) for record in history]
 
@@ -66,8 +63,8 @@ class Listening:
         return batch._replace(support_x=support_x)
 
     def wait_for(self, n: int) -> None:
-        """Wait until ``n`` episodes were asked for, or half a minute."""
-        deadline = time.monotonic() + 30
+        """Wait until ``n`` episodes were asked for, or five minutes."""
+        deadline = time.monotonic() + 300
         while len(self.asked) < n and time.monotonic() < deadline:
             time.sleep(0.001)
         assert len(self.asked) == n

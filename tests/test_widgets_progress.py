@@ -13,7 +13,7 @@ for count in range(1, {last}):
 
 def run(last: int) -> list[str]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE.format(last=last))])
-    [cell] = NotebookClient(notebook, timeout=60).execute().cells
+    [cell] = NotebookClient(notebook, timeout=600).execute().cells
     return [output.data["text/html"] for output in cell.outputs]
 
 

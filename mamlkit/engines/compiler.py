@@ -7,6 +7,7 @@ digest of all that it depends on: shape, source, torch, processor, number of thr
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from mamlkit.engines import closed_form
@@ -152,9 +154,20 @@ def _processor() -> str:
 
 
 def _compile(part: Part) -> None:
-    function, shape = part
     path = package(part)
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = Path(f"{path}.lock")
+    try:
+        with FileLock(lock):  # another program may be compiling the same part
+            if not path.is_file():
+                _compile_into(path, part)
+    finally:
+        with contextlib.suppress(OSError):  # a program that waits for it has it open
+            lock.unlink()
+
+
+def _compile_into(path: Path, part: Part) -> None:
+    function, shape = part
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         out = Path(folder) / path.name
         what = json.dumps(dataclasses.asdict(shape))

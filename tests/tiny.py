@@ -1,0 +1,32 @@
+"""Tiny trainings that several test files share, and how their states are compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamlkit.config import Config
+
+# Of runs that are kept in a folder, of the smallest network; for a configuration or a command.
+RUN: dict[str, Any] = dict(n_way=2, q_query=1, eval_query=1, filters=3, n_steps=2, n_tasks=1, epochs=3, ensemble=1)
+RUN |= dict(iterations_per_epoch=2, val_episodes=2, backbone="mlp")
+
+# As most golden cases are: code that is compiled for one of these tests serves the others.
+AS_GOLDEN = Config(
+    n_way=3,
+    k_shot=2,
+    q_query=2,
+    filters=4,
+    n_steps=2,
+    n_tasks=2,
+    epochs=2,
+    iterations_per_epoch=2,
+    device="cpu",
+)
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Return whether two states have the same names and, bit for bit, the same numbers."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
