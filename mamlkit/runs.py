@@ -15,7 +15,8 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from mamlkit.config import Config
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
 from mamlkit.evaluation import Evaluation
-from mamlkit.files import append_whole, write_whole
+from mamlkit.files import append_whole, discard, write_whole
 from mamlkit.learner import MetaLearner
 from mamlkit.locks import lock
 from mamlkit.trainer import EpochRecord, Iteration, Trainer, best_epochs
@@ -50,6 +51,7 @@ class RunFolder:
 
     def __init__(self, path: Path, config: Config, about: dict[str, Any]) -> None:
         self.path, self.config, self.about = path, config, about
+        self._release: Callable[[], object] = lambda: None  # the lock, once there is one
 
     @classmethod
     def create(cls, path: Path, config: Config, store: ImageStore, *, recipe: str, command: str) -> RunFolder:
@@ -116,24 +118,29 @@ class RunFolder:
         Raises:
             InputError: the disk is full; what was kept before is still whole.
 
-        Writes: ``metrics.jsonl``, then ``checkpoints/``: a run killed in between lacks only the checkpoint.
+        Writes: ``metrics.jsonl``, then ``checkpoints/``: a run killed in between lacks only the checkpoint. After the
+            last epoch the lock is released.
         """
         record = trainer.history[-1]
         append_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in _to_lines(record)))
         checkpoints.save(self._checkpoint(record.epoch), trainer.learner, record.epoch)
         self._prune(trainer.history)
+        if trainer.ended:
+            self._release()
 
     def restore(self, trainer: Trainer) -> None:
         """Bring a new trainer to the last whole epoch, which may be the start, and the folder too.
 
-        From here on no other program can go on with the run, until this one ends.
+        From here on no other program can go on with the run, until its last epoch is saved or this program ends.
 
         Raises:
             InputError: a file of the run is damaged or of another configuration, or another program goes on with it.
 
         Writes: the trainer; ``.lock``; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as that epoch left them.
         """
-        self._lock = lock(self.path, "run", seconds=DYING_SECONDS)
+        self._release()
+        held = lock(self.path, "run", seconds=DYING_SECONDS).lock
+        self._release = weakref.finalize(self, held.release)  # at the latest when this program ends
         history = self.history()
         if history:
             checkpoints.restore(self._checkpoint(len(history)), trainer.learner, len(history))
@@ -142,6 +149,8 @@ class RunFolder:
         write_whole(self.path / "config.toml", tomli_w.dumps(self.config.to_dict()).encode())
         lines = [line for record in history for line in _to_lines(record)]
         write_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in lines))
+        if trainer.ended:
+            self._release()
 
     def history(self) -> list[EpochRecord]:
         """Return the epochs that were kept whole: those in ``metrics.jsonl`` up to the last checkpoint.
@@ -196,10 +205,10 @@ class RunFolder:
         return self.path / "checkpoints" / f"epoch-{epoch:04}.npz"
 
     def _prune(self, history: Sequence[EpochRecord]) -> None:
-        """Delete the checkpoints of all epochs but the last and the best."""
+        """Delete the checkpoints of all epochs but the last and the best; one that is open elsewhere goes later."""
         needed = {len(history), *best_epochs(history, self.config.ensemble)}
         for epoch in set(saved_epochs(self.path)) - needed:
-            self._checkpoint(epoch).unlink()
+            discard(self._checkpoint(epoch))
 
 
 def saved_epochs(path: Path) -> list[int]:

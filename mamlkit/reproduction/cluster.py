@@ -66,6 +66,7 @@ def local(size: Size) -> Iterator[Client]:
                 env=threads,  # goes before what the user has set, who may not know of several cells at once
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
+                preload=["mamlkit.reproduction.deaf"],  # those that Dask starts later too, and on Windows
             )
         with cluster, Client(cluster) as client:
             yield client
@@ -73,7 +74,7 @@ def local(size: Size) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Let processes that are started meanwhile ignore Ctrl-C: a terminal sends it to all, and this one ends them."""
+    """Ignore Ctrl-C for a moment; on POSIX the processes that start meanwhile ignore it from their first instruction."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
