@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import tempfile
 import time
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_dir
 
@@ -110,6 +113,23 @@ def append_whole(path: Path, content: bytes) -> None:
         else:
             os.truncate(path, size)
         raise _unwritable(path, error) from error
+
+
+def dump_json(value: Any, indent: int | None = None) -> bytes:
+    """Return a value as JSON, with null for a number that is not finite: JSON has no NaN.
+
+    >>> dump_json({"loss": float("nan")})
+    b'{"loss": null}'
+    """
+    return json.dumps(_plain(value), indent=indent, allow_nan=False).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def why(error: Exception) -> str:

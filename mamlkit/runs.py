@@ -15,7 +15,6 @@ import dataclasses
 import json
 import math
 import re
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,9 @@ from mamlkit.config import Config
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
 from mamlkit.evaluation import Evaluation
-from mamlkit.files import append_whole, discard, write_whole
+from mamlkit.files import append_whole, discard, dump_json, write_whole
 from mamlkit.learner import MetaLearner
-from mamlkit.locks import lock
+from mamlkit.locks import lock_for
 from mamlkit.trainer import EpochRecord, Iteration, Trainer, best_epochs
 from mamlkit.versions import versions
 
@@ -70,7 +69,7 @@ class RunFolder:
             "versions": versions(),
             "data_sha256": store.sha256,
         }
-        write_whole(path / "run.json", _dump({**about, "config": config.to_dict()}, indent=2))  # now it is a run
+        write_whole(path / "run.json", dump_json({**about, "config": config.to_dict()}, indent=2))  # now it is a run
         return cls(path, config, about)
 
     @staticmethod
@@ -122,7 +121,7 @@ class RunFolder:
             last epoch the lock is released.
         """
         record = trainer.history[-1]
-        append_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in _to_lines(record)))
+        append_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in _to_lines(record)))
         checkpoints.save(self._checkpoint(record.epoch), trainer.learner, record.epoch)
         self._prune(trainer.history)
         if trainer.ended:
@@ -139,8 +138,7 @@ class RunFolder:
         Writes: the trainer; ``.lock``; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as that epoch left them.
         """
         self._release()
-        held = lock(self.path, "run", seconds=DYING_SECONDS).lock
-        self._release = weakref.finalize(self, held.release)  # at the latest when this program ends
+        self._release = lock_for(self, self.path, "run", seconds=DYING_SECONDS)
         history = self.history()
         if history:
             checkpoints.restore(self._checkpoint(len(history)), trainer.learner, len(history))
@@ -148,7 +146,7 @@ class RunFolder:
         self._prune(history)
         write_whole(self.path / "config.toml", tomli_w.dumps(self.config.to_dict()).encode())
         lines = [line for record in history for line in _to_lines(record)]
-        write_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in lines))
+        write_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in lines))
         if trainer.ended:
             self._release()
 
@@ -195,7 +193,7 @@ class RunFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``."""
-        write_whole(self.path / "result.json", _dump(result, indent=2) + b"\n")
+        write_whole(self.path / "result.json", dump_json(result, indent=2) + b"\n")
 
     @property
     def _metrics(self) -> Path:
@@ -240,16 +238,3 @@ def _to_iteration(values: dict[str, Any]) -> Iteration:
 
 def _number(value: Any) -> Any:
     return math.nan if value is None else value
-
-
-def _dump(value: Any, indent: int | None = None) -> bytes:
-    return json.dumps(_plain(value), indent=indent, allow_nan=False).encode()
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` with null for what is not finite: JSON has no NaN."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -74,7 +74,7 @@ def local(size: Size) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment; on POSIX the processes that start meanwhile ignore it from their first instruction."""
+    """Ignore Ctrl-C for a moment; on POSIX the processes that are started meanwhile ignore it from the first on."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

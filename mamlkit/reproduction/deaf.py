@@ -1,4 +1,4 @@
-"""A Dask worker imports this as it starts, and ignores Ctrl-C: a terminal sends it to all, and the first ends the rest."""
+"""What a Dask worker imports as it starts, to ignore Ctrl-C: a terminal sends it to all processes."""
 
 import signal
 
