@@ -77,12 +77,12 @@ def peak_mib() -> float:
     On Linux the kernel's high-water mark of this program; what ``getrusage`` tells there begins with the memory of the
     program that started this one.
     """
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset) / 2**20
     status = Path("/proc/self/status")
     for line in status.read_text("utf-8").splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 2**10
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

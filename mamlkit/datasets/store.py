@@ -113,8 +113,9 @@ def _write(name: str, index_path: Path, key: list[Any], build: Build) -> None:
         temporary.write_text(json.dumps(index), encoding="utf-8")
         replace(temporary, index_path)
     except OSError as error:
+        what = f"the cache file {index_path.with_suffix('.npy')}"
         raise InputError(
-            f"cannot write the cache file {index_path.with_suffix('.npy')} ({error.strerror}); it needs {np.prod(shape) / 1e6:.1f} MB: "
+            f"cannot write {what} ({error.strerror}); it needs {np.prod(shape) / 1e6:.1f} MB: "
             "make room there, or set MAMLKIT_CACHE to another folder"
         ) from error
     finally:
