@@ -35,7 +35,7 @@ REPLACE_TRIES, REPLACE_WAIT = 10, 0.05  # seconds between two tries
 def cache_dir() -> Path:
     """Return the folder of caches and downloads: ``$MAMLKIT_CACHE``, or else the user's cache folder."""
     value = os.environ.get("MAMLKIT_CACHE", "")
-    return Path(value).expanduser() if value else Path(user_cache_dir("mamlkit"))
+    return Path(os.path.expanduser(value) or user_cache_dir("mamlkit"))
 
 
 def write_whole(path: Path, content: bytes) -> None:

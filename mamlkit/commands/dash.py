@@ -80,7 +80,7 @@ def give_sheets(page: Path, sheets: Path) -> None:
     notebook = json.loads(page.read_text("utf-8"))
     for cell in notebook["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            cell["source"] = "".join(cell["source"]) + f"\nfolder = {str(sheets.expanduser().resolve())!r}"
+            cell["source"] = "".join(cell["source"]) + f"\nfolder = {os.path.realpath(os.path.expanduser(sheets))!r}"
     page.write_text(json.dumps(notebook), "utf-8")
 
 

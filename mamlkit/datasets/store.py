@@ -40,7 +40,7 @@ class Build(NamedTuple):
 def data_dir() -> Path | None:
     """Return the folder of downloaded data sets, ``$MAMLKIT_DATA``, or None if it is not set."""
     value = os.environ.get("MAMLKIT_DATA", "")
-    return Path(value).expanduser() if value else None
+    return Path(os.path.expanduser(value)) if value else None
 
 
 def cached(name: str, where: str, identity: Sequence[Any], build: Callable[[], Build]) -> ImageStore:

@@ -97,7 +97,7 @@ def compile_parts(wanted: list[Part], on_part: Callable[[int, int], None] | None
     if obstacle():
         raise InputError(obstacle())
     folder, say = package(todo[0]).parent, on_part or (lambda done, parts: None)
-    check_writable(folder / "package")
+    check_writable(package(todo[0]))
     say(0, len(todo))
     with concurrent.futures.ThreadPoolExecutor(torch.get_num_threads()) as pool:
         futures = [pool.submit(_compile, part) for part in todo]

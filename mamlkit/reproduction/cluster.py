@@ -66,7 +66,7 @@ def local(size: Size) -> Iterator[Client]:
                 env=threads,  # goes before what the user has set, who may not know of several cells at once
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
-                preload=["mamlkit.reproduction.deaf"],  # those that Dask starts later too, and on Windows
+                preload=[__name__],  # see dask_setup
             )
         with cluster, Client(cluster) as client:
             yield client
@@ -80,6 +80,16 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def dask_setup(_: object) -> None:
+    """Let a worker ignore Ctrl-C, one that replaces another too, and on Windows, where nothing is inherited.
+
+    Dask calls this function of a module in ``preload``, with the worker.
+
+    Writes: what this process does at Ctrl-C.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
