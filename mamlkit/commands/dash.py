@@ -169,7 +169,7 @@ def command(*, port: int, sheets: Path | None, no_browser: bool, page: str) -> N
     first = f"voila/render/{find_notebook(source, page)}" if page else ""
     check_port(port)
     address = f"http://localhost:{port}/{first}"
-    with tempfile.TemporaryDirectory(prefix="mamlkit-dash-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mamlkit-dash-", ignore_cleanup_errors=True) as folder:
         copy_notebooks(source, Path(folder))
         if sheets is not None:
             give_sheets(Path(folder) / "wall.ipynb", sheets)

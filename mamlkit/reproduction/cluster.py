@@ -55,7 +55,7 @@ def local_size(cells: int, cores: int = CPU_COUNT, memory: float = MEMORY_LIMIT)
 def local(size: Size) -> Iterator[Client]:
     """Start workers on this machine, a process each, and end them."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(size.threads))
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # on Windows a worker may still end
         with _deaf_to_ctrl_c():
             cluster = LocalCluster(
                 n_workers=size.workers,
