@@ -138,6 +138,7 @@ def test_a_run_that_was_trained_before_does_not_hold_its_folder(tmp_path: Path, 
 
 
 END_EARLY = """
+import filelock  # first, so that what new versions do at the end of a program comes last; old ones do nothing
 import os, tempfile
 from pathlib import Path
 import windows
