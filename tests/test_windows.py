@@ -285,7 +285,7 @@ def test_a_worker_of_dask_ignores_ctrl_c_though_it_inherits_nothing(monkeypatch:
     with cluster.local(Size(1, 1)) as client:
         before = client.submit(os.getpid, pure=False).result()
         os.kill(before, signal.SIGINT)
-        assert client.submit(os.getpid, pure=False).result() == before
+        assert client.submit(os.getpid, pure=False).result(timeout=120) == before
 
 
 def test_a_console_without_a_character_shows_another(monkeypatch: pytest.MonkeyPatch) -> None:
