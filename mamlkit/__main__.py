@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 import click
@@ -20,6 +22,13 @@ class BadInput(click.ClickException):
 
 class Group(click.Group):
     """The commands in the order a newcomer meets them; bad input ends in one sentence."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line, on a console that shows ``?`` for a character that it has not."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order they were added."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import tempfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_dir
 
@@ -25,12 +29,13 @@ BAD_ARCHIVE = (
     TypeError,
     ValueError,
 )
+REPLACE_TRIES, REPLACE_WAIT = 10, 0.05  # seconds between two tries
 
 
 def cache_dir() -> Path:
     """Return the folder of caches and downloads: ``$MAMLKIT_CACHE``, or else the user's cache folder."""
     value = os.environ.get("MAMLKIT_CACHE", "")
-    return Path(value).expanduser() if value else Path(user_cache_dir("mamlkit"))
+    return Path(os.path.expanduser(value) or user_cache_dir("mamlkit"))
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -48,10 +53,26 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(temporary, path)
     except OSError as error:
-        _discard(temporary)
+        discard(temporary)
         raise _unwritable(path, error) from error
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file over another; wait half a second for a reader, because Windows keeps an open file in its place.
+
+    Raises:
+        OSError: the file cannot be renamed, or somebody keeps the other one open.
+
+    Writes: ``target``; ``source`` is gone.
+    """
+    for _ in range(REPLACE_TRIES - 1):
+        with contextlib.suppress(PermissionError):
+            os.replace(source, target)
+            return
+        time.sleep(REPLACE_WAIT)
+    os.replace(source, target)
 
 
 def check_writable(path: Path) -> None:
@@ -88,10 +109,27 @@ def append_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         if size is None:
-            _discard(path)
+            discard(path)
         else:
             os.truncate(path, size)
         raise _unwritable(path, error) from error
+
+
+def dump_json(value: Any, indent: int | None = None) -> bytes:
+    """Return a value as JSON, with null for a number that is not finite: JSON has no NaN.
+
+    >>> dump_json({"loss": float("nan")})
+    b'{"loss": null}'
+    """
+    return json.dumps(_plain(value), indent=indent, allow_nan=False).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def why(error: Exception) -> str:
@@ -99,8 +137,9 @@ def why(error: Exception) -> str:
     return " ".join(str(error).split()).split(" If you trust")[0].rstrip(".")
 
 
-def _discard(path: Path) -> None:
-    with contextlib.suppress(OSError):  # its folder is a file, or cannot be written to: nothing of ours is there
+def discard(path: Path) -> None:
+    """Delete a file where that is possible; Windows keeps a file that a program has open or mapped."""
+    with contextlib.suppress(OSError):  # or its folder is a file, or cannot be written to
         path.unlink(missing_ok=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
@@ -36,3 +38,21 @@ def lock(folder: Path, who: str, *, seconds: float = 0.0) -> AcquireReturnProxy[
         ) from error
     except OSError as error:
         raise InputError(f"cannot write {folder} ({error.strerror}); choose another folder") from error
+
+
+def lock_for(owner: object, folder: Path, who: str, *, seconds: float = 0.0) -> Callable[[], object]:
+    """Take a folder for an object of this program, and return the function that releases it.
+
+    It is released by itself when the object is forgotten or the program ends, before temporary folders are deleted
+    that were there already: Windows does not delete a file that is open.
+
+    Args:
+        owner: the object.
+        folder, who, seconds: see ``lock``.
+
+    Raises:
+        InputError: another program has it.
+
+    Writes: ``.lock`` in the folder.
+    """
+    return weakref.finalize(owner, lock(folder, who, seconds=seconds).lock.release)

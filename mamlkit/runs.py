@@ -15,7 +15,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ from mamlkit.config import Config
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
 from mamlkit.evaluation import Evaluation
-from mamlkit.files import append_whole, write_whole
+from mamlkit.files import append_whole, discard, dump_json, write_whole
 from mamlkit.learner import MetaLearner
-from mamlkit.locks import lock
+from mamlkit.locks import lock_for
 from mamlkit.trainer import EpochRecord, Iteration, Trainer, best_epochs
 from mamlkit.versions import versions
 
@@ -50,6 +50,7 @@ class RunFolder:
 
     def __init__(self, path: Path, config: Config, about: dict[str, Any]) -> None:
         self.path, self.config, self.about = path, config, about
+        self._release: Callable[[], object] = lambda: None  # the lock, once there is one
 
     @classmethod
     def create(cls, path: Path, config: Config, store: ImageStore, *, recipe: str, command: str) -> RunFolder:
@@ -68,7 +69,7 @@ class RunFolder:
             "versions": versions(),
             "data_sha256": store.sha256,
         }
-        write_whole(path / "run.json", _dump({**about, "config": config.to_dict()}, indent=2))  # now it is a run
+        write_whole(path / "run.json", dump_json({**about, "config": config.to_dict()}, indent=2))  # now it is a run
         return cls(path, config, about)
 
     @staticmethod
@@ -116,24 +117,28 @@ class RunFolder:
         Raises:
             InputError: the disk is full; what was kept before is still whole.
 
-        Writes: ``metrics.jsonl``, then ``checkpoints/``: a run killed in between lacks only the checkpoint.
+        Writes: ``metrics.jsonl``, then ``checkpoints/``: a run killed in between lacks only the checkpoint. After the
+            last epoch the lock is released.
         """
         record = trainer.history[-1]
-        append_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in _to_lines(record)))
+        append_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in _to_lines(record)))
         checkpoints.save(self._checkpoint(record.epoch), trainer.learner, record.epoch)
         self._prune(trainer.history)
+        if trainer.ended:
+            self._release()
 
     def restore(self, trainer: Trainer) -> None:
         """Bring a new trainer to the last whole epoch, which may be the start, and the folder too.
 
-        From here on no other program can go on with the run, until this one ends.
+        From here on no other program can go on with the run, until its last epoch is saved or this program ends.
 
         Raises:
             InputError: a file of the run is damaged or of another configuration, or another program goes on with it.
 
         Writes: the trainer; ``.lock``; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as that epoch left them.
         """
-        self._lock = lock(self.path, "run", seconds=DYING_SECONDS)
+        self._release()
+        self._release = lock_for(self, self.path, "run", seconds=DYING_SECONDS)
         history = self.history()
         if history:
             checkpoints.restore(self._checkpoint(len(history)), trainer.learner, len(history))
@@ -141,7 +146,9 @@ class RunFolder:
         self._prune(history)
         write_whole(self.path / "config.toml", tomli_w.dumps(self.config.to_dict()).encode())
         lines = [line for record in history for line in _to_lines(record)]
-        write_whole(self._metrics, b"".join(_dump(line) + b"\n" for line in lines))
+        write_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in lines))
+        if trainer.ended:
+            self._release()
 
     def history(self) -> list[EpochRecord]:
         """Return the epochs that were kept whole: those in ``metrics.jsonl`` up to the last checkpoint.
@@ -186,7 +193,7 @@ class RunFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``."""
-        write_whole(self.path / "result.json", _dump(result, indent=2) + b"\n")
+        write_whole(self.path / "result.json", dump_json(result, indent=2) + b"\n")
 
     @property
     def _metrics(self) -> Path:
@@ -196,10 +203,10 @@ class RunFolder:
         return self.path / "checkpoints" / f"epoch-{epoch:04}.npz"
 
     def _prune(self, history: Sequence[EpochRecord]) -> None:
-        """Delete the checkpoints of all epochs but the last and the best."""
+        """Delete the checkpoints of all epochs but the last and the best; one that is open elsewhere goes later."""
         needed = {len(history), *best_epochs(history, self.config.ensemble)}
         for epoch in set(saved_epochs(self.path)) - needed:
-            self._checkpoint(epoch).unlink()
+            discard(self._checkpoint(epoch))
 
 
 def saved_epochs(path: Path) -> list[int]:
@@ -231,16 +238,3 @@ def _to_iteration(values: dict[str, Any]) -> Iteration:
 
 def _number(value: Any) -> Any:
     return math.nan if value is None else value
-
-
-def _dump(value: Any, indent: int | None = None) -> bytes:
-    return json.dumps(_plain(value), indent=indent, allow_nan=False).encode()
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` with null for what is not finite: JSON has no NaN."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -148,6 +148,11 @@ class Trainer:
         patience = self.learner.config.patience
         return bool(patience and self.history) and len(self.history) - best_epochs(self.history, 1)[0] >= patience
 
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch is left: all are done, or the training stopped early."""
+        return len(self.history) >= self.learner.config.epochs or self.stopped_early
+
     def epochs(self, *, on_iteration: Callable[[Iteration], None] | None = None) -> Iterator[EpochRecord]:
         """Train and yield epoch after epoch, from the first that ``history`` lacks.
 
@@ -160,7 +165,7 @@ class Trainer:
         Writes: the learner, ``history``.
         """
         config = self.learner.config
-        while len(self.history) < config.epochs and not self.stopped_early:
+        while not self.ended:
             begin = time.perf_counter()
             iterations, epoch = [], len(self.history)
             indices = range(epoch * config.iterations_per_epoch, (epoch + 1) * config.iterations_per_epoch)

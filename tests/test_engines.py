@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,49 @@ def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monke
     [why] = choice.why
     assert why.startswith("engine vmap: compiled cannot be used, compiling ")
     assert [path for path in own_cache.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("engine", ["auto", "compiled"])
+@pytest.mark.parametrize("error", [TypeError, AttributeError])
+def test_a_torch_with_another_loader_takes_another_engine_and_compiles_nothing(
+    engine: str, error: type[Exception], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: Any) -> None:
+        raise error("incompatible constructor arguments")
+
+    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", load)
+    choice = engines.prepare(dataclasses.replace(LONG, engine=engine), SHAPE, known=True)
+    assert choice.engine == "vmap"
+    assert choice.why == (
+        f"engine vmap: compiled cannot be used, as torch {torch.__version__} has another loader of compiled code",
+    )
+    assert not own_cache.exists()
+
+
+def write_junk(part: compiler.Part) -> None:
+    compiler.package(part).parent.mkdir(parents=True, exist_ok=True)
+    compiler.package(part).write_bytes(b"half of a package")
+
+
+def test_compiled_code_that_cannot_be_loaded_is_said_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(TINY, engine="compiled", dtype="float64")
+    monkeypatch.setattr(compiler, "_compile", write_junk)
+    choice = engines.prepare(config, (1, 16, 16), known=True)
+    assert choice.engine == "vmap"
+    assert re.fullmatch(
+        r"engine vmap: compiled cannot be used, the compiled code .*\.pt2 cannot be loaded \(.+\)", choice.why[0]
+    )
+    step(config, episodes(torch.float64))
+
+
+def test_an_evaluation_does_without_compiled_code_that_is_damaged() -> None:
+    config = dataclasses.replace(TINY, engine="auto", dtype="float64")
+    batch = episodes(torch.float64)
+    expected = MetaLearner.from_config(config, (1, 16, 16)).query_logits(batch, ["batch"])
+    for part in engines.parts(config, (1, 16, 16)):
+        write_junk(part)
+    found = MetaLearner.from_config(config, (1, 16, 16)).query_logits(batch, ["batch"])
+    assert torch.equal(found, expected)
 
 
 def test_other_networks_and_losses_are_not_compiled() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -107,3 +108,59 @@ def test_without_a_compiler_nothing_is_tried(own_cache: Path, monkeypatch: pytes
     with pytest.raises(InputError, match=r"there is no C\+\+ compiler \(g\+\+ or clang\+\+\) on this machine"):
         compiler.compile_parts(PARTS)
     assert packages(own_cache) == []
+
+
+@pytest.fixture
+def invented_code(monkeypatch: pytest.MonkeyPatch) -> list[compiler.Part]:
+    """A compiler that needs no time, and a loader that takes what it makes; the parts that were compiled."""
+    compiled: list[compiler.Part] = []
+
+    def compile_one(part: compiler.Part) -> None:
+        compiled.append(part)
+        compiler.package(part).write_bytes(b"code")
+
+    def load(path: Path) -> compiler.Run:
+        if not path.is_file() or path.read_bytes() != b"code":
+            raise RuntimeError("not a ZIP archive")
+        return list
+
+    monkeypatch.setattr(compiler, "_compile", compile_one)
+    monkeypatch.setattr(compiler, "_load", load)
+    compiler.runner.cache_clear()
+    return compiled
+
+
+def test_a_damaged_package_is_compiled_again(invented_code: list[compiler.Part]) -> None:
+    compiler.compile_parts(PARTS)
+    compiler.package(PARTS[0]).write_bytes(b"co")
+    compiler.runner.cache_clear()  # as in another program
+    assert compiler.missing(PARTS) == PARTS[:1]
+    compiler.compile_parts(PARTS)
+    assert invented_code[2:] == PARTS[:1]
+    assert compiler.missing(PARTS) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError, ImportError, ValueError, TypeError, AttributeError])
+def test_whatever_the_loader_raises_is_one_sentence(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any) -> None:
+        raise error("it is\nso")
+
+    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", load)
+    compiler.runner.cache_clear()
+    with pytest.raises(InputError, match=r"^the compiled code .*code\.pt2 cannot be loaded \(it is so\)$"):
+        compiler.runner(Path("code.pt2"))
+
+
+def test_the_packages_used_last_are_kept(
+    invented_code: list[compiler.Part], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiler, "KEPT", 3)
+    parts = [("gradient", dataclasses.replace(SHAPE, n_images=n)) for n in range(1, 6)]
+    for age, part in enumerate(reversed(parts[:3])):
+        compiler.compile_parts([part])
+        os.utime(compiler.package(part), (1e9 - age, 1e9 - age))
+    compiler.runner.cache_clear()
+    compiler.runner(compiler.package(parts[0]))  # the oldest is used
+    compiler.compile_parts(parts[3:])
+    assert compiler.missing(parts) == parts[1:3]
+    assert len(packages(own_cache)) == 3

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
+import psutil
 import torch
 
 from mamlkit.bench.iteration import Iteration
@@ -55,7 +56,7 @@ def worker(engine: str, config: Config, environment: Mapping[str, str] | None = 
     ):
 
         def run() -> Sample:
-            with contextlib.suppress(BrokenPipeError):  # it ended: there is no answer either
+            with contextlib.suppress(OSError):  # it ended: there is no answer either
                 cast(IO[bytes], process.stdin).write(b"\n")
             answer = cast(IO[bytes], process.stdout).readline()
             if answer:
@@ -76,16 +77,13 @@ def peak_mib() -> float:
 
     On Linux the kernel's high-water mark of this program; what ``getrusage`` tells there begins with the memory of the
     program that started this one.
-
-    Raises:
-        InputError: the system, Windows, does not tell.
     """
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset) / 2**20
     status = Path("/proc/self/status")
     for line in status.read_text("utf-8").splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 2**10
-    if sys.platform == "win32":
-        raise InputError("peak memory is known on Linux and macOS only")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
 import socket
+import sys
 import tempfile
 import webbrowser
 from pathlib import Path
@@ -20,6 +22,7 @@ from mamlkit.errors import InputError
 
 JUPYTER_DATA = Path(__file__).with_name("dash_template")  # where Voila finds the template "mamlkit"
 PORT = 8866  # Voila's own
+ANSWER_SECONDS = 1.0  # for which a program on a port may let us wait
 ABANDONED = 1800  # seconds after which a kernel ends that no page is connected to, as after a crash of the browser
 # Of JupyterLab's extensions those that widgets need; others that are installed may not suit Voila.
 EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
@@ -77,7 +80,7 @@ def give_sheets(page: Path, sheets: Path) -> None:
     notebook = json.loads(page.read_text("utf-8"))
     for cell in notebook["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            cell["source"] = "".join(cell["source"]) + f"\nfolder = {str(sheets.expanduser().resolve())!r}"
+            cell["source"] = "".join(cell["source"]) + f"\nfolder = {os.path.realpath(os.path.expanduser(sheets))!r}"
     page.write_text(json.dumps(notebook), "utf-8")
 
 
@@ -89,8 +92,14 @@ def check_port(port: int) -> None:
 
     Pure: the port is free again afterwards.
     """
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS):
+        raise InputError(f"--port {port} cannot be used (a program answers there); choose another")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended is no obstacle
+        # A server that has just ended is no obstacle; SO_REUSEADDR means on Windows that a port in use is none either.
+        if sys.platform == "win32":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
@@ -160,7 +169,7 @@ def command(*, port: int, sheets: Path | None, no_browser: bool, page: str) -> N
     first = f"voila/render/{find_notebook(source, page)}" if page else ""
     check_port(port)
     address = f"http://localhost:{port}/{first}"
-    with tempfile.TemporaryDirectory(prefix="mamlkit-dash-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mamlkit-dash-", ignore_cleanup_errors=True) as folder:
         copy_notebooks(source, Path(folder))
         if sheets is not None:
             give_sheets(Path(folder) / "wall.ipynb", sheets)

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from mamlkit.commands.lab import notebooks_folder, read_manifest, sha256
 from mamlkit.commands.lazy import lazily
 from mamlkit.errors import InputError
-from mamlkit.files import write_whole
+from mamlkit.files import replace, write_whole
 
 MANIFEST = ".mamlkit-site.json"  # {file name: SHA-256 of what was written}
 UNFINISHED = ".mamlkit-site.new"  # the folder of a site until it is whole
@@ -85,7 +84,7 @@ def replace_site(out: Path, ours: Collection[str], files: Mapping[str, bytes]) -
             _remove_empty((out / name).parent)
         for name in (*files, MANIFEST):
             (out / name).parent.mkdir(exist_ok=True)
-            os.replace(new / name, out / name)
+            replace(new / name, out / name)
     finally:
         shutil.rmtree(new, ignore_errors=True)
         _remove_empty(out)

@@ -1,8 +1,9 @@
 """Keep a data set as one memory-mapped array in the user's cache, built once from its source.
 
-Beside ``<stem>.npy`` lies ``<stem>.json`` with the class names, offsets, splits and the source's SHA-256. The index
-is written last, and a file of the wrong size or an index of another source counts as absent, so that an interrupted
-build is simply built again.
+``<stem>.json`` has the class names, offsets, splits, the source's SHA-256, and the name of the array's file, which ends
+with a digest of its content: a new array never takes the place of one that a program has mapped, which Windows refuses.
+The index is written last, and a file of the wrong size or an index of another source counts as absent, so that an
+interrupted build is simply built again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,9 @@ from tqdm import tqdm
 
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
-from mamlkit.files import cache_dir
+from mamlkit.files import cache_dir, discard, replace
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Build(NamedTuple):
@@ -39,7 +40,7 @@ class Build(NamedTuple):
 def data_dir() -> Path | None:
     """Return the folder of downloaded data sets, ``$MAMLKIT_DATA``, or None if it is not set."""
     value = os.environ.get("MAMLKIT_DATA", "")
-    return Path(value).expanduser() if value else None
+    return Path(os.path.expanduser(value)) if value else None
 
 
 def cached(name: str, where: str, identity: Sequence[Any], build: Callable[[], Build]) -> ImageStore:
@@ -57,15 +58,29 @@ def cached(name: str, where: str, identity: Sequence[Any], build: Callable[[], B
     Raises:
         InputError: the source is bad, or the cache cannot be written.
 
-    Writes: ``<name>-<digest of where>.npy`` and ``.json`` in ``cache_dir()``, or nothing.
+    Writes: ``<name>-<digest of where>.json`` and an array beside it in ``cache_dir()``, or nothing; older arrays go.
     """
-    stem = f"{name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
-    array_path, index_path = cache_dir() / f"{stem}.npy", cache_dir() / f"{stem}.json"
+    index_path = cache_dir() / f"{name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}.json"
     key = json.loads(json.dumps([FORMAT, *identity]))
-    index = _read_index(index_path, array_path, key)
-    if index is None:
-        index = _write(name, array_path, index_path, key, build())
-    images: NDArray[np.uint8] = np.load(array_path, mmap_mode="r").view(np.ndarray)
+    store = _open(name, index_path, key)
+    if store is None:
+        _write(name, index_path, key, build())
+        store = _open(name, index_path, key)
+    if store is None:
+        raise InputError(f"another program writes the cache file {index_path}; wait for it, then try again")
+    return store
+
+
+def _open(name: str, index_path: Path, key: list[Any]) -> ImageStore | None:
+    """Return the store of a valid cache; it may be replaced by another program meanwhile."""
+    try:
+        index: dict[str, Any] = json.loads(index_path.read_text(encoding="utf-8"))
+        array_path = index_path.with_name(index["array"])
+        if index["key"] != key or index["n_bytes"] != array_path.stat().st_size:
+            return None
+        images: NDArray[np.uint8] = np.load(array_path, mmap_mode="r").view(np.ndarray)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
     return ImageStore(
         name=name,
         images=images,
@@ -76,50 +91,46 @@ def cached(name: str, where: str, identity: Sequence[Any], build: Callable[[], B
     )
 
 
-def _read_index(index_path: Path, array_path: Path, key: list[Any]) -> dict[str, Any] | None:
-    try:
-        index: dict[str, Any] = json.loads(index_path.read_text(encoding="utf-8"))
-        valid = index["key"] == key and index["n_bytes"] == array_path.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return index if valid else None
-
-
-def _write(name: str, array_path: Path, index_path: Path, key: list[Any], build: Build) -> dict[str, Any]:
+def _write(name: str, index_path: Path, key: list[Any], build: Build) -> None:
     offsets = np.concatenate([[0], np.cumsum(build.counts)])
     shape = (int(offsets[-1]), *build.image_shape)
-    temporary = array_path.with_name(f"{array_path.name}.{os.getpid()}.tmp")
+    temporary = index_path.with_name(f"{index_path.stem}.{os.getpid()}.tmp")
     try:
-        array_path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            _write_images(
-                file, tqdm(build.images, f"building {name}", shape[0], unit=" images", leave=False, mininterval=0.5)
-            )
+        index_path.parent.mkdir(parents=True, exist_ok=True)
+        images = tqdm(build.images, f"building {name}", shape[0], unit=" images", leave=False, mininterval=0.5)
+        array_path = index_path.with_name(f"{index_path.stem}-{_write_array(temporary, shape, images)}.npy")
         index = {
             "key": key,
             "class_names": list(build.class_names),
             "offsets": offsets.tolist(),
             "splits": {split: classes.tolist() for split, classes in build.splits.items()},
             "sha256": build.sha256(),
+            "array": array_path.name,
             "n_bytes": temporary.stat().st_size,
         }
-        index_path.unlink(missing_ok=True)
-        os.replace(temporary, array_path)
+        if not array_path.is_file() or array_path.stat().st_size != index["n_bytes"]:
+            replace(temporary, array_path)
         temporary.write_text(json.dumps(index), encoding="utf-8")
-        os.replace(temporary, index_path)
+        replace(temporary, index_path)
     except OSError as error:
+        what = f"the cache file {index_path.with_suffix('.npy')}"
         raise InputError(
-            f"cannot write the cache file {array_path} ({error.strerror}); it needs {np.prod(shape) / 1e6:.1f} MB: "
+            f"cannot write {what} ({error.strerror}); it needs {np.prod(shape) / 1e6:.1f} MB: "
             "make room there, or set MAMLKIT_CACHE to another folder"
         ) from error
     finally:
-        if temporary.exists():
-            temporary.unlink()
-    return index
+        discard(temporary)
+    for old in set(index_path.parent.glob(f"{index_path.stem}*.npy")) - {array_path}:
+        discard(old)
 
 
-def _write_images(file: IO[bytes], images: Iterable[NDArray[np.uint8]]) -> None:
-    for image in images:
-        file.write(np.ascontiguousarray(image).data)
+def _write_array(path: Path, shape: tuple[int, ...], images: Iterable[NDArray[np.uint8]]) -> str:
+    """Write images as a NumPy file, one by one, and return a digest of them."""
+    digest = hashlib.sha256(repr(shape).encode())
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for image in images:
+            content = np.ascontiguousarray(image).data
+            digest.update(content)
+            file.write(content)
+    return digest.hexdigest()[:12]

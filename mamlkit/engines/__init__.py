@@ -196,9 +196,8 @@ def _obstacle(config: Config, known: bool) -> str:
         return "as it knows the network conv4 with the cross-entropy alone"
     if config.device not in ("cpu", "auto") or (config.device == "auto" and torch.cuda.is_available()):
         return "as it runs on the CPU alone"
-    if compiler.cxx() is None:
-        return "as there is no C++ compiler (g++ or clang++) on this machine"
-    return ""
+    missing = compiler.obstacle()
+    return f"as {missing}" if missing else ""
 
 
 def _fastest(config: Config, image_shape: tuple[int, ...]) -> tuple[str, str]:

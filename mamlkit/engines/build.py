@@ -9,17 +9,15 @@ example before it is handed over, and refused if it does not give the numbers of
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch._inductor import aoti_compile_and_package, aoti_load_package
+from torch._inductor import aoti_compile_and_package
 
 from mamlkit.engines.closed_form import Shape
-from mamlkit.engines.compiler import call_flat
+from mamlkit.engines.compiler import call_flat, runner
 from mamlkit.engines.first_stage import Patches
 from mamlkit.errors import InputError
 
@@ -63,16 +61,15 @@ def build(function: str, shape: Shape, path: Path) -> None:
     """Compile a function into a package.
 
     Raises:
-        InputError: the package does not agree with the function.
+        InputError: the package cannot be loaded, or does not agree with the function.
 
-    Writes: ``path``.
+    Writes: ``path``, to be deleted where this raises: Windows does not let a process delete a library that it uses.
     """
     arguments = [tensor.contiguous() for tensor in example(function, shape)]
-    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+    with torch.no_grad():
         program = torch.export.export(Module(function, shape), tuple(arguments))
-        package = aoti_compile_and_package(program, package_path=f"{folder}/{path.stem}.pt2", inductor_configs=SETTINGS)
-        check(aoti_load_package(package)(*arguments), call_flat(function, shape, arguments), shape)
-        shutil.copyfile(package, path)
+        aoti_compile_and_package(program, package_path=str(path), inductor_configs=SETTINGS)
+        check(runner(path)(arguments), call_flat(function, shape, arguments), shape)
 
 
 def check(found: list[Tensor], expected: tuple[Tensor, ...], shape: Shape) -> None:

@@ -31,21 +31,42 @@ from mamlkit.engines.adjoint import Functions
 from mamlkit.engines.closed_form import Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
 from mamlkit.errors import InputError
-from mamlkit.files import cache_dir
+from mamlkit.files import cache_dir, check_writable, discard, replace, why
 
 SOURCES = (
     "backbone.py",  # its constants
     *(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler")),
 )
 
+KEPT = 60  # packages, of about 2 MB; those that were not used for longest go
+# What a loader may raise that is another version's, or is given a damaged file.
+LOAD_ERRORS = (AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError)
+
 Run = Callable[[list[Tensor]], list[Tensor]]
 Part = tuple[str, Shape]  # name of a function, and what it is compiled for
 
 
 def cxx() -> str | None:
-    """Return the path of the C++ compiler that torch would use, ``$CXX`` or g++ (clang++ on a Mac), if it is here."""
-    usual = "clang++" if sys.platform == "darwin" else "g++"
+    """Return the path of the C++ compiler that torch would use, if it is here.
+
+    That is ``$CXX``, or else g++; clang++ on a Mac, cl on Windows.
+    """
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     return shutil.which(os.environ.get("CXX", usual))
+
+
+def obstacle() -> str:
+    """Return why nothing can be compiled or loaded here, or an empty text."""
+    if cxx() is None:
+        names = "cl" if sys.platform == "win32" else "g++ or clang++"
+        return f"there is no C++ compiler ({names}) on this machine"
+    try:
+        _load(Path("no-such-package"))
+    except (AttributeError, TypeError):
+        return f"torch {torch.__version__} has another loader of compiled code"
+    except LOAD_ERRORS:
+        pass  # the loader is the right one: it misses the file
+    return ""
 
 
 def parts(support: Shape, query: Shape) -> list[Part]:
@@ -54,8 +75,8 @@ def parts(support: Shape, query: Shape) -> list[Part]:
 
 
 def missing(wanted: list[Part]) -> list[Part]:
-    """Return those that would have to be compiled first."""
-    return [part for part in wanted if not package(part).is_file()]
+    """Return those that would have to be compiled first; a damaged package counts as none."""
+    return [part for part in wanted if not _is_whole(package(part))]
 
 
 def compile_parts(wanted: list[Part], on_part: Callable[[int, int], None] | None = None) -> None:
@@ -66,21 +87,29 @@ def compile_parts(wanted: list[Part], on_part: Callable[[int, int], None] | None
         on_part: called with parts done and parts in all, at the start and after each.
 
     Raises:
-        InputError: there is no C++ compiler, or it failed, or the result does not agree with its source.
+        InputError: there is an ``obstacle``, or the cache cannot be written, or the compiler failed, or the result
+            cannot be loaded or does not agree with its source.
 
-    Writes: packages into the cache folder, each whole or not at all.
+    Writes: packages into the cache folder, each whole or not at all; the least recently used go.
     """
     todo = missing(wanted)
-    if todo and cxx() is None:
-        raise InputError("there is no C++ compiler (g++ or clang++) on this machine")
-    say = on_part or (lambda done, parts: None)
-    if todo:
-        say(0, len(todo))
+    if not todo:
+        return
+    if obstacle():
+        raise InputError(obstacle())
+    folder, say = package(todo[0]).parent, on_part or (lambda done, parts: None)
+    check_writable(package(todo[0]))
+    say(0, len(todo))
     with concurrent.futures.ThreadPoolExecutor(torch.get_num_threads()) as pool:
         futures = [pool.submit(_compile, part) for part in todo]
         for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
             future.result()
             say(number, len(todo))
+    for part in todo:
+        runner(package(part))
+    with contextlib.suppress(FileNotFoundError):  # another program does the same
+        for path in sorted(folder.glob("*.pt2"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            discard(path)
 
 
 def load(support: Shape, query: Shape, *, autocast: bool = False) -> Functions:
@@ -92,7 +121,7 @@ def load(support: Shape, query: Shape, *, autocast: bool = False) -> Functions:
     support, query = (dataclasses.replace(shape, autocast=autocast) for shape in (support, query))
     compile_parts(parts(support, query))
     support_run, query_run, product_run = (
-        _runner(package(part)) for part in (("gradient", support), ("gradient", query), ("hessian_product", support))
+        runner(package(part)) for part in (("gradient", support), ("gradient", query), ("hessian_product", support))
     )
 
     def product(*arguments: Any, v: Tensor, saved: tuple[Tensor, ...]) -> HessianProduct:
@@ -116,10 +145,34 @@ def call_flat(function: str, shape: Shape, flat: list[Tensor]) -> tuple[Tensor, 
 
 
 @functools.lru_cache(maxsize=64)
-def _runner(path: Path) -> Run:
+def runner(path: Path) -> Run:
+    """Load a package and return its function.
+
+    Raises:
+        InputError: it cannot be loaded.
+
+    Writes: the time at which the package was used.
+    """
+    try:
+        run = _load(path)
+    except LOAD_ERRORS as error:
+        raise InputError(f"the compiled code {path} cannot be loaded ({why(error)})") from error
+    with contextlib.suppress(OSError):  # a cache that can only be read
+        os.utime(path)
+    return run
+
+
+def _load(path: Path) -> Run:
     # What torch._inductor.aoti_load_package wraps; importing that costs 80 MB and a second and a half.
     loader: Any = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
     return loader.run  # type: ignore[no-any-return]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return path.is_file() and bool(runner(path))
+    except InputError:
+        return False
 
 
 def _flat(theta: Tensor, norms: tuple[Tensor, Tensor], patches: Patches, y: Tensor, *rest: Tensor) -> list[Tensor]:
@@ -149,7 +202,8 @@ def _source() -> str:
 @functools.cache
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    flags = [line for line in info.read_text().splitlines() if line.startswith("flags")] if info.is_file() else []
+    lines = info.read_text("utf-8").splitlines() if info.is_file() else []
+    flags = [line for line in lines if line.startswith("flags")]
     return platform.machine() + torch.backends.cpu.get_cpu_capability() + "".join(flags[:1])
 
 
@@ -159,7 +213,7 @@ def _compile(part: Part) -> None:
     lock = Path(f"{path}.lock")
     try:
         with FileLock(lock):  # another program may be compiling the same part
-            if not path.is_file():
+            if not _is_whole(path):
                 _compile_into(path, part)
     finally:
         with contextlib.suppress(OSError):  # a program that waits for it has it open
@@ -168,14 +222,15 @@ def _compile(part: Part) -> None:
 
 def _compile_into(path: Path, part: Part) -> None:
     function, shape = part
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    # Windows keeps libraries that are in use; those of the other process are free when it has ended.
+    with tempfile.TemporaryDirectory(dir=path.parent, ignore_cleanup_errors=True) as folder:
         out = Path(folder) / path.name
         what = json.dumps(dataclasses.asdict(shape))
         command = [sys.executable, "-m", "mamlkit.engines.build", function, what, str(out)]
         threads = str(torch.get_num_threads())
         environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder, "OMP_NUM_THREADS": threads}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(command, capture_output=True, env=environment, check=False)
         if done.returncode:
-            lines = done.stderr.strip().splitlines()
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
             raise InputError(f"compiling {function} failed: {lines[-1] if lines else f'exit code {done.returncode}'}")
-        os.replace(out, path)
+        replace(out, path)

@@ -110,7 +110,7 @@ def _execute(folder: Path, cell: Cell, notebook: str) -> Outcome:
     place, begin = folder_of(folder, cell.name).absolute(), time.perf_counter()
     for name in PLACES:  # the kernel works in the folder of the cell
         if os.environ.get(name):
-            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     try:
         source = nbformat.reads(notebook, as_version=4)  # type: ignore[no-untyped-call]
         execute(source, place / NOTEBOOK, {**cell.parameters, "out": RUN})

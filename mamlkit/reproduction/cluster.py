@@ -55,7 +55,7 @@ def local_size(cells: int, cores: int = CPU_COUNT, memory: float = MEMORY_LIMIT)
 def local(size: Size) -> Iterator[Client]:
     """Start workers on this machine, a process each, and end them."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(size.threads))
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # on Windows a worker may still end
         with _deaf_to_ctrl_c():
             cluster = LocalCluster(
                 n_workers=size.workers,
@@ -66,6 +66,7 @@ def local(size: Size) -> Iterator[Client]:
                 env=threads,  # goes before what the user has set, who may not know of several cells at once
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
+                preload=[__name__],  # see dask_setup
             )
         with cluster, Client(cluster) as client:
             yield client
@@ -73,12 +74,22 @@ def local(size: Size) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Let processes that are started meanwhile ignore Ctrl-C: a terminal sends it to all, and this one ends them."""
+    """Ignore Ctrl-C for a moment; on POSIX the processes that are started meanwhile ignore it from the first on."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def dask_setup(_: object) -> None:
+    """Let a worker ignore Ctrl-C, one that replaces another too, and on Windows, where nothing is inherited.
+
+    Dask calls this function of a module in ``preload``, with the worker.
+
+    Writes: what this process does at Ctrl-C.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +219,7 @@ def _configure(setting: Setting, sizes: Mapping[str, Any], parameters: Mapping[s
     values = {"n_way": setting.n_way, "k_shot": setting.k_shot, "on_nonfinite": "skip", **sizes, **setting.overrides}
     config = configure(setting.recipe, **{**values, **plain, **parameters.get("overrides", {})})
     if config.data_path:  # the runs have working folders of their own
-        config = dataclasses.replace(config, data_path=str(Path(config.data_path).expanduser().absolute()))
+        config = dataclasses.replace(config, data_path=os.path.abspath(os.path.expanduser(config.data_path)))
     return config
 
 

@@ -95,7 +95,7 @@ def doodle(corners, rng):
     return image
 
 
-stand_in = tempfile.TemporaryDirectory()  # gone when the kernel is
+stand_in = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # gone when the kernel is
 if not folder:
     os.environ["MAMLKIT_CACHE"] = str(Path(stand_in.name, "cache"))  # so that nothing is left behind
     rng = np.random.default_rng(seed)
