@@ -120,9 +120,9 @@ class Ranks:
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """Return tensors end to end, on a device that the backend serves."""
+    """Return tensors end to end, on the CPU if their device has no NCCL."""
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    return flat if f"{flat.device.type}:" in dist.get_backend_config() else flat.cpu()
+    return flat if f"{flat.device.type}:nccl" in dist.get_backend_config() else flat.cpu()
 
 
 def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
@@ -134,16 +134,16 @@ ALONE = Ranks(rank=0, size=1, local_rank=0)
 
 
 def choose_backend(*, cuda: bool, nccl: bool) -> str:
-    """Return which backend of torch.distributed sums the tensors of each device; others go through the CPU.
+    """Return the backend of torch.distributed; tensors of a device without NCCL go through the CPU.
 
     Args:
         cuda: this machine has a CUDA device.
         nccl: this torch has NCCL, which Windows lacks.
 
     >>> choose_backend(cuda=True, nccl=False)
-    'cpu:gloo'
+    'gloo'
     """
-    return "cpu:gloo,cuda:nccl" if cuda and nccl else "cpu:gloo"
+    return "cpu:gloo,cuda:nccl" if cuda and nccl else "gloo"
 
 
 @contextlib.contextmanager

@@ -231,10 +231,10 @@ def test_mps_with_float64_is_refused_before_anything_is_written(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("cuda", "nccl", "backend"),
     [
-        (False, False, "cpu:gloo"),
-        (True, False, "cpu:gloo"),
+        (False, False, "gloo"),
+        (True, False, "gloo"),
         (True, True, "cpu:gloo,cuda:nccl"),
-        (False, True, "cpu:gloo"),
+        (False, True, "gloo"),
     ],
 )
 def test_torchrun_takes_nccl_only_where_there_are_cuda_and_nccl(
@@ -261,13 +261,13 @@ def test_torchrun_takes_nccl_only_where_there_are_cuda_and_nccl(
     assert asked == [backend]
 
 
-def test_tensors_of_a_device_that_the_backend_does_not_serve_go_through_the_cpu(
+def test_tensors_of_a_device_without_nccl_go_through_the_cpu(
     glyphs: ImageStore, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[torch.device] = []
     monkeypatch.setattr(dist, "all_reduce", lambda flat: sent.append(flat.device))
     monkeypatch.setattr(dist, "all_gather", lambda shares, flat: sent.append(flat.device))
-    monkeypatch.setattr(dist, "get_backend_config", lambda: "cpu:gloo")
+    monkeypatch.setattr(dist, "get_backend_config", lambda: "cpu:gloo,meta:gloo")
     one = make()
     step = one.meta_step(draw(glyphs), 0)
     whole = Ranks(0, 2, 0).combine(step, one.buffers, step_config(CONFIG, 0))
