@@ -72,9 +72,10 @@ def score(learner: MetaLearner, store: ImageStore, n_way: int) -> dict[str, tupl
         support, query = (torch.stack([redrawn(image) for image in images]) for images in (support, query))
         classifier = Classifier(learner, support)
         for norm, row in rights.items():
-            given = classifier.after(classifier.n_steps, query, norm).argmax(-1)
+            given = classifier.after(classifier.n_steps, query, norm).argmax(-1).cpu()
             row.append((given == labels).double().mean())
-    return {norm: mean_ci95(torch.stack(row)) for norm, row in rights.items()}
+    found = {norm: mean_ci95(torch.stack(row)) for norm, row in rights.items()}
+    return {norm: (round(mean, 6), round(half, 6)) for norm, (mean, half) in found.items()}
 
 
 def redrawn(image: torch.Tensor) -> torch.Tensor:

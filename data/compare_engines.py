@@ -62,7 +62,7 @@ def main() -> None:
         for way in WAYS:
             runs[way].append(run(store, way, seed))
             print(way, runs[way][-1], flush=True)
-    means = {way: mean_ci95(torch.tensor([one["accuracy"] for one in ones]))[0] for way, ones in runs.items()}
+    means = {way: round(mean_ci95(torch.tensor([one["accuracy"] for one in ones]))[0], 6) for way, ones in runs.items()}
     result = {
         "command": "python data/compare_engines.py",
         "config": configure("mamlpp", device="cpu", **SIZES).to_dict(),

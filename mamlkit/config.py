@@ -105,7 +105,12 @@ class Config:
     ensemble: int = _option(1, "Run", "Test with the mean logits of the best this many epochs.", low=1)
     patience: int = _option(0, "Run", "Stop after this many epochs without a better validation; 0: off.", low=0)
     seed: int = _option(0, "Run", "Seed of the weights and the episodes.", low=0, high=2**31 - 1)
-    device: str = _option("auto", "Run", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = _option(
+        "auto",
+        "Run",
+        "Where to compute. auto: cuda where there is one, else cpu; mps, an Apple GPU, is untested and never chosen.",
+        choices=("auto", "cpu", "cuda", "mps"),
+    )
     dtype: str = _option("float32", "Run", "Precision.", choices=("float32", "float64"))
     engine: str = _option(
         "auto",
@@ -156,6 +161,8 @@ class Config:
             )
         if self.autocast and self.dtype != "float32":
             raise InputError(f"autocast has no meaning where dtype = {self.dtype!r}; 'float32' is allowed")
+        if self.device == "mps" and self.dtype != "float32":
+            raise InputError(f"dtype = {self.dtype!r} does not exist on device = 'mps'; 'float32' is allowed there")
         if self.data_path and self.dataset not in WITH_A_PATH:
             raise InputError(f"data_path = {self.data_path!r} has no meaning for {self.dataset}; leave it empty")
 

@@ -202,7 +202,7 @@ def _labels(n_tasks: int, n_way: int, images: int) -> Tensor:
 
 def as_bytes(images: Tensor) -> NDArray[np.uint8]:
     """Return images in [0, 1] as bytes of the same shape, as a store holds them."""
-    pixels: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().byte().numpy()
+    pixels: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().byte().cpu().numpy()
     return pixels
 
 

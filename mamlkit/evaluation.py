@@ -33,7 +33,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy on fixed episodes.
+    """Accuracy on fixed episodes, to six digits.
 
     Attributes:
         accuracy: mean over episodes, fraction in [0, 1]; NaN for a regression.
@@ -54,11 +54,15 @@ class Evaluation:
 def mean_ci95(values: Tensor) -> tuple[float, float]:
     """Return the mean of ``values`` [E] and half the width of its 95 % interval, 1.96 * sd / sqrt(E).
 
-    >>> mean_ci95(torch.tensor([0.5, 0.7]))
-    (0.6, 0.195996)
+    Both are computed on the CPU in double precision.
+
+    >>> mean, half = mean_ci95(torch.tensor([0.5, 0.75]))
+    >>> mean, round(half, 6)
+    (0.625, 0.244996)
     """
-    half = Z95 * float(values.double().std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return round(float(values.double().mean()), 6), round(half, 6)
+    exact = values.cpu().double()
+    half = Z95 * float(exact.std()) / math.sqrt(len(exact)) if len(exact) > 1 else math.nan
+    return float(exact.mean()), half
 
 
 def evaluate(
@@ -111,27 +115,27 @@ def evaluate_norms(
         check_choice("norm", norm, NORMS)
     chunk = (learners[0].config.tasks_per_chunk or JUDGED_AT_ONCE) * torch.get_num_threads()
     mine = ranks.share(episodes)
-    # Accuracies and losses by normalisation; 0 where another process has them.
+    # Accuracies and losses by normalisation, on the CPU; 0 where another process has them.
     scores = torch.zeros(len(norms), 2, episodes, dtype=torch.float64)
     with prefetch(lambda first: sampler.batch(first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
         for first, batch in zip(mine[::chunk], map(learners[0].to_device, drawn)):
             done = slice(first, first + len(batch.query_y))
             logits = torch.stack([learner.query_logits(batch, norms) for learner in learners]).mean(0)  # [M, T, Q, N]
-            for number, table in enumerate(logits):
-                scores[number, 0, done] = _accuracies(table, batch.query_y)
-                losses = [learners[0].loss_fn(row, y) for row, y in zip(table, batch.query_y)]
-                scores[number, 1, done] = torch.stack(losses)
+            losses = [torch.stack(list(map(learners[0].loss_fn, table, batch.query_y))) for table in logits]  # M of [T]
+            scores[:, 0, done] = _accuracies(logits.cpu(), batch.query_y.cpu())
+            scores[:, 1, done] = torch.stack(losses).cpu()
             if on_episodes is not None:
                 on_episodes(len(batch.query_y))
     [total] = ranks.total([scores])
     evaluations = {}
-    for norm, (accuracies, losses_) in zip(norms, total):
-        loss, _ = mean_ci95(losses_)
-        evaluations[norm] = Evaluation(*mean_ci95(accuracies), loss, episodes, norm)
+    for norm, table in zip(norms, total):
+        (accuracy, half), (loss, _) = map(mean_ci95, table)
+        # Rounded, so that the order in which a sum was taken makes no difference between two equal epochs.
+        evaluations[norm] = Evaluation(round(accuracy, 6), round(half, 6), round(loss, 6), episodes, norm)
     return evaluations
 
 
 def _accuracies(logits: Tensor, y: Tensor) -> Tensor:
     if y.is_floating_point():
-        return torch.full((len(y),), torch.nan)
-    return (logits.argmax(-1) == y).double().mean(1)  # [T, Q] -> [T]
+        return torch.full(logits.shape[:2], torch.nan)
+    return (logits.argmax(-1) == y).double().mean(-1)  # [M, T, Q] -> [M, T]

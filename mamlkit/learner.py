@@ -20,14 +20,14 @@ from mamlkit.schedules import StepConfig, eval_config, outer_lr, step_config
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; auto takes the fastest one present.
+    """Return the device of ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; auto is CUDA if it is present, else the CPU.
 
     Raises:
         InputError: the named device is not on this machine.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, there in present.items() if there))
+        return torch.device("cuda" if present["cuda"] else "cpu")
     if not present[name]:
         there = ", ".join(kind for kind in present if present[kind])
         raise InputError(f"device = {name!r} is not on this machine; it has {there}")
@@ -81,7 +81,7 @@ class MetaLearner:
             image_shape: (C, H, W) of the data.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every GPU too
             model = backbone.build(config, image_shape)
         return cls(model, config)
 
@@ -148,7 +148,8 @@ class MetaLearner:
         Writes: params, inner_lrs where they are learned, buffers, Adam's moments.
         """
         gradients = self.learned(step.gradient)
-        if not all(bool(torch.isfinite(x).all()) for x in (*gradients, step.loss, *step.buffers.values())):
+        finite = [torch.isfinite(x).all() for x in (*gradients, step.loss, *step.buffers.values())]
+        if not torch.stack(finite).all():  # waits for the device, once
             return False
         [group] = self.optimizer.param_groups
         for tensor, gradient in zip(group["params"], gradients):

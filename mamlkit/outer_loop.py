@@ -5,6 +5,7 @@ Axis letters: ``T`` tasks, ``K`` inner steps, ``C`` channels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -130,18 +131,18 @@ def fold_batch_stats(buffers: Params, trace: InnerTrace, config: StepConfig, mom
     Pure: no argument is changed. Source: section 4 of the paper (per-step running statistics); order and momentum
     from the authors' code.
     """
-    counted = torch.tensor([[True, weight != 0] for weight in config.loss_weights])  # [K, 2]
     folded = dict(buffers)
     for layer, support in trace.support_stats.items():
         for field in BatchStats._fields:
             name = f"{layer}.running_{field}"
-            passes = torch.stack([getattr(support, field), getattr(trace.query_stats[layer], field)], 2)  # [T, K, 2, C]
-            if buffers[name].dim() == 1:
-                folded[name] = _ema(buffers[name], passes[:, counted], momentum)
-                continue
-            rows = [
-                _ema(row, passes[:, k, counted[k]], momentum) for k, row in enumerate(buffers[name][: len(counted)])
+            given, asked = getattr(support, field), getattr(trace.query_stats[layer], field)  # [T, K, C]
+            steps = [  # K of one or two [T, C]
+                [given[:, k], asked[:, k]] if weight else [given[:, k]] for k, weight in enumerate(config.loss_weights)
             ]
+            if buffers[name].dim() == 1:
+                folded[name] = _ema(buffers[name], torch.stack([*itertools.chain(*steps)], 1), momentum)
+                continue
+            rows = [_ema(row, torch.stack(passes, 1), momentum) for row, passes in zip(buffers[name], steps)]
             folded[name] = torch.cat([torch.stack(rows), buffers[name][len(rows) :]])
     return folded
 

@@ -68,11 +68,9 @@ class Ranks:
         """Return the sums over processes, the same bits on each, of tensors that have the same shapes on each."""
         if self.size == 1:
             return [*tensors]
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
-        flat = flat if flat.is_cuda else flat.cpu()
+        flat = _flat(tensors)
         dist.all_reduce(flat)
-        pieces = torch.split(flat, [tensor.numel() for tensor in tensors])
-        return [piece.view(tensor.shape).to(tensor) for piece, tensor in zip(pieces, tensors)]
+        return _split(flat, tensors)
 
     def combine(self, step: MetaStep, buffers: Params, config: StepConfig) -> MetaStep:
         """Return the meta-step of the whole meta-batch, on each process.
@@ -92,13 +90,13 @@ class Ranks:
         if self.size == 1:
             return step
         means, means_spec = pytree.tree_flatten((step.gradient, step.loss))
-        rows, trace_spec = pytree.tree_flatten(step.trace)
-        places = [row.new_zeros(self.size, *row.shape) for row in rows]  # [T/R, ...] -> [R, T/R, ...]
-        for place, row in zip(places, rows):
-            place[self.rank] = row  # what the others add is 0
-        sums = self.total([*(mean / self.size for mean in means), *places])
-        gradient, loss = pytree.tree_unflatten(sums[: len(means)], means_spec)
-        trace = pytree.tree_unflatten([place.flatten(0, 1) for place in sums[len(means) :]], trace_spec)  # [T, ...]
+        gradient, loss = pytree.tree_unflatten(self.total([mean / self.size for mean in means]), means_spec)
+        rows, trace_spec = pytree.tree_flatten(step.trace)  # [T/R, ...]
+        flat = _flat(rows)
+        everyone = [torch.empty_like(flat) for _ in range(self.size)]
+        dist.all_gather(everyone, flat)
+        shares = (_split(one, rows) for one in everyone)
+        trace = pytree.tree_unflatten([torch.cat(parts) for parts in zip(*shares)], trace_spec)  # [T, ...]
         return MetaStep(gradient, loss, trace, fold_batch_stats(buffers, trace, config))
 
     def from_first(self, make: Callable[[], Made]) -> Made:
@@ -121,7 +119,31 @@ class Ranks:
         self.total([torch.zeros(1)])
 
 
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors end to end, on the CPU if their device has no NCCL."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    return flat if f"{flat.device.type}:nccl" in dist.get_backend_config() else flat.cpu()
+
+
+def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    pieces = torch.split(flat, [tensor.numel() for tensor in like])
+    return [piece.view(tensor.shape).to(tensor) for piece, tensor in zip(pieces, like)]
+
+
 ALONE = Ranks(rank=0, size=1, local_rank=0)
+
+
+def choose_backend(*, cuda: bool, nccl: bool) -> str:
+    """Return the backend of torch.distributed; tensors of a device without NCCL go through the CPU.
+
+    Args:
+        cuda: this machine has a CUDA device.
+        nccl: this torch has NCCL, which Windows lacks.
+
+    >>> choose_backend(cuda=True, nccl=False)
+    'gloo'
+    """
+    return "cpu:gloo,cuda:nccl" if cuda and nccl else "gloo"
 
 
 @contextlib.contextmanager
@@ -137,10 +159,10 @@ def joined() -> Iterator[Ranks]:
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ALONE
         return
-    local_rank, backend = int(os.environ["LOCAL_RANK"]), "gloo"
-    if torch.cuda.is_available():
+    local_rank, cuda = int(os.environ["LOCAL_RANK"]), torch.cuda.is_available()
+    if cuda:
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
-        backend = "cpu:gloo,cuda:nccl"
+    backend = choose_backend(cuda=cuda, nccl=dist.is_nccl_available())
     store, rank, size = next(rendezvous("env://"))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:

@@ -128,6 +128,13 @@ def test_missing_lab_packages_are_a_warning_and_old_widgets_a_failure(monkeypatc
     assert doctor._version("mamlkit-no-such-package") == ""
 
 
+def test_an_apple_gpu_is_named_with_how_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.torch.cuda, "device_count", lambda: 0)
+    for there, found in ((False, "none"), (True, "Apple GPU, untested and used with device = 'mps' alone")):
+        monkeypatch.setattr(doctor.torch.backends.mps, "is_available", lambda there=there: there)
+        assert doctor.check_accelerators().found.startswith(found)
+
+
 def test_missing_notebooks_and_glyphs_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "notebooks_folder", raises(InputError("no notebooks")))
     monkeypatch.setattr(doctor.datasets, "load", raises(InputError("no glyphs")))

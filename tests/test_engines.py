@@ -166,9 +166,9 @@ def write_junk(part: compiler.Part) -> None:
 
 
 def test_compiled_code_that_cannot_be_loaded_is_said_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = dataclasses.replace(TINY, engine="compiled", dtype="float64")
+    config = dataclasses.replace(AS_GOLDEN, engine="compiled", dtype="float64")
     monkeypatch.setattr(compiler, "_compile", write_junk)
-    choice = engines.prepare(config, (1, 16, 16), known=True)
+    choice = engines.prepare(config, SHAPE, known=True)
     assert choice.engine == "vmap"
     assert re.fullmatch(
         r"engine vmap: compiled cannot be used, the compiled code .*\.pt2 cannot be loaded \(.+\)", choice.why[0]
@@ -177,12 +177,12 @@ def test_compiled_code_that_cannot_be_loaded_is_said_before_the_first_step(monke
 
 
 def test_an_evaluation_does_without_compiled_code_that_is_damaged() -> None:
-    config = dataclasses.replace(TINY, engine="auto", dtype="float64")
+    config = dataclasses.replace(AS_GOLDEN, engine="auto", dtype="float64")
     batch = episodes(torch.float64)
-    expected = MetaLearner.from_config(config, (1, 16, 16)).query_logits(batch, ["batch"])
-    for part in engines.parts(config, (1, 16, 16)):
+    expected = MetaLearner.from_config(config, SHAPE).query_logits(batch, ["batch"])
+    for part in engines.parts(config, SHAPE):
         write_junk(part)
-    found = MetaLearner.from_config(config, (1, 16, 16)).query_logits(batch, ["batch"])
+    found = MetaLearner.from_config(config, SHAPE).query_logits(batch, ["batch"])
     assert torch.equal(found, expected)
 
 

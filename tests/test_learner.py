@@ -269,14 +269,15 @@ def test_a_reconfigured_learner_has_copies_of_the_tensors_and_rates_for_more_ste
         assert not any(ours[name] is theirs[name] for name in theirs)
 
 
-@pytest.mark.parametrize(("present", "fastest"), [((), "cpu"), (("mps",), "mps"), (("cuda", "mps"), "cuda")])
-def test_auto_takes_the_fastest_device_and_an_absent_one_is_refused(
-    present: tuple[str, ...], fastest: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("present", "taken"), [((), "cpu"), (("mps",), "cpu"), (("cuda", "mps"), "cuda")])
+def test_auto_takes_cuda_or_the_cpu_and_an_absent_device_is_refused(
+    present: tuple[str, ...], taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in present)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in present)
-    assert pick_device("auto") == torch.device(fastest)
-    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto") == torch.device(taken)
+    for name in ("cpu", *present):
+        assert pick_device(name) == torch.device(name)
     for name in {"cuda", "mps"} - set(present):
         there = ", ".join((*present, "cpu"))
         with pytest.raises(InputError, match=f"device = '{name}' is not on this machine; it has {there}"):

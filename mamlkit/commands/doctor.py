@@ -107,10 +107,10 @@ def check_compiler() -> Check:
 
 
 def check_accelerators() -> Check:
-    """Name the accelerators that torch sees; none is needed."""
+    """Name the accelerators that torch sees and what uses them; none is needed."""
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        names.append("Apple GPU (mps)")
+        names.append("Apple GPU, untested and used with device = 'mps' alone")
     return Check("Accelerators", "ok", ", ".join(names) or "none; the course needs none")
 
 

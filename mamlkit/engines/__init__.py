@@ -11,6 +11,7 @@ To add an engine: give it a name in ``Config.engine``, a reason in ``choose`` no
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -117,7 +118,8 @@ def make(choice: Choice, config: Config, model: nn.Module, loss_fn: LossFn) -> E
         return functools.partial(adjoint.meta_gradient, model, make=load, tasks_per_chunk=chunk, keep=not low_memory)
 
     def engine(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> MetaStep:
-        with torch.autocast(batch.support_x.device.type, torch.bfloat16, enabled=config.autocast):
+        kind = batch.support_x.device.type
+        with torch.autocast(kind, torch.bfloat16) if config.autocast else contextlib.nullcontext():
             return meta_gradient(
                 model,
                 meta,

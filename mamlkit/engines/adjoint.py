@@ -160,7 +160,7 @@ class Chunk:
             n = images.shape[1] * side**2
             side = side // 2 if self.shape.pool else side
             bias = self.meta.model[f"convs.{i}.bias"]
-            absent = torch.full((self.shape.n_tasks, *bias.shape), torch.nan).to(bias)
+            absent = bias.new_full((self.shape.n_tasks, *bias.shape), torch.nan)
             means = torch.stack([absent if p is None else p.mean[i] + bias for p in passes], 1)  # [G, K, F]
             variances = [absent if p is None else p.var[i] * (n / max(n - 1, 1)) for p in passes]
             stats[f"norms.{i}"] = BatchStats(means, torch.stack(variances, 1))

@@ -22,7 +22,7 @@ NEAREST = "nearest neighbour"  # what a start is compared with, in words
 
 
 class Classifier:
-    """Adapt a start to N pictures, one of each class, and keep the network after every inner step.
+    """Adapt a start to N pictures, one of each class, on its device, and keep the network after every inner step.
 
     A start for more classes serves fewer: its head keeps its first N rows.
 
@@ -43,8 +43,8 @@ class Classifier:
         most = len(learner.params["head.bias"])
         if not 2 <= len(support) <= most:
             raise InputError(f"there are {len(support)} classes; this start serves 2 to {most}")
-        self.learner, self.support = learner, support.to(learner.inner_lrs.dtype)
-        labels = torch.arange(len(support))
+        self.learner, self.support = learner, support.to(learner.inner_lrs)
+        labels = torch.arange(len(support), device=self.support.device)
         episode = Episode(self.support, labels, self.support[:0], labels[:0])
         meta = MetaParams(_fewer_classes(learner.params, len(support)), learner.inner_lrs)
         settings = eval_config(learner.config, "batch")
@@ -78,7 +78,7 @@ class Classifier:
         Pure: nothing is changed.
         """
         check_choice("norm", norm, NORMS)
-        queries = queries.to(self.support.dtype)
+        queries = queries.to(self.support)
         if norm == "running":
             return self._shares(step, queries, norm)
         together = [torch.cat([self.support, query[None]]) for query in queries]  # Q of [N + 1, C, H, W]

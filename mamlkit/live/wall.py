@@ -162,7 +162,8 @@ def answer(
         drawn.append(episode)
         names.append(wall.sampler.class_names(index))
         for method, start in starts.items():
-            given[method].append(Classifier(start, episode.support_x).probabilities(episode.query_x).argmax(-1).numpy())
+            shares = Classifier(start, episode.support_x).probabilities(episode.query_x)  # [Q, K + 1, N]
+            given[method].append(shares.argmax(-1).cpu().numpy())
         support, queries = as_bytes(episode.support_x[:, 0]), as_bytes(episode.query_x[:, 0])
         alike.append([nearest(support, query) for query in queries])
         if on_episode is not None:

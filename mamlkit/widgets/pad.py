@@ -115,7 +115,7 @@ class DrawingPad(KernelFigure):
         if self._adapted is None or self._adapted[0] != key:
             self._adapted = key, Classifier(self.starts[start], images[:n_way])
         shares = self._adapted[1].probabilities(images[n_way:], norm) if len(images) > n_way else torch.empty(0, n_way)
-        return shares.reshape(-1, n_way).float().numpy(), pictures
+        return shares.reshape(-1, n_way).float().cpu().numpy(), pictures
 
     def _import(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         return {"sheet": as_lists(read_sheet(asked["text"], asked["name"]))}, []

@@ -116,7 +116,7 @@ class TravelExplorer(Explorer):
 
 
 def _stack(values: list[Tensor]) -> NDArray[Any]:
-    stacked: NDArray[Any] = torch.stack(values).numpy()
+    stacked: NDArray[Any] = torch.stack(values).cpu().numpy()
     return stacked
 
 

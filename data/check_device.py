@@ -1,0 +1,175 @@
+"""Check mamlkit on a device: ``python data/check_device.py --device cuda`` (under four minutes; nothing is written).
+
+Prints one table: a number that was found on the device, and the most that it may be. Ends with 1 if a row failed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils import _pytree as pytree
+
+from mamlkit import checkpoints, engines
+from mamlkit.__main__ import BadInput
+from mamlkit.config import Config
+from mamlkit.datasets import load
+from mamlkit.episodes import ImageStore
+from mamlkit.errors import InputError
+from mamlkit.evaluation import evaluate_norms
+from mamlkit.experiments import configure
+from mamlkit.learner import MetaLearner, pick_device
+from mamlkit.live.theatre import Theatre
+from mamlkit.trainer import Trainer, make_sampler
+
+ENGINES = {"eager": {"engine": "eager"}, "vmap": {"engine": "vmap"}, "vmap, memory low": {"memory": "low"}}
+FLOAT32, FLOAT64 = 0.05, 1e-9  # relative distance of a meta-gradient; in float32 a pooling window may choose otherwise
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    ok: bool
+    found: str
+    bound: str
+
+
+def row(name: str, bound: float, measure: Callable[..., float], **settings: str) -> Row:
+    """Return whether a measure is at most ``bound``; an error is a failure."""
+    try:
+        found = measure(**settings)
+    except Exception as error:  # noqa: BLE001 - the table says it
+        return Row(name, False, f"{type(error).__name__}: {error}", f"{bound:g}")
+    return Row(name, found <= bound, f"{found:.3g}", f"{bound:g}")
+
+
+class Checks:
+    """What is measured, on one data set, one device and one size."""
+
+    def __init__(self, config: Config, store: ImageStore) -> None:
+        self.config, self.store = config, store
+        self.trainer = Trainer.from_config(config, store)
+        self.shape = make_sampler(store, config, "train").image_shape
+
+    def train(self) -> float:
+        """Return the share of the meta-gradients that are not finite."""
+        history = list(self.trainer.epochs())
+        return sum(record.nonfinite for record in history) / sum(len(record.iterations) for record in history)
+
+    def evaluate(self) -> float:
+        """Return how far the accuracy of the trained network is from the CPU's in float64, the larger by norm."""
+        sampler = make_sampler(self.store, self.config, "test")
+        exact = self.trainer.learner.reconfigure(replace(self.config, device="cpu", dtype="float64", engine="eager"))
+        found, expected = (
+            evaluate_norms([one], sampler, self.config.test_episodes) for one in (self.trainer.learner, exact)
+        )
+        return max(abs(found[norm].accuracy - expected[norm].accuracy) for norm in expected)
+
+    def gradient(self, **settings: str) -> float:
+        """Return the relative distance of the first meta-gradient from eager's on the CPU in float64."""
+        batch = make_sampler(self.store, self.config, "train", training=True).batch(0, self.config.n_tasks)
+        exact = replace(self.config, device="cpu", dtype="float64", engine="eager")
+        gradients = []
+        for config in (replace(self.config, **settings), exact):
+            step = MetaLearner.from_config(config, self.shape).meta_step(batch, config.epochs - 1)
+            leaves = pytree.tree_leaves(tuple(step.gradient))
+            gradients.append(torch.cat([leaf.cpu().double().flatten() for leaf in leaves]))
+        return float((gradients[0] - gradients[1]).norm() / gradients[1].norm())
+
+    def compiled(self) -> float:
+        """Return 0 if the compiled engine, which is of the CPU alone, gives way to another."""
+        return float(engines.choose(replace(self.config, engine="compiled"), self.shape, known=True).engine != "vmap")
+
+    def resume(self) -> float:
+        """Stop after the first epoch, resume, and return how far the losses of the last are from a straight run's."""
+        begun, resumed = (Trainer.from_config(self.config, self.store) for _ in range(2))
+        next(begun.epochs())
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "epoch-0001.npz"
+            checkpoints.save(path, begun.learner, 1)
+            checkpoints.restore(path, resumed.learner, 1)
+        state = begun.learner.state()
+        if not all(torch.equal(state[name], value) for name, value in resumed.learner.state().items()):
+            raise ValueError("a checkpoint does not give back what was saved")
+        resumed.history = begun.history
+        record, straight = [*resumed.epochs()][-1], self.trainer.history[-1]
+        return max(abs(a.loss - b.loss) for a, b in zip(record.iterations, straight.iterations, strict=True))
+
+    def theatre(self) -> float:
+        """Train in a thread as the page does, and return how many meta-iterations were not taken."""
+        theatre = Theatre(replace(self.config, epochs=1), self.store, look_every=5)
+        theatre.start()
+        while theatre.running:
+            time.sleep(0.05)
+        if theatre.error is not None:
+            raise theatre.error
+        return theatre.total - sum(passed.taken for passed in theatre.history)
+
+
+def check(device: str, *, filters: int = 16, iterations: int = 20, episodes: int = 100) -> list[Row]:
+    """Measure everything on a device.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        filters: filters of a convolution.
+        iterations: meta-iterations in each of two epochs.
+        episodes: test episodes.
+
+    Raises:
+        InputError: the device is not on this machine.
+    """
+    pick_device(device)
+    sizes = {
+        "filters": filters,
+        "iterations_per_epoch": iterations,
+        "epochs": 2,
+        "val_episodes": 4,
+        "test_episodes": episodes,
+    }
+    config = configure("mamlpp", **sizes, engine="vmap", device=device, on_nonfinite="skip")
+    checks = Checks(config, load("glyphs"))
+    rows = [
+        row("train: share of steps not finite", 0, checks.train),
+        row("evaluate: accuracy off the CPU's", 0.02, checks.evaluate),
+        row("resume: losses off a straight run's", 0 if device == "cpu" else 0.01, checks.resume),
+        row("theatre: steps not taken", 0, checks.theatre),
+    ]
+    for name, settings in ENGINES.items():
+        rows.append(row(f"{name}: off eager in float64", FLOAT32, checks.gradient, **settings))
+        if device != "mps":
+            rows.append(row(f"{name}, float64: the same", FLOAT64, checks.gradient, **settings, dtype="float64"))
+    if device != "cpu":
+        rows.append(row("compiled: does not give way", 0, checks.compiled))
+    return rows
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--device", type=click.Choice(["cuda", "mps", "cpu"]), help="What to check.  [default: the first that is here]"
+)
+def main(*, device: str | None) -> None:
+    """Check, and print the table."""
+    mps = "mps" if torch.backends.mps.is_available() else "cpu"
+    device = device or ("cuda" if torch.cuda.is_available() else mps)
+    try:
+        rows = check(device)
+    except InputError as error:
+        raise BadInput(str(error)) from error
+    table = Table("Check", "", "Found", "At most", title=f"mamlkit on {device}, torch {torch.__version__}")
+    for each in rows:
+        table.add_row(each.name, "ok" if each.ok else "failed", each.found, each.bound)
+    Console().print(table)
+    click.get_current_context().exit(int(not all(each.ok for each in rows)))
+
+
+if __name__ == "__main__":
+    main()
