@@ -1,0 +1,86 @@
+"""What other programs cost: the load is real and ends, and the two ratios are those of the medians."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from tiny import AS_GOLDEN
+
+from mamlkit import openmp
+from mamlkit.__main__ import main
+from mamlkit.bench import load
+from mamlkit.bench.load import Beside, busy, measure
+
+
+def loops() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "while True: pass" in " ".join(child.cmdline())]
+
+
+def test_the_load_is_so_many_processes_and_ends_with_its_context() -> None:
+    with busy(2):
+        assert len(loops()) == 2
+    assert loops() == []
+
+
+def test_the_load_ends_with_an_error_too() -> None:
+    with pytest.raises(ZeroDivisionError), busy(2):
+        assert 1 / 0
+    assert loops() == []
+
+
+def test_the_ratios_are_of_the_medians() -> None:
+    row = Beside("W1", "vmap", quiet_ms=100.0, torchs_own_ms=80.0, beside_ms=210.0)
+    assert (row.ratio, row.cost) == (2.1, 0.25)
+    assert row.to_dict()["ratio"] == 2.1
+
+
+def test_engines_are_timed_quiet_as_torch_waits_and_beside_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[int, int]] = []
+
+    def sample(run: object, on_sample: object) -> float:
+        begun.append((len(loops()), len(begun)))
+        return float(len(begun))
+
+    monkeypatch.setattr(load, "_sample", sample)
+    monkeypatch.setattr(load, "ROUNDS", 2)
+    [row] = measure("tiny", [("eager", AS_GOLDEN)], 2, lambda: None)
+    beside = [here == load.cores() for here, _ in begun]
+    assert beside == [False] * 4 + [True] * 2 + [False] * 4 + [True] * 2
+    assert row == Beside("tiny", "eager", quiet_ms=5.0, torchs_own_ms=6.0, beside_ms=8.5)
+
+
+def test_torchs_own_waiting_is_a_setting_that_wins_over_ours() -> None:
+    assert load.TORCHS_OWN.keys() == openmp.BRIEF.keys()
+    assert all(load.TORCHS_OWN[name] != value for name, value in openmp.BRIEF.items())
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mamlkit.commands.bench_load.works", lambda: {"tiny": AS_GOLDEN})
+    monkeypatch.setattr(load, "works", lambda: {"tiny": AS_GOLDEN})
+    monkeypatch.setenv("CXX", "no-such-compiler")
+
+
+def test_the_command_prints_the_table_and_writes_the_file(tiny: None, tmp_path: Path) -> None:
+    arguments = ["bench", "--beside-load", "--samples", "1", "--out", str(tmp_path / "new")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "new" / "load.json").read_text("utf-8"))
+    assert {row["engine"] for row in content["rows"]} == {"eager", "vmap"}
+    for row in content["rows"]:
+        assert row["ratio"] == pytest.approx(row["beside_ms"] / row["quiet_ms"])
+        assert f"{row['ratio']:.2f}" in result.stdout
+    assert content["configs"]["tiny"] == AS_GOLDEN.to_dict()
+    assert (content["cores"], content["samples"]) == (load.cores(), 3)
+    assert content["versions"].keys() >= {"python", "torch", "mamlkit"}
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_timed(tiny: None, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, ["bench", "--beside-load", "--out", str(tmp_path / "file")])
+    assert result.exit_code == 2
+    assert "cannot write" in result.output
