@@ -93,6 +93,16 @@ def test_more_threads_than_cores_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     assert doctor.check_threads().status == "warn"
 
 
+@pytest.mark.parametrize(("percent", "status"), [(5.0, "ok"), (90.0, "warn")])
+def test_other_programs_that_take_the_cores_are_a_warning(
+    percent: float, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.psutil, "cpu_percent", lambda interval: percent)
+    check = doctor.check_load()
+    assert (check.status, check.found) == (status, f"other programs use {percent:.0f}% of all cores")
+    assert ("Close some of them" in check.advice) == (status == "warn")
+
+
 def test_a_missing_compiler_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", sys.executable)
     assert doctor.check_compiler() == doctor.Check("C++ compiler", "ok", sys.executable)

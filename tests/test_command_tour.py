@@ -40,6 +40,18 @@ def test_every_epoch_of_both_methods_is_told_in_turn(tour: tuple[Result, str]) -
     assert told == [("MAML", "1"), ("MAML++", "1"), ("MAML", "2"), ("MAML++", "2")]
 
 
+def test_the_engine_is_named_with_its_reason_and_both_methods_take_it(tour: tuple[Result, str]) -> None:
+    [why] = re.findall(r"^engine (\w+): (.+)$", tour[0].stdout, re.MULTILINE)
+    assert why[0] == "vmap"
+    assert "8 iterations of" in why[1]  # two epochs of two, of each method
+    assert re.findall(r"^engine = &#34;(\w+)&#34;|^engine = \"(\w+)\"", tour[1], re.MULTILINE)
+
+
+def test_the_time_left_is_told_after_every_epoch_of_both(tour: tuple[Result, str]) -> None:
+    lines = [line for line in tour[0].stdout.splitlines() if " epoch " in line or line.endswith(" s left")]
+    assert [line.split()[0] for line in lines] == ["MAML", "MAML++", "about"] * 2
+
+
 def test_the_page_has_the_same_numbers_as_the_table_and_the_pictures(tour: tuple[Result, str]) -> None:
     result, page = tour
     accuracies = re.findall(r"\d+\.\d\d ± \d+\.\d\d", page)
