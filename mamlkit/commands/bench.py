@@ -23,7 +23,7 @@ from mamlkit.bench.peak import convolution_peak
 from mamlkit.bench.records import Record, about, flop, records
 from mamlkit.bench.timing import time_in_turns
 from mamlkit.bench.workloads import ENGINES, WORKLOADS, Work, choose
-from mamlkit.commands import progress
+from mamlkit.commands import bench_ui, progress
 from mamlkit.config import Config
 from mamlkit.episodes import check_choice
 from mamlkit.errors import InputError
@@ -43,7 +43,8 @@ FILES = ("records.json", "growth.json", "growth.png", "profile.json")
 @click.option(
     "--out", type=click.Path(path_type=Path), help=f"Folder of the files.  [default: {FOLDER}; with --json none]"
 )
-def command(*, work: str, against: str, samples: int, as_json: bool, out: Path | None) -> None:
+@click.option("--ui", is_flag=True, help="Time instead what a reader of the course waits for, in a real browser.")
+def command(*, work: str, against: str, samples: int, as_json: bool, out: Path | None, ui: bool) -> None:
     """Time one meta-iteration (forward, meta-gradient, Adam) of each engine on each work.
 
     \b
@@ -61,6 +62,9 @@ def command(*, work: str, against: str, samples: int, as_json: bool, out: Path |
     Then, on the first work, how time and memory grow with inner steps and tasks, and for each work where the compiled
     engine's time goes. The folder gets records.json, growth.json, growth.png and profile.json.
     """  # noqa: D301 - click's own mark for lines that stay as they are
+    if ui:
+        bench_ui.measure(out or FOLDER, samples)
+        return
     works = choose(work)
     check_choice("engine", against, ENGINES)
     folder = out if as_json else out or FOLDER
