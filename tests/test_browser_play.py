@@ -13,9 +13,9 @@ import numpy as np
 import papermill
 import pytest
 from browser import ROOT, choose_theme, shoot
+from nbval_figures import figures
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
-from test_notebooks import figures
 from test_widgets_game import NAMES, deal, make_game
 
 from mamlkit.bench.browser import Jupyter

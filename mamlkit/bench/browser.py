@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, Playwright
 
 from mamlkit.errors import InputError
 
-PATIENCE = 30  # seconds until something that does not come is an error
+PATIENCE = 120  # seconds until something that does not come is an error
 FLAGS = (
     "--headless",
     "--no-sandbox",
