@@ -188,7 +188,7 @@ def broken_notebook(jupyter: Jupyter, browser: Browser) -> Iterator[Page]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BROKEN)], metadata=METADATA)
     nbformat.write(notebook, jupyter.work / "broken_watch.ipynb")
     with guarded_page(browser) as page:
-        page.goto(f"{jupyter.address}/lab/tree/broken_watch.ipynb?reset")
+        jupyter.show(page, "broken_watch.ipynb")
         yield page
 
 

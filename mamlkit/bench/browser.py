@@ -89,10 +89,15 @@ class Jupyter(NamedTuple):
             urllib.request.urlopen(request, timeout=60).close()
 
     def open(self, page: Page, notebook: Path, **parameters: Any) -> None:
-        """Open a copy of a notebook without outputs and with other parameters in JupyterLab."""
+        """Open a copy of a notebook without outputs and with other parameters in JupyterLab, and wait for its kernel."""
         copy = self.work / f"{len(list(self.work.iterdir())):03}_{notebook.name}"
         write_empty(notebook, copy, parameters)
-        page.goto(f"{self.address}/lab/tree/{copy.name}?reset")
+        self.show(page, copy.name)
+
+    def show(self, page: Page, name: str) -> None:
+        """Show a notebook of the folder in JupyterLab, and wait for its kernel, which starts after the page."""
+        page.goto(f"{self.address}/lab/tree/{name}?reset")
+        page.wait_for_function(KERNEL_IS_READY)
 
     def run(self, page: Page, notebook: Path, **parameters: Any) -> None:
         """Open a notebook as ``open`` does, and run all its cells."""
