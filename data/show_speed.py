@@ -82,7 +82,7 @@ def waits_table() -> str:
     if not (SPEED / "ui.json").is_file():
         return ""
     rows = read("ui.json")["rows"]
-    lines = ["| from what a reader does (ms) | pages | median | p90 of the slowest | bound |", "|---" * 5 + "|"]
+    lines = ["| from (ms) | pages | median | p90 of the slowest | bound |", "|---" * 5 + "|"]
     for what in dict.fromkeys(row["what"] for row in rows):
         chosen = [row for row in rows if row["what"] == what]
         median = statistics.median(ms for row in chosen for ms in row["ms"])

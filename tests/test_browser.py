@@ -270,7 +270,7 @@ def test_a_static_page_without_a_kernel_moves_and_shows_gaps(offline_page: Page,
 def test_a_moved_control_is_drawn_at_once_and_without_a_kernel(offline_page: Page, name: str, tmp_path: Path) -> None:
     offline_page.goto(outputs_page(ROOT / "notebooks" / f"{name}.ipynb", tmp_path))
     seen = offline_page.evaluate(
-        """() => [...document.querySelectorAll(".mamlkit-explorer input[type=range]")].map((slider) => {
+        """() => [...document.querySelectorAll("[data-mamlkit]:not([data-mamlkit=DrawingPad]) input[type=range]")].map((slider) => {
           const words = () => slider.closest(".mamlkit-explorer").querySelector("[role=img]").ariaLabel;
           const before = words();
           slider.value = slider.value === slider.max ? slider.min : slider.max;

@@ -49,10 +49,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table_and_the_file_hold_every_row_and_what_it_depends_on(quick: None, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["bench", "--ui", "--samples", "3", "--out", str(tmp_path / "there")])
     assert result.exit_code == 0, result.output
-    rows = {line.split("  ")[1].strip(): line.split() for line in result.stdout.splitlines() if line.startswith("  ")}
-    assert rows[ui.SLIDER][-4:] == ["100", "108", "100", "no"]
-    assert rows[ui.IMPORT][-4:] == ["20", "20", "300", "yes"]
-    assert rows[ui.READY][-2:] == ["7", "7"]
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    first = lines.index(f"From {ui.SLIDER}")
+    assert lines[first + 1] == "a page 100 108 100 no"
+    assert lines[first + 2 : first + 6] == [f"From {ui.IMPORT}", "alone 20 20 300 yes", f"From {ui.READY}", "x 7 7"]
     assert "Other programs used 50% of the processors" in " ".join(result.stdout.split())
     [file] = (tmp_path / "there").iterdir()
     content = json.loads(file.read_text())

@@ -4,4 +4,5 @@
 - ``iteration``, ``worker``: one of them by one engine, in this process or in a fresh one.
 - ``timing``: several in turns. ``peak``: what convolutions alone reach here. ``records``: both together.
 - ``growth``: time and memory over inner steps and over tasks. ``breakdown``: where an iteration's time goes.
+- ``ui``: what a reader waits for. ``browser``, ``stage``, ``gestures``: where it is measured, and how.
 """

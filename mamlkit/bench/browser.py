@@ -89,7 +89,7 @@ class Jupyter(NamedTuple):
             urllib.request.urlopen(request, timeout=60).close()
 
     def open(self, page: Page, notebook: Path, **parameters: Any) -> None:
-        """Open a copy of a notebook without outputs and with other parameters in JupyterLab, and wait for its kernel."""
+        """Open a copy of a notebook in JupyterLab, without outputs and with other parameters; wait for its kernel."""
         copy = self.work / f"{len(list(self.work.iterdir())):03}_{notebook.name}"
         write_empty(notebook, copy, parameters)
         self.show(page, copy.name)

@@ -21,13 +21,9 @@ from mamlkit.bench import gestures
 from mamlkit.bench.browser import PATIENCE, run_all
 from mamlkit.bench.stage import Stage, outputs_page
 
-STROKE, SLIDER, ANSWER, LIVE = (
-    "a stroke to its bars",
-    "a slider to its picture",
-    "a rate to its answer",
-    "a live figure",
-)
-READY, IMPORT, FIRST = "a page to its first answer", "import mamlkit", "a notebook's first figure"
+STROKE, SLIDER, ANSWER = "a stroke to its bars", "a slider to its picture", "a rate to the kernel's answer"
+LIVE, READY = "a slider to the kernel's figure", "a page's address to its first answer"
+IMPORT, FIRST = "import mamlkit to its end", "a notebook's start to its first figure"
 BOUNDS = {STROKE: 150.0, SLIDER: 100.0, ANSWER: 200.0, LIVE: 600.0, IMPORT: 300.0, FIRST: 5000.0}  # milliseconds
 WAYS = (5, 10)  # characters on the drawing pad
 IMPORTING = """

@@ -70,18 +70,20 @@ def measure(folder: Path, samples: int) -> None:
 
 
 def table(rows: Sequence[Any], busy: float) -> Table:
-    """Return the table of the rows, with a note if the machine was busy.
+    """Return the table of the rows; a bound holds if the 90th percentile is within it.
 
     Args:
         rows: of ``mamlkit.bench.ui``.
-        busy: see ``mamlkit.bench.stage.busy_share``.
+        busy: see ``mamlkit.bench.stage.busy_share``; a note says if the machine was busy.
     """
-    shown = Table(title="From what a reader does to what the reader sees: milliseconds", box=box.SIMPLE_HEAD)
-    for number, head in enumerate(("what", "where", "median", "p90", "bound", "p90 within it")):
-        shown.add_column(head, justify="left" if number < 2 else "right")
-    for row in rows:
+    shown = Table(title="What a reader waits for: milliseconds", box=box.SIMPLE_HEAD)
+    for number, head in enumerate(("", "median", "p90", "bound", "holds")):
+        shown.add_column(head, justify="right" if number else "left")
+    for before, row in zip([None, *rows], rows):
+        if before is None or before.what != row.what:
+            shown.add_row(f"From {row.what}")
         bound = "" if row.bound is None else f"{row.bound:.0f}"
-        shown.add_row(row.what, row.where, f"{row.median:.0f}", f"{row.p90:.0f}", bound, HOLDS[row.holds])
+        shown.add_row(f"  {row.where}", f"{row.median:.0f}", f"{row.p90:.0f}", bound, HOLDS[row.holds])
     if busy > stage.BUSY:
         shown.caption = f"Other programs used {busy:.0%} of the processors when this began: a quiet machine is faster."
     return shown
