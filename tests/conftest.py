@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from browser import guarded_page, launch
-from dash_server import end_kernels
+from dash_server import kernels_end
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -155,11 +155,12 @@ def no_kernel_stays(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     jupyter = request.getfixturevalue("jupyter") if "jupyter" in request.fixturenames else None
     shared = jupyter.kernels() if jupyter else []
-    yield
+    with contextlib.ExitStack() as stack:
+        if "dash" in request.fixturenames:
+            stack.enter_context(kernels_end(request.getfixturevalue("dash")))
+        yield
     if jupyter:
         jupyter.rest(shared)
-    if "dash" in request.fixturenames:
-        end_kernels(request.getfixturevalue("dash"))
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
 OTHER_PAGES = """
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from mamlkit.commands import dash
 pages = Path(sys.argv.pop(1))
@@ -29,8 +33,9 @@ def kernels(dash: str) -> set[psutil.Process]:
     return {one for one in server.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE}
 
 
-def end_kernels(dash: str) -> None:
-    """Wait for the kernels whose pages said goodbye, and kill those whose pages were left before they were there."""
-    _, alive = psutil.wait_procs(kernels(dash), timeout=20)
-    for kernel in alive:
-        kernel.kill()
+@contextlib.contextmanager
+def kernels_end(dash: str) -> Iterator[None]:
+    """Wait in the end for the new kernels, whose pages have said goodbye; one whose page was left too early stays."""
+    before = kernels(dash)
+    yield
+    psutil.wait_procs(kernels(dash) - before, timeout=20)

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from browser import ARTIFACTS, ROOT, moves_by_key_and_by_drag, shoot
-from dash_server import command, end_kernels
+from dash_server import command, kernels_end
 from playwright.sync_api import Page, expect
 
 from mamlkit.bench.browser import dash_server
@@ -50,8 +50,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def no_kernel_of_a_small_page_stays(small: str) -> Iterator[None]:
     """As ``no_kernel_stays``, for this server."""
-    yield
-    end_kernels(small)
+    with kernels_end(small):
+        yield
 
 
 def test_the_list_leads_to_a_page_and_the_page_back_to_the_list(small: str, page: Page) -> None:

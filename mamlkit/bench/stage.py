@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from mamlkit.bench.browser import PATIENCE, Jupyter, dash_server, jupyter_server, launch
 
 FEW = 3  # samples at most of what takes seconds
+FAREWELL = 300  # milliseconds for a page to tell the server that it is left
 BUSY = 0.2  # share of the processors' time that others use, from which on a machine is called busy
 
 
@@ -53,6 +54,7 @@ class Stage(NamedTuple):
             page = context.new_page()
             yield page
             page.goto("about:blank")
+            page.wait_for_timeout(FAREWELL)
         self.jupyter.rest()
 
 
