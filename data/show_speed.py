@@ -1,6 +1,7 @@
 """Write the tables of speed into the README: ``python data/show_speed.py``.
 
-Every number comes from ``data/results/speed``, where ``mamlkit bench --out data/results/speed`` and
+Every number comes from ``data/results/speed``, where ``mamlkit bench --out data/results/speed``, the same with
+``--ui``, and
 ``python data/compare_engines.py`` put them.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +77,24 @@ def accuracy_table() -> str:
     return "\n".join(lines)
 
 
+def waits_table() -> str:
+    """Return what a reader waits for, a row for each kind, over all its pages; nothing before it is measured."""
+    if not (SPEED / "ui.json").is_file():
+        return ""
+    rows = read("ui.json")["rows"]
+    lines = ["| from (ms) | pages | median | p90 of the slowest | bound |", "|---" * 5 + "|"]
+    for what in dict.fromkeys(row["what"] for row in rows):
+        chosen = [row for row in rows if row["what"] == what]
+        median = statistics.median(ms for row in chosen for ms in row["ms"])
+        slowest, bound = max(row["p90"] for row in chosen), chosen[0]["bound"]
+        cells = f"{len(chosen)} | {median:.0f} | {slowest:.0f} | {'' if bound is None else f'{bound:.0f}'}"
+        lines.append(f"| {what} | {cells} |")
+    return "\n\n" + "\n".join(lines)
+
+
 def section() -> str:
     """Return all that stands between the marks in the README."""
-    return f"{speed_table()}\n\n{profile_table()}\n\n{accuracy_table()}"
+    return f"{speed_table()}\n\n{profile_table()}\n\n{accuracy_table()}{waits_table()}"
 
 
 def main() -> None:

@@ -1,51 +1,33 @@
-"""What the browser tests share: where a Chromium is, how a page is guarded, and how a reader moves a figure."""
+"""What the browser tests share: a guarded page, and how a reader moves a figure and looks at it."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Playwright, Route, expect
 
+from mamlkit.bench import browser
+from mamlkit.bench.browser import KERNEL_IS_READY, PATIENCE, run_all
+from mamlkit.errors import InputError
+
 ROOT = Path(__file__).parents[1]
 ARTIFACTS = ROOT / "artifacts"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 LOCAL = ("localhost", "127.0.0.1")
-PATIENCE = 120_000  # milliseconds: a busy machine is slow, not broken
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=1e3 * PATIENCE)  # a busy machine is slow, not broken
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Start the system's Chromium, or Playwright's own; without one the test skips, and fails under ``CI=true``."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
-    if not Path(found).is_file():
-        reason = "no Chromium: install the system's, or run `playwright install chromium`"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    return playwright.chromium.launch(executable_path=found, args=FLAGS)
+    """Start a Chromium; without one the test skips, and fails under ``CI=true``."""
+    try:
+        return browser.launch(playwright)
+    except InputError as error:
+        pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
 
 
 @contextmanager
@@ -73,25 +55,16 @@ def guarded_page(
             route.abort()
 
     context.route(lambda url: urlsplit(url).scheme in ("http", "https"), guard)
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(1e3 * PATIENCE)
     opened = context.new_page()
     opened.on("pageerror", note)
     yield opened
+    context.unroute_all()  # what a page says while it is left must not wait for the guard
+    opened.goto("about:blank")  # the page says goodbye, and its kernel ends
+    opened.wait_for_timeout(300)
     context.close()
     assert not strayed, f"requests left this machine: {strayed}"
     assert not errors, f"the page had errors: {errors}"
-
-
-def wait_for(address: str, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-        except OSError:
-            time.sleep(0.3)
-        else:
-            return
-    pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
 
 
 def look(root: Locator) -> tuple[bytes, str | None]:
@@ -160,36 +133,6 @@ def moves(page: Page, root: Locator) -> None:
     others.get(root.get_attribute("data-mamlkit"), moves_by_key_and_by_drag)(page, root)
 
 
-def outputs_page(notebook: Path, folder: Path) -> str:
-    """Write what a notebook shows into one page that needs no kernel, and return its address."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    outputs = [output.get("data", {}).get("text/html", "") for cell in cells for output in cell.get("outputs", [])]
-    file = folder / f"{notebook.stem}.html"
-    file.write_text("<!doctype html><meta charset=utf-8>" + "".join(outputs), encoding="utf-8")
-    return file.as_uri()
-
-
-def timed_moves(page: Page, moves: str) -> list[float]:
-    """Return the milliseconds from each of 30 rounds of moves to the frame that is painted next.
-
-    ``moves`` is JavaScript that has the number ``i`` of the round and awaits ``timed(() => ...)`` for each move.
-    """
-    waits: list[float] = page.evaluate(
-        """async () => {
-          const waits = [];
-          const timed = async (move) => {
-            const begin = performance.now();
-            move();
-            await new Promise(requestAnimationFrame);
-            waits.push(performance.now() - begin);
-          };
-          for (let i = 0; i < 30; i += 1) { MOVES }
-          return waits;
-        }""".replace("MOVES", moves)
-    )
-    return waits
-
-
 def drag(page: Page, slider: Locator, share: float) -> None:
     box = slider.bounding_box()
     middle = box["y"] + box["height"] / 2
@@ -206,88 +149,6 @@ def shoot(locator: Locator, name: str) -> None:
     locator.screenshot(path=ARTIFACTS / f"{name}.png")
 
 
-class Jupyter(NamedTuple):
-    """A Jupyter server: its address, the folder it serves, and the environment of its processes."""
-
-    address: str
-    work: Path
-    environment: dict[str, str]
-
-    def rest(self) -> None:
-        """End every kernel, with whatever it still computes."""
-        with urllib.request.urlopen(f"{self.address}/api/kernels", timeout=60) as answer:
-            kernels = [each["id"] for each in json.load(answer)]
-        for kernel in kernels:
-            request = urllib.request.Request(f"{self.address}/api/kernels/{kernel}", method="DELETE")
-            urllib.request.urlopen(request, timeout=60).close()
-
-    def run(self, page: Page, notebook: Path, **parameters: Any) -> None:
-        """Open a copy of a notebook without outputs and with other parameters in JupyterLab, and run all its cells."""
-        copy = self.work / f"{len(list(self.work.iterdir())):03}_{notebook.name}"
-        write_empty(notebook, copy, parameters)
-        page.goto(f"{self.address}/lab/tree/{copy.name}?reset")
-        run_all(page)
-
-
-@contextmanager
-def jupyter_server(home: Path) -> Iterator[Jupyter]:
-    """Run JupyterLab, with its extensions for Notebook 7 and Voila, and nothing of the user's own."""
-    work = home / "work"
-    work.mkdir()
-    settings = home / "config" / "lab" / "user-settings" / "@jupyterlab" / "notebook-extension"
-    settings.mkdir(parents=True)
-    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # all cells are in the page
-    (home / "config" / "labconfig").mkdir()
-    no_news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(no_news))
-    own = {
-        "PYTHONPATH": str(ROOT),
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-        "IPYTHONDIR": str(home / "ipython"),
-    }
-    environment = {**os.environ, **own}
-    port = free_port()
-    options = [
-        f"--port={port}",
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        "--IdentityProvider.token=",
-        f"--notebook-dir={work}",
-    ]
-    options += ["--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
-    options += ["--ServerApp.disable_check_xsrf=True"]  # for ``Jupyter.rest``
-    with (home / "log").open("w") as log:
-        command = [sys.executable, "-m", "jupyterlab", *options]
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/api", home / "log")
-        yield Jupyter(f"http://127.0.0.1:{port}", work, own)
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def write_empty(source: Path, target: Path, parameters: Mapping[str, Any] = {}) -> None:
-    """Copy a notebook without its outputs, with some of its parameters changed."""
-    notebook = nbformat.read(source, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.update(outputs=[], execution_count=None)
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source += "".join(f"\n{name} = {value!r}" for name, value in parameters.items())
-    nbformat.write(notebook, target)
-
-
 def choose_theme(page: Page, name: str) -> None:
     page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {name}'}})")
     light = str(name == "Light").lower()
@@ -295,30 +156,42 @@ def choose_theme(page: Page, name: str) -> None:
     page.wait_for_timeout(500)  # the style sheet follows the attribute
 
 
-KERNEL_IS_READY = """() => {
-  const context = window.jupyterapp?.shell.currentWidget?.sessionContext;
-  return context?.isReady && context.session?.kernel?.status === "idle";
+LISTEN = """() => {
+  window.sent = [];
+  if (window.listening) return;
+  window.listening = true;
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    window.sent.push(typeof data === "string" ? data : new TextDecoder().decode(data));
+    send.call(this, data);
+  };
 }"""
 
 
-def run_all(page: Page) -> None:
-    """Run every cell, once the kernel is there: before that JupyterLab drops the command, or asks which kernel."""
-    page.locator(".jp-CodeCell .cm-content").first.click()
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
-    failed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
-    too_early = page.locator(".jp-Dialog", has_text="wait for the complete rendering").locator(".jp-mod-accept")
+def listen(page: Page) -> None:
+    """Write down from now on what the page says to its kernels, for ``sent``."""
+    page.evaluate(LISTEN)
+
+
+def sent(page: Page, words: str) -> int:
+    """Return how many of the messages to the kernels hold the words."""
+    return sum(words in message for message in page.evaluate("window.sent"))
+
+
+SET_PARAMETERS = """(lines) => {
+  const cells = jupyterapp.shell.currentWidget.content.widgets.map((cell) => cell.model);
+  const cell = cells.find((each) => (each.getMetadata("tags") ?? []).includes("parameters"));
+  window.parameters ??= cell.sharedModel.getSource();
+  cell.sharedModel.setSource(window.parameters + lines);
+}"""
+
+
+def run_again(page: Page, **parameters: Any) -> None:
+    """Run all cells of the open notebook in the same kernel, with other parameters, as if nothing had been done."""
+    page.evaluate(
+        "() => { for (const key of Object.keys(localStorage)) if (/mamlkit/.test(key)) delete localStorage[key]; }"
+    )
     page.wait_for_function(KERNEL_IS_READY)
-    for _ in range(60):
-        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        page.wait_for_timeout(2000)
-        if too_early.count():
-            too_early.click()
-            continue
-        for _ in range(240):
-            texts = prompts.all_inner_texts()
-            if all(re.search(r"\[\s*[0-9*]+\s*\]", text) for text in texts) or failed.count():
-                return
-            if not any("*" in text for text in texts):
-                break  # some neither ran nor run
-            page.wait_for_timeout(500)
-    pytest.fail("not every cell was run")
+    page.evaluate(SET_PARAMETERS, "".join(f"\n{name} = {value!r}" for name, value in parameters.items()))
+    choose_theme(page, "Light")
+    run_all(page)

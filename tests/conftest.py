@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
 import pytest
 import torch
-from browser import Jupyter, guarded_page, jupyter_server, launch
-from dash_server import dash_server
+from browser import guarded_page, launch
+from dash_server import kernels_end
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from mamlkit.bench.browser import Jupyter, dash_server, jupyter_server
 from mamlkit.datasets import ImageStore, load
 from mamlkit.engines.compiler import cxx
+
+Server = TypeVar("Server")
 
 THREADS = torch.get_num_threads()
 THREAD_SETTINGS = {
@@ -207,26 +212,52 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+@contextlib.contextmanager
+def started(server: Callable[[Path], AbstractContextManager[Server]], home: Path) -> Iterator[Server]:
+    """Start a server whose kernels have a cache of their own."""
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MAMLKIT_CACHE", str(home / "cache"))
+            running = stack.enter_context(server(home))
+        yield running
+
+
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     """A Jupyter server; each test puts its own notebooks into ``jupyter.work``."""
-    with jupyter_server(tmp_path_factory.mktemp("jupyter")) as server:
+    with started(jupyter_server, tmp_path_factory.mktemp("jupyter")) as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
 def no_kernel_stays(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A kernel goes on when its page is closed, and all of them together need more memory than a machine has."""
-    yield
-    if "jupyter" in request.fixturenames:
-        request.getfixturevalue("jupyter").rest()
+    """A test leaves no kernel behind: JupyterLab's goes on when its page is closed; the dashboard's ends with it.
+
+    A kernel that was there before the test is one that the tests of a module share.
+    """
+    jupyter = request.getfixturevalue("jupyter") if "jupyter" in request.fixturenames else None
+    shared = jupyter.kernels() if jupyter else []
+    with contextlib.ExitStack() as stack:
+        if "dash" in request.fixturenames:
+            stack.enter_context(kernels_end(request.getfixturevalue("dash")))
+        yield
+    if jupyter:
+        jupyter.rest(shared)
 
 
 @pytest.fixture(scope="session")
 def dash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a ``mamlkit dash`` with the live pages."""
-    with dash_server(tmp_path_factory.mktemp("dash")) as address:
+    with started(dash_server, tmp_path_factory.mktemp("dash")) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def lab_page(browser: Browser, jupyter: Jupyter) -> Iterator[Page]:
+    """A page for JupyterLab that the tests of a module share; its kernels end with it."""
+    with guarded_page(browser) as opened:
+        yield opened
+    jupyter.rest()
 
 
 @pytest.fixture

@@ -1,19 +1,18 @@
-"""A real ``mamlkit dash`` for the browser tests, with folders of its own."""
+"""A ``mamlkit dash`` with other pages than the kit's, and the kernels of a dashboard."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import contextlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from browser import ROOT, free_port, wait_for
+import psutil
 
 OTHER_PAGES = """
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from mamlkit.commands import dash
 pages = Path(sys.argv.pop(1))
@@ -22,31 +21,21 @@ dash.command()
 """
 
 
-def command(pages: Path | None) -> list[str]:
-    """Return how to start ``mamlkit dash``, perhaps with pages that are not the kit's."""
-    return (
-        [sys.executable, "-m", "mamlkit", "dash"] if pages is None else [sys.executable, "-c", OTHER_PAGES, str(pages)]
-    )
+def command(pages: Path) -> list[str]:
+    """Return how to start ``mamlkit dash`` with pages that are not the kit's."""
+    return [sys.executable, "-c", OTHER_PAGES, str(pages)]
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a server that finds nothing of the user's own."""
-    own = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
-    jupyter = {f"JUPYTER_{name}": str(home / folder) for name, folder in own.items()}
-    ours = {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(home / "ipython"), "MAMLKIT_CACHE": str(home / "cache")}
-    return {**os.environ, **jupyter, **ours}
+def kernels(dash: str) -> set[psutil.Process]:
+    """Return the kernels that a server runs."""
+    port = dash.rsplit(":", 1)[1]
+    [server] = [one for one in psutil.Process().children() if port in one.cmdline()]
+    return {one for one in server.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE}
 
 
-@contextmanager
-def dash_server(home: Path, pages: Path | None = None) -> Iterator[str]:
-    """Run ``mamlkit dash``, and yield its address; in the end it is stopped as Ctrl-C stops it."""
-    port, log = free_port(), home / "log"
-    with log.open("w") as stream:
-        arguments = [*command(pages), "--no-browser", "--port", str(port)]
-        server = subprocess.Popen(arguments, cwd=home, env=environment(home), stdout=stream, stderr=stream)
-    try:
-        wait_for(f"http://localhost:{port}/", log)
-        yield f"http://localhost:{port}"
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(60)
+@contextlib.contextmanager
+def kernels_end(dash: str) -> Iterator[None]:
+    """Wait in the end for the new kernels, whose pages have said goodbye; one whose page was left too early stays."""
+    before = kernels(dash)
+    yield
+    psutil.wait_procs(kernels(dash) - before, timeout=20)

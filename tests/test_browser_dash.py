@@ -8,18 +8,16 @@ from pathlib import Path
 import nbformat
 import pytest
 from browser import ARTIFACTS, ROOT, moves_by_key_and_by_drag, shoot
-from dash_server import dash_server
+from dash_server import command, kernels_end
 from playwright.sync_api import Page, expect
 
+from mamlkit.bench.browser import dash_server
 from mamlkit.commands.dash import about_pages
 
-LIVE = """import time
-
-import ipywidgets
+LIVE = """import ipywidgets
 import numpy as np
 from mamlkit.widgets import FitExplorer, Live
 
-time.sleep(3)
 x = np.linspace(-5, 5, 101)
 
 
@@ -45,8 +43,15 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code)]
         kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), home / "live" / f"{name}.ipynb")
-    with dash_server(home, home / "live") as address:
+    with dash_server(home, command(home / "live")) as address:
         yield address
+
+
+@pytest.fixture(autouse=True)
+def no_kernel_of_a_small_page_stays(small: str) -> Iterator[None]:
+    """As ``no_kernel_stays``, for this server."""
+    with kernels_end(small):
+        yield
 
 
 def test_the_list_leads_to_a_page_and_the_page_back_to_the_list(small: str, page: Page) -> None:
@@ -61,6 +66,7 @@ def test_the_list_leads_to_a_page_and_the_page_back_to_the_list(small: str, page
     page.wait_for_url(f"{small}/")
 
 
+@pytest.mark.long
 def test_a_sign_of_progress_stands_there_until_the_kernel_is_done(small: str, page: Page) -> None:
     page.goto(f"{small}/voila/render/one.ipynb", wait_until="commit")
     expect(page.locator("#loading")).to_contain_text("Executing")
@@ -69,11 +75,8 @@ def test_a_sign_of_progress_stands_there_until_the_kernel_is_done(small: str, pa
     expect(page.locator("#loading")).to_have_count(0)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_page_hides_its_code_and_its_figure_moves_and_computes(small: str, page: Page, size: str, theme: str) -> None:
-    width, height = SIZES[size]
-    page.set_viewport_size({"width": width, "height": height})
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+def test_a_page_hides_its_code_and_its_figure_moves_and_computes(small: str, page: Page, theme: str) -> None:
     page.goto(f"{small}/voila/render/one.ipynb?theme={theme}")
     figure = page.locator(".mamlkit-explorer [role=img]")
     figure.wait_for()
@@ -84,10 +87,13 @@ def test_a_page_hides_its_code_and_its_figure_moves_and_computes(small: str, pag
     page.locator(".noUi-handle").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("old => document.querySelector('[role=img]').ariaLabel !== old", arg=before)
-    moves_by_key_and_by_drag(page, page.locator(".mamlkit-explorer"))
-    page.screenshot(path=ARTIFACTS / f"dash_{size}_{theme}.png")
+    for size, (width, height) in SIZES.items():
+        page.set_viewport_size({"width": width, "height": height})
+        moves_by_key_and_by_drag(page, page.locator(".mamlkit-explorer"))
+        page.screenshot(path=ARTIFACTS / f"dash_{size}_{theme}.png")
 
 
+@pytest.mark.long
 def test_text_and_figure_grow_with_the_window_and_fit_into_it(small: str, page: Page) -> None:
     page.goto(f"{small}/voila/render/one.ipynb")
     page.locator(".mamlkit-explorer [role=img]").wait_for()
@@ -114,6 +120,7 @@ def test_what_is_not_there_is_said_without_a_request_elsewhere(small: str, page:
     page.get_by_text("404").first.wait_for()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks" / "live").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_live_page_of_the_kit_opens_without_code_or_error(dash: str, page: Page, path: Path) -> None:
     page.set_viewport_size({"width": 1920, "height": 1080})

@@ -8,7 +8,12 @@ import test_browser_draw as draw
 import test_browser_play as play
 import test_browser_watch as watch
 from browser import shoot
+from dash_server import kernels
 from playwright.sync_api import Locator, Page, expect
+
+from mamlkit.bench.gestures import stroke
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
@@ -21,19 +26,12 @@ def shown(dash: str, page: Page, request: pytest.FixtureRequest) -> Locator:
     return figure
 
 
-def kernels(dash: str) -> set[psutil.Process]:
-    """Return the kernels that a server runs."""
-    port = dash.rsplit(":", 1)[1]
-    [server] = [one for one in psutil.Process().children() if port in one.cmdline()]
-    return {one for one in server.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE}
-
-
 @pytest.mark.parametrize("shown", ["draw"], indirect=True)
 def test_the_pad_is_drawn_on_and_scrubbed(shown: Locator, page: Page) -> None:
     expect(draw.note(shown)).to_contain_text("most likely")
     draw.draw_three(page, shown)
     before = shown.locator(".answer").screenshot()
-    draw.stroke(page, shown, [(25, 20), (25, 80), (75, 82)])
+    stroke(page, shown, [(25, 20), (25, 80), (75, 82)])
     expect(draw.note(shown)).to_contain_text("after step 5: most likely 2")
     assert shown.locator(".answer").screenshot() != before
     words = {draw.words(shown)}
@@ -51,7 +49,7 @@ def test_a_pad_whose_kernel_died_says_so_and_loses_nothing(shown: Locator, page:
     draw.draw_three(page, shown)
     for kernel in kernels(dash):
         kernel.kill()
-    draw.stroke(page, shown, [(25, 20), (25, 80), (75, 82)])
+    stroke(page, shown, [(25, 20), (25, 80), (75, 82)])
     kept = draw.drawn(shown)
     expect(draw.note(shown)).to_contain_text("The kernel does not answer. What you drew is kept", timeout=40_000)
     page.reload()
@@ -95,7 +93,7 @@ def test_training_is_watched_paused_and_resumed(shown: Locator, page: Page) -> N
     watch.press(theatre, "Resume")
     watch.reaches(theatre, still + 3)
     shoot(theatre, "dash_watch_played")
-    watch.expect_quick_slider(theatre, page)
+    watch.expect_answers(theatre)
 
 
 def test_a_page_that_is_left_takes_its_kernel_along_and_the_training_in_it(dash: str, page: Page) -> None:

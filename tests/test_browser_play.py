@@ -12,12 +12,13 @@ import nbformat
 import numpy as np
 import papermill
 import pytest
-from browser import ROOT, Jupyter, choose_theme, shoot
+from browser import ROOT, choose_theme, shoot
+from nbval_figures import figures
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
-from test_notebooks import figures
 from test_widgets_game import NAMES, deal, make_game
 
+from mamlkit.bench.browser import Jupyter
 from mamlkit.episodes import ImageStore
 from mamlkit.live.game import Game
 from mamlkit.widgets import GamePlayer
@@ -291,6 +292,7 @@ def test_the_end_says_who_won(offline_page: Page, tmp_path: Path, own: int, outc
     assert outcome in game.get_by_role("status").inner_text()
 
 
+@pytest.mark.long
 def test_a_game_on_omniglot_is_won_and_lost(offline_page: Page, tmp_path: Path, omniglot_105: ImageStore) -> None:
     assert len(omniglot_105.class_names) == 1623
     parameters = {"dataset": "omniglot", "n_rounds": 2}

@@ -46,7 +46,9 @@ def asked(offline_page: Page) -> Iterator[list[str]]:
     assert refused == []
 
 
-@pytest.mark.parametrize("name", ["index", *NAMES])
+@pytest.mark.parametrize(
+    "name", ["index", MOVING, *(pytest.param(name, marks=pytest.mark.long) for name in NAMES if name != MOVING)]
+)
 def test_a_page_opens_from_a_folder_without_a_network_and_its_figures_move(
     site: Path, offline_page: Page, asked: list[str], name: str
 ) -> None:

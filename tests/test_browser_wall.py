@@ -7,14 +7,22 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import ROOT, Jupyter, choose_theme, moves_by_key_and_by_drag, shoot
+from browser import ROOT, choose_theme, moves_by_key_and_by_drag, run_again, shoot
 from playwright.sync_api import Locator, Page, expect
 
+from mamlkit.bench.browser import Jupyter
 from mamlkit.drawings import Sheet
 from mamlkit.live.wall import write_sample
 
 PAGE = ROOT / "notebooks" / "live" / "wall.ipynb"
 TITLE = "What each drawing was taken for"
+
+
+@pytest.fixture(scope="module")
+def notebook(jupyter: Jupyter, lab_page: Page) -> Page:
+    """The page in JupyterLab; each test runs it anew in the same kernel."""
+    jupyter.open(lab_page, PAGE)
+    return lab_page
 
 
 def explorer(page: Page) -> Locator:
@@ -30,8 +38,9 @@ def rows(page: Page, head: str) -> list[list[str]]:
     return [row.get_by_role("cell").all_inner_texts() for row in table.get_by_role("row").all()[1:]]
 
 
-def test_the_invented_class_is_said_to_be_one_and_its_wall_moves_in_both_themes(jupyter: Jupyter, page: Page) -> None:
-    jupyter.run(page, PAGE)
+def test_the_invented_class_is_said_to_be_one_and_its_wall_moves_in_both_themes(notebook: Page) -> None:
+    page = notebook
+    run_again(page)
     root = explorer(page)
     expect(page.locator("p", has_text="this is an invented class")).to_be_visible()
     methods = [cells[0] for cells in rows(page, "right (%)")]
@@ -48,20 +57,23 @@ def test_the_invented_class_is_said_to_be_one_and_its_wall_moves_in_both_themes(
     assert page.locator("progress").count() == 0
 
 
-def test_a_folder_of_sheets_is_tested_by_its_own_names(jupyter: Jupyter, page: Page, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_folder_of_sheets_is_tested_by_its_own_names(notebook: Page, tmp_path: Path) -> None:
     for number in range(4):
         classes = {
             name: (((10, 10 + number), (90 - 20 * i, 90)), ((10, 80), (30 + 20 * i, 20)))
             for i, name in enumerate(("roof", "fish", "snake"))
         }
         (tmp_path / f"anna-{number}.json").write_text(Sheet(classes).to_json(), "utf-8")
-    jupyter.run(page, PAGE, folder=str(tmp_path))
+    page = notebook
+    run_again(page, folder=str(tmp_path))
     root = explorer(page)
     expect(root.locator("[role=img]")).to_have_attribute("aria-label", re.compile("label 0 (roof|fish|snake)"))
     page.get_by_text("24 episodes of 3 characters").wait_for()
     page.get_by_text("out of 12 drawings: 3 characters by 4 drawers").wait_for()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -71,12 +83,13 @@ def test_a_folder_of_sheets_is_tested_by_its_own_names(jupyter: Jupyter, page: P
     ids=["not JSON", "another JSON"],
 )
 def test_a_bad_folder_is_one_sentence_and_the_page_goes_on(
-    jupyter: Jupyter, page: Page, tmp_path: Path, spoil: dict[str, str], sentence: str
+    notebook: Page, tmp_path: Path, spoil: dict[str, str], sentence: str
 ) -> None:
     write_sample(tmp_path, seed=1)
     for name, content in spoil.items():
         (tmp_path / name).write_text(content, "utf-8")
-    jupyter.run(page, PAGE, folder=str(tmp_path))
+    page = notebook
+    run_again(page, folder=str(tmp_path))
     said = page.locator(".jp-RenderedText", has_text=sentence)
     expect(said).to_contain_text("So this is the invented class.")
     assert len(said.inner_text().strip().splitlines()) == 1
@@ -84,15 +97,18 @@ def test_a_bad_folder_is_one_sentence_and_the_page_goes_on(
     assert page.get_by_text("Traceback").count() == 0
 
 
-def test_a_character_of_one_person_alone_is_named_and_left_out(jupyter: Jupyter, page: Page, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_character_of_one_person_alone_is_named_and_left_out(notebook: Page, tmp_path: Path) -> None:
     write_sample(tmp_path, seed=1)
     (tmp_path / "one.json").write_text(Sheet({"$so|lo<": (((10, 10), (90, 90)),)}).to_json(), "utf-8")
-    jupyter.run(page, PAGE, folder=str(tmp_path))
+    page = notebook
+    run_again(page, folder=str(tmp_path))
     page.get_by_text("Drawn by one person alone, and so not asked: $so|lo<").wait_for()
     explorer(page)
     assert page.get_by_text("Traceback").count() == 0
 
 
+@pytest.mark.long
 def test_the_wall_moves_on_a_projector(dash: str, page: Page) -> None:
     page.set_viewport_size({"width": 1920, "height": 1080})
     page.goto(f"{dash}/voila/render/wall.ipynb")

@@ -16,10 +16,11 @@ from typing import Any
 
 import nbformat
 import pytest
-from browser import ROOT, free_port, wait_for
+from browser import ROOT
 from click.testing import CliRunner, Result
-from dash_server import command, environment
+from dash_server import command
 
+from mamlkit.bench.browser import free_port, own_environment, wait_for
 from mamlkit.commands import dash
 from mamlkit.datasets.wall import read_sheets
 from mamlkit.drawings import Sheet
@@ -170,12 +171,12 @@ def test_a_real_server_opens_the_browser_shows_a_page_and_ends_cleanly(
     opened = tmp_path / "opened"
     browser = f"{sys.executable} -c \"import sys; open({str(opened)!r}, 'w').write(sys.argv[1])\" %s"
     (tmp_path / "tmp").mkdir()
-    env = {**environment(tmp_path), "BROWSER": browser, "TMPDIR": str(tmp_path / "tmp")}
+    env = {**os.environ, **own_environment(tmp_path), "BROWSER": browser, "TMPDIR": str(tmp_path / "tmp")}
     with log.open("w") as stream:
         arguments = [*command(pages), "--port", str(port), "draw"]
         server = subprocess.Popen(arguments, cwd=tmp_path, env=env, stdout=stream, stderr=stream)
     try:
-        wait_for(f"http://localhost:{port}/", log)
+        wait_for(f"http://localhost:{port}/", server, log)
         with urllib.request.urlopen(f"http://localhost:{port}/voila/render/draw.ipynb", timeout=600) as answer:
             answer.read()
         kernel, folder = (tmp_path / "kernel").read_text().split(" ", 1)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from scripts import load_script
 
+from mamlkit.bench import ui
 from mamlkit.bench.records import Record
 from mamlkit.config import Config
 
@@ -93,6 +94,33 @@ def test_every_engine_trains_to_the_same_accuracy_within_the_interval(script: Mo
             assert abs(mean - eager) <= 0.02
         else:
             assert abs(mean - eager) <= math.hypot(half, own_half), way
+
+
+def test_the_waits_of_a_reader_are_complete_and_judged_by_their_bounds() -> None:
+    if not (SPEED / "ui.json").is_file():
+        pytest.skip("ui.json is not measured yet")
+    content = read("ui.json")
+    assert content["versions"].keys() >= {"python", "torch", "mamlkit"}
+    assert content["processor"]
+    assert content["threads"] >= 1
+    assert 0 <= content["busy_share"] <= 1
+    rows = [ui.Row(row["what"], row["where"], tuple(row["ms"])) for row in content["rows"]]
+    assert [row.to_dict() for row in rows] == [{**row, "ms": tuple(row["ms"])} for row in content["rows"]]
+    assert {row.what for row in rows} == {*ui.BOUNDS, ui.READY}
+    notebooks = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {row.where for row in rows if row.what == ui.FIRST} == notebooks
+
+
+def test_the_table_of_waits_has_the_median_of_all_samples_and_the_slowest_page(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [ui.Row(ui.SLIDER, "a", (1.0, 2.0, 3.0)), ui.Row(ui.SLIDER, "b", (50.0,) * 2), ui.Row(ui.READY, "c", (9.0,))]
+    (tmp_path / "ui.json").write_text(json.dumps({"rows": [row.to_dict() for row in rows]}))
+    monkeypatch.setattr(script, "SPEED", tmp_path)
+    assert script.waits_table().splitlines()[-2:] == [
+        f"| {ui.SLIDER} | 2 | 3 | 50 | 100 |",
+        f"| {ui.READY} | 1 | 9 | 9 |  |",
+    ]
 
 
 def test_the_readme_has_these_tables(script: ModuleType) -> None:

@@ -8,6 +8,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mamlkit import InputError, configure
 from mamlkit.datasets import ImageStore
 from mamlkit.live.theatre import Theatre
 from mamlkit.widgets import TrainingTheatre
+from mamlkit.widgets import theatre as module
 from mamlkit.widgets.theatre import PERIOD, RATES, RECENT, recent
 
 SIZES: dict[str, Any] = dict(
@@ -107,10 +109,31 @@ def test_start_pause_and_resume(make: Make) -> None:
     assert figure.theatre.stage == "paused"
 
 
-def test_the_browser_is_told_four_times_a_second_at_most_and_by_the_kernels_own_thread(make: Make) -> None:
-    figure = make()
-    told: list[tuple[float, threading.Thread]] = []
-    figure.observe(lambda _: told.append((time.monotonic(), threading.current_thread())), ["numbers", "said"])
+class Pauses:
+    """The pauses of the figures' followers, cut short: how long each was to be, and how many waited at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[float] = []
+        self.waiting = self.most = 0
+        clock = SimpleNamespace(sleep=self.sleep, get_running_loop=asyncio.get_running_loop)
+        monkeypatch.setattr(module, "asyncio", clock)
+
+    async def sleep(self, seconds: float) -> None:
+        self.asked.append(seconds)
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        try:
+            await asyncio.sleep(0.01)
+        finally:
+            self.waiting -= 1
+
+
+def test_the_browser_is_told_four_times_a_second_at_most_and_by_the_kernels_own_thread(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure, pauses = make(), Pauses(monkeypatch)
+    told: list[tuple[int, threading.Thread]] = []
+    figure.observe(lambda _: told.append((len(pauses.asked), threading.current_thread())), ["numbers", "said"])
 
     async def play() -> None:
         press(figure, "play")
@@ -119,17 +142,19 @@ def test_the_browser_is_told_four_times_a_second_at_most_and_by_the_kernels_own_
 
     asyncio.run(play())
     assert {thread for _, thread in told} == {threading.main_thread()}
-    times = [moment for moment, _ in told][2:-2]  # between the answers to the buttons
-    assert min(np.diff(times)) > 0.8 * PERIOD
+    before = [number for number, _ in told][2:-2]  # pauses before each, between the answers to the buttons
+    assert min(np.diff(before)) >= 1
+    assert set(pauses.asked) == {0.25}
+    assert pauses.most == 1
 
 
 def test_start_again_at_once_does_not_double_the_snapshots(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = make()
-    taken: list[float] = []
+    figure, pauses = make(), Pauses(monkeypatch)
+    taken: list[int] = []
     show = TrainingTheatre.show
 
     def counted(self: TrainingTheatre) -> None:
-        taken.append(time.monotonic())
+        taken.append(len(pauses.asked))
         show(self)
 
     async def play() -> None:
@@ -143,7 +168,8 @@ def test_start_again_at_once_does_not_double_the_snapshots(make: Make, monkeypat
         press(figure, "pause")
 
     asyncio.run(play())
-    assert min(np.diff(taken[:4])) > 0.8 * PERIOD
+    assert min(np.diff(taken[:4])) >= 1  # each after a pause of its own
+    assert pauses.most == 1
 
 
 def test_the_slider_moves_the_rate_while_it_runs_and_says_from_when(make: Make) -> None:

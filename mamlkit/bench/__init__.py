@@ -5,4 +5,5 @@
 - ``timing``: several in turns. ``peak``: what convolutions alone reach here. ``records``: both together.
 - ``load``: what other programs cost.
 - ``growth``: time and memory over inner steps and over tasks. ``breakdown``: where an iteration's time goes.
+- ``ui``: what a reader waits for. ``browser``, ``stage``, ``gestures``: where it is measured, and how.
 """

@@ -23,7 +23,7 @@ from mamlkit.bench.peak import convolution_peak
 from mamlkit.bench.records import Record, about, flop, records
 from mamlkit.bench.timing import time_in_turns
 from mamlkit.bench.workloads import ENGINES, WORKLOADS, Work, choose
-from mamlkit.commands import bench_load, progress
+from mamlkit.commands import bench_load, bench_ui, progress
 from mamlkit.config import Config
 from mamlkit.episodes import check_choice
 from mamlkit.errors import InputError
@@ -44,7 +44,10 @@ FILES = ("records.json", "growth.json", "growth.png", "profile.json")
     "--out", type=click.Path(path_type=Path), help=f"Folder of the files.  [default: {FOLDER}; with --json none]"
 )
 @click.option("--beside-load", is_flag=True, help="Time instead what a busy process on every core costs.")
-def command(*, work: str, against: str, samples: int, as_json: bool, out: Path | None, beside_load: bool) -> None:
+@click.option("--ui", is_flag=True, help="Time instead what a reader of the course waits for, in a real browser.")
+def command(
+    *, work: str, against: str, samples: int, as_json: bool, out: Path | None, beside_load: bool, ui: bool
+) -> None:
     """Time one meta-iteration (forward, meta-gradient, Adam) of each engine on each work.
 
     \b
@@ -65,6 +68,9 @@ def command(*, work: str, against: str, samples: int, as_json: bool, out: Path |
     if beside_load:
         engines = _prepare([*load.works().values()], "eager")
         bench_load.run(out or FOLDER, [engine for engine in engines if engine != "naive"], samples)
+        return
+    if ui:
+        bench_ui.measure(out or FOLDER, samples)
         return
     works = choose(work)
     check_choice("engine", against, ENGINES)

@@ -1,0 +1,89 @@
+"""``mamlkit bench --ui``: what a reader waits for, in a real browser and real kernels."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from mamlkit.bench.records import about
+from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.lazy import lazily
+from mamlkit.errors import InputError
+from mamlkit.files import check_writable, write_whole
+
+FILE = "ui.json"
+NEEDED = ("playwright", "psutil", "nbformat", "papermill", "ipykernel", "jupyterlab", "voila", "anywidget")
+HOLDS = {True: "yes", False: "no", None: ""}
+
+ui = lazily("mamlkit.bench.ui")
+stage = lazily("mamlkit.bench.stage")
+
+
+def check_installed() -> None:
+    """Refuse an installation without a browser's driver, JupyterLab or Voila.
+
+    Raises:
+        InputError: a package is missing.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        names = ", ".join(missing)
+        raise InputError(f'--ui needs {names}; install all of it with: pip install "mamlkit[test]"')
+
+
+def measure(folder: Path, samples: int) -> None:
+    """Measure everything, print the table, and write ``ui.json`` into a folder.
+
+    Args:
+        folder: made when missing.
+        samples: of each row; what takes seconds has fewer.
+
+    Raises:
+        InputError: something that is needed is not installed or does not start, or the folder cannot be written.
+
+    Writes: the file, in one step.
+    """
+    check_installed()
+    check_writable(folder / FILE)
+    busy = stage.busy_share()
+    rows = []
+    with (
+        stage.stage(notebooks_folder(), samples) as on,
+        tqdm(ui.PARTS, unit="part", leave=False, dynamic_ncols=True, disable=None) as parts,
+    ):
+        for name, part in parts:
+            parts.set_description(name)
+            rows += part(on)
+    content = {**about({}, samples), "busy_share": busy, "rows": [row.to_dict() for row in rows]}
+    write_whole(folder / FILE, json.dumps(content, indent=2).encode() + b"\n")
+    Console().print(table(rows, busy))
+    click.echo(f"The numbers are in {folder / FILE}")
+
+
+def table(rows: Sequence[Any], busy: float) -> Table:
+    """Return the table of the rows; a bound holds if the 90th percentile is within it.
+
+    Args:
+        rows: of ``mamlkit.bench.ui``.
+        busy: see ``mamlkit.bench.stage.busy_share``; a note says if the machine was busy.
+    """
+    shown = Table(title="What a reader waits for: milliseconds", box=box.SIMPLE_HEAD)
+    for number, head in enumerate(("", "median", "p90", "bound", "holds")):
+        shown.add_column(head, justify="right" if number else "left")
+    for before, row in zip([None, *rows], rows):
+        if before is None or before.what != row.what:
+            shown.add_row(f"From {row.what}")
+        bound = "" if row.bound is None else f"{row.bound:.0f}"
+        shown.add_row(f"  {row.where}", f"{row.median:.0f}", f"{row.p90:.0f}", bound, HOLDS[row.holds])
+    if busy > stage.BUSY:
+        shown.caption = f"Other programs used {busy:.0%} of the processors when this began: a quiet machine is faster."
+    return shown
