@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
-import psutil  # type: ignore[import-untyped]
+import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.bench.browser import PATIENCE, Jupyter, dash_server, jupyter_server, launch
