@@ -72,6 +72,20 @@ class Ranks:
         dist.all_reduce(flat)
         return _split(flat, tensors)
 
+    def gather(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the tensors of all processes end to end, in the order of the processes, on each process.
+
+        Args:
+            tensors: [T/R, ...] of this process; the same shapes on each.
+        """
+        if self.size == 1:
+            return [*tensors]
+        flat = _flat(tensors)
+        everyone = [torch.empty_like(flat) for _ in range(self.size)]
+        dist.all_gather(everyone, flat)
+        shares = (_split(one, tensors) for one in everyone)
+        return [torch.cat(parts) for parts in zip(*shares)]
+
     def combine(self, step: MetaStep, buffers: Params, config: StepConfig) -> MetaStep:
         """Return the meta-step of the whole meta-batch, on each process.
 
@@ -92,11 +106,7 @@ class Ranks:
         means, means_spec = pytree.tree_flatten((step.gradient, step.loss))
         gradient, loss = pytree.tree_unflatten(self.total([mean / self.size for mean in means]), means_spec)
         rows, trace_spec = pytree.tree_flatten(step.trace)  # [T/R, ...]
-        flat = _flat(rows)
-        everyone = [torch.empty_like(flat) for _ in range(self.size)]
-        dist.all_gather(everyone, flat)
-        shares = (_split(one, rows) for one in everyone)
-        trace = pytree.tree_unflatten([torch.cat(parts) for parts in zip(*shares)], trace_spec)  # [T, ...]
+        trace = pytree.tree_unflatten(self.gather(rows), trace_spec)  # [T, ...]
         return MetaStep(gradient, loss, trace, fold_batch_stats(buffers, trace, config))
 
     def from_first(self, make: Callable[[], Made]) -> Made:

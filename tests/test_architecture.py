@@ -20,9 +20,11 @@ PACKAGE = ROOT / "mamlkit"
 # "mamlkit" is the package's own __init__, which hands out the core's names.
 LAYOUT = (
     "errors",
+    "openmp",
     "files",
     "config",
     "episodes",
+    "chunks",
     "prefetch",
     "drawings",
     "datasets",

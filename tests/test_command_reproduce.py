@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner, Result
+from waiting import wait_until
 
 from mamlkit.__main__ import main
 from mamlkit.reproduction import plan
@@ -35,11 +36,10 @@ def start(out: Path, seeds: str) -> subprocess.Popen[str]:
 
 
 def wait_for(what: Callable[[], object], running: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not what():
+    def look() -> None:
         assert running.poll() is None, f"it ended before that: {running.communicate()[0]}"
-        assert time.monotonic() < end
-        time.sleep(0.1)
+
+    wait_until(what, look)
 
 
 def ending(running: subprocess.Popen[str]) -> tuple[int, str]:

@@ -76,7 +76,7 @@ def test_the_footer_is_the_command_again(tour: tuple[Result, str]) -> None:
     ("arguments", "sentence"),
     [
         (["--dataset", "glyph"], "'glyph' is not one of 'glyphs', 'omniglot'"),
-        (["--n-way", "500"], "n_way = 500 is more than the 105 classes in the val split of glyphs"),
+        (["--n-way", "500"], "n_way = 500 is more than the 210 classes in the test split of glyphs"),
         (["--epochs", "0"], "epochs = 0 is out of range; 1 or more is allowed"),
     ],
 )

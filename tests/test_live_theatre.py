@@ -17,6 +17,7 @@ import pytest
 import torch
 from browser import ROOT
 from tiny import same
+from waiting import wait_until
 
 from mamlkit import InputError, Trainer, configure
 from mamlkit.datasets import ImageStore
@@ -42,13 +43,6 @@ def make(glyphs: ImageStore) -> Iterator[Make]:
     yield theatre
     for each in made:
         each.halt()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not true():
-        assert time.monotonic() < deadline, "in five minutes it did not come true"
-        time.sleep(0.01)
 
 
 def state(theatre: Theatre) -> dict[str, torch.Tensor]:

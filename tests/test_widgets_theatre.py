@@ -6,7 +6,6 @@ import asyncio
 import gc
 import io
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from mamlkit import InputError, configure
 from mamlkit.datasets import ImageStore
@@ -56,13 +56,6 @@ def press(figure: TrainingTheatre, kind: str) -> None:
 
 def move(figure: TrainingTheatre, rate: float) -> None:
     figure.at = [RATES.index(rate), figure.at[1]]
-
-
-async def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, "in a minute it did not come true"
-        await asyncio.sleep(0.01)
 
 
 def shown(figure: TrainingTheatre, name: str = "loss") -> np.ndarray:
