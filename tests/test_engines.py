@@ -151,7 +151,11 @@ def test_a_torch_with_another_loader_takes_another_engine_and_compiles_nothing(
     def load(*_: Any) -> None:
         raise error("incompatible constructor arguments")
 
+    def compile_one(_: compiler.Part) -> None:
+        raise AssertionError("compiled for nothing")
+
     monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", load)
+    monkeypatch.setattr(compiler, "_compile", compile_one)
     choice = engines.prepare(dataclasses.replace(LONG, engine=engine), SHAPE, known=True)
     assert choice.engine == "vmap"
     assert choice.why == (
