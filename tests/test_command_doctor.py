@@ -177,6 +177,14 @@ def test_a_full_disk_and_a_read_only_folder_are_reported(monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_folder_that_is_a_file_fails(below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check = doctor.check_folder("Cache", tmp_path / "file" / below, "move it")
+    assert (check.status, check.advice) == ("fail", "move it.")
+    assert "Not a directory" in check.found
+
+
 def test_versions_are_read_up_to_the_minor_number() -> None:
     versions = {"2.13.0+cpu": (2, 13), "8.1": (8, 1), "9.0rc1": (9, 0), "7": (7,)}
     assert {version: doctor._release(version) for version in versions} == versions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -36,11 +37,12 @@ LITTLE_DISK, NO_DISK = 1e9, 5e7  # bytes
 LOOK, BUSY = 1.0, 0.4  # seconds, and the share of all cores that other programs may use
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 KERNEL_PROBE = """
+import ast
 from jupyter_client.manager import run_kernel
 with run_kernel(kernel_name="python3") as client:
     ask = {"prefix": "__import__('sys').prefix"}
     reply = client.execute_interactive("", user_expressions=ask, timeout=60)
-    print(reply["content"]["user_expressions"]["prefix"]["data"]["text/plain"].strip("'"))
+    print(ast.literal_eval(reply["content"]["user_expressions"]["prefix"]["data"]["text/plain"]))
 """
 
 
@@ -177,7 +179,7 @@ def check_folder(name: str, folder: Path, remedy: str) -> Check:
 
     Writes: a temporary file, gone at once.
     """
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     try:
         with tempfile.TemporaryFile(dir=existing):
             free = shutil.disk_usage(existing).free
