@@ -1,8 +1,7 @@
 """Write the tables of speed into the README: ``python data/show_speed.py``.
 
-Every number comes from ``data/results/speed``, where ``mamlkit bench --out data/results/speed``, the same with
-``--ui``, and
-``python data/compare_engines.py`` put them.
+Every number comes from ``data/results/speed``, where ``mamlkit bench --out data/results/speed``, the same with ``--ui``
+and with ``--beside-load``, and ``python data/compare_engines.py`` put them.
 """
 
 from __future__ import annotations
@@ -78,9 +77,7 @@ def accuracy_table() -> str:
 
 
 def waits_table() -> str:
-    """Return what a reader waits for, a row for each kind, over all its pages; nothing before it is measured."""
-    if not (SPEED / "ui.json").is_file():
-        return ""
+    """Return what a reader waits for, a row for each kind, over all its pages."""
     rows = read("ui.json")["rows"]
     lines = ["| from (ms) | pages | median | p90 of the slowest | bound |", "|---" * 5 + "|"]
     for what in dict.fromkeys(row["what"] for row in rows):
@@ -89,12 +86,21 @@ def waits_table() -> str:
         slowest, bound = max(row["p90"] for row in chosen), chosen[0]["bound"]
         cells = f"{len(chosen)} | {median:.0f} | {slowest:.0f} | {'' if bound is None else f'{bound:.0f}'}"
         lines.append(f"| {what} | {cells} |")
-    return "\n\n" + "\n".join(lines)
+    return "\n".join(lines)
+
+
+def load_table() -> str:
+    """Return what a busy process on every core costs, a row for each work and engine."""
+    lines = ["| work, engine | quiet: ms | beside the load: ms | ratio | brief waiting costs |", "|---" * 5 + "|"]
+    for row in read("load.json")["rows"]:
+        times = f"{row['quiet_ms']:.0f} | {row['beside_ms']:.0f} | **{row['ratio']:.2f}x** | {row['cost']:+.1%}"
+        lines.append(f"| {row['work']}, {row['engine']} | {times} |")
+    return "\n".join(lines)
 
 
 def section() -> str:
     """Return all that stands between the marks in the README."""
-    return f"{speed_table()}\n\n{profile_table()}\n\n{accuracy_table()}{waits_table()}"
+    return "\n\n".join(table() for table in (speed_table, profile_table, accuracy_table, load_table, waits_table))
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ class RunFolder:
 
     def __init__(self, path: Path, config: Config, about: dict[str, Any]) -> None:
         self.path, self.config, self.about = path, config, about
-        self._release: Callable[[], object] = lambda: None  # the lock, once there is one
+        self._release: Callable[[], object] = _no_lock
 
     @classmethod
     def create(cls, path: Path, config: Config, store: ImageStore, *, recipe: str, command: str) -> RunFolder:
@@ -234,6 +234,10 @@ def _to_iteration(values: dict[str, Any]) -> Iteration:
     del values["epoch"]
     norms = tuple(_number(norm) for norm in values.pop("inner_grad_norms"))
     return Iteration(inner_grad_norms=norms, **{name: _number(value) for name, value in values.items()})
+
+
+def _no_lock() -> None:
+    """Release nothing: a folder that only was opened has no lock, and can be sent to another process."""
 
 
 def _number(value: Any) -> Any:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from browser import guarded_page, launch
 from dash_server import kernels_end
+from filelock import FileLock
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -156,10 +157,10 @@ def omniglot_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def omniglot_cache(omniglot_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder in which the real Omniglot is built once, 28x28; for reading only."""
-    cache = tmp_path_factory.mktemp("omniglot-cache")
-    with pytest.MonkeyPatch.context() as patch:
+def omniglot_cache(omniglot_root: Path, shared_folder: Path) -> Path:
+    """A cache folder in which the real Omniglot is built once, 28x28, for all workers; for reading only."""
+    cache = shared_folder / "omniglot-cache"
+    with FileLock(shared_folder / "omniglot-cache.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAMLKIT_CACHE", str(cache))
         patch.setenv("MAMLKIT_DATA", str(omniglot_root.parent))
         load("omniglot")

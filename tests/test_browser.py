@@ -24,6 +24,7 @@ from browser import (
     shoot,
 )
 from playwright.sync_api import Browser, Page, expect
+from waiting import wait_until
 
 from mamlkit.bench.browser import KERNEL_IS_READY, Jupyter, run_all, write_empty
 from mamlkit.bench.stage import outputs_page
@@ -222,7 +223,7 @@ def test_a_live_figure_follows_and_a_key_is_one_message(course: str, page: Page)
         page.keyboard.press("ArrowRight")
         expect(figure).not_to_have_attribute("aria-label", now)
         assert sent(page, '"state":{"value":') == number
-    assert look(live)[0] != before[0]
+    wait_until(lambda: look(live)[0] != before[0])  # the words come first, the picture is decoded then
     shoot(live, "live")
 
 

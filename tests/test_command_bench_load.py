@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,7 @@ from mamlkit import openmp
 from mamlkit.__main__ import main
 from mamlkit.bench import load
 from mamlkit.bench.load import Beside, busy, measure
+from mamlkit.config import Config
 
 
 def loops() -> list[psutil.Process]:
@@ -40,14 +43,22 @@ def test_the_ratios_are_of_the_medians() -> None:
 
 def test_engines_are_timed_quiet_as_torch_waits_and_beside_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[tuple[int, int]] = []
+    environments: list[object] = []
+
+    @contextlib.contextmanager
+    def worker(engine: str, config: Config, environment: object = None) -> Iterator[Callable[[], None]]:
+        environments.append(environment)
+        yield lambda: None
 
     def sample(run: object, on_sample: object) -> float:
         begun.append((len(loops()), len(begun)))
         return float(len(begun))
 
+    monkeypatch.setattr(load, "worker", worker)
     monkeypatch.setattr(load, "_sample", sample)
     monkeypatch.setattr(load, "ROUNDS", 2)
     [row] = measure("tiny", [("eager", AS_GOLDEN)], 2, lambda: None)
+    assert environments == [None, load.TORCHS_OWN]
     beside = [here == load.cores() for here, _ in begun]
     assert beside == [False] * 4 + [True] * 2 + [False] * 4 + [True] * 2
     assert row == Beside("tiny", "eager", quiet_ms=5.0, torchs_own_ms=6.0, beside_ms=8.5)
@@ -65,6 +76,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
 
 
+@pytest.mark.long
 def test_the_command_prints_the_table_and_writes_the_file(tiny: None, tmp_path: Path) -> None:
     arguments = ["bench", "--beside-load", "--samples", "1", "--out", str(tmp_path / "new")]
     result = CliRunner().invoke(main, arguments)

@@ -292,6 +292,7 @@ def test_weights_are_drawn_from_the_seed_and_no_generator_of_a_gpu_is_seeded(mon
     assert all(torch.equal(params[name], value) for name, value in expected.items())
 
 
+@pytest.mark.long
 def test_the_check_of_a_device_passes_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     rows = check_device.check("cpu", filters=3, iterations=2, episodes=4)
     assert [row.name for row in rows if not row.ok] == []

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from scripts import load_script
 
-from mamlkit.bench import ui
+from mamlkit.bench import load, ui
 from mamlkit.bench.records import Record
 from mamlkit.config import Config
 
@@ -96,9 +96,19 @@ def test_every_engine_trains_to_the_same_accuracy_within_the_interval(script: Mo
             assert abs(mean - eager) <= math.hypot(half, own_half), way
 
 
+def test_a_busy_machine_costs_no_more_than_was_promised_and_a_quiet_one_next_to_nothing() -> None:
+    content = read("load.json")
+    assert content["samples"] >= 9
+    assert content["cores"] == content["threads"] == 2
+    assert {(row["work"], row["engine"]) for row in content["rows"]} == {
+        (work, engine) for work in load.works() for engine in ("eager", "vmap", "compiled")
+    }
+    for row in content["rows"]:
+        assert row["ratio"] == row["beside_ms"] / row["quiet_ms"] <= load.MOST
+        assert row["cost"] == row["quiet_ms"] / row["torchs_own_ms"] - 1 <= load.MOST_COST
+
+
 def test_the_waits_of_a_reader_are_complete_and_judged_by_their_bounds() -> None:
-    if not (SPEED / "ui.json").is_file():
-        pytest.skip("ui.json is not measured yet")
     content = read("ui.json")
     assert content["versions"].keys() >= {"python", "torch", "mamlkit"}
     assert content["processor"]
