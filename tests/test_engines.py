@@ -151,13 +151,13 @@ def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monke
 def test_a_torch_with_another_loader_takes_another_engine_and_compiles_nothing(
     engine: str, error: type[Exception], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(*_: Any) -> None:
-        raise error("incompatible constructor arguments")
+    def exchange() -> None:
+        raise error("incompatible arguments")
 
     def compile_one(_: compiler.Part) -> None:
         raise AssertionError("compiled for nothing")
 
-    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", load)
+    monkeypatch.setattr(native, "_exchange", exchange)
     monkeypatch.setattr(compiler, "_compile", compile_one)
     choice = engines.prepare(dataclasses.replace(LONG, engine=engine), SHAPE, known=True)
     assert choice.engine == "vmap"

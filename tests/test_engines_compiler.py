@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from mamlkit.engines import build, compiler
+from mamlkit.engines import build, compiler, native
 from mamlkit.engines.closed_form import Shape
 from mamlkit.errors import InputError
 
@@ -74,7 +74,7 @@ def test_a_part_that_is_needed_twice_at_once_is_compiled_once(own_cache: Path, m
         path.touch()
 
     monkeypatch.setattr(compiler, "_compile_into", compile_into)
-    monkeypatch.setattr(compiler, "_load", Path.stat)  # of a file that is there, as a loader that takes empty ones
+    monkeypatch.setattr(native, "load", Path.stat)  # of a file that is there, as a loader that takes empty ones
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(compiler.compile_parts, [PARTS[:1], PARTS[:1]]))
     assert packages(own_cache) == begun == [compiler.package(PARTS[0])]
@@ -84,12 +84,12 @@ def test_a_package_is_named_by_all_that_it_depends_on(monkeypatch: pytest.Monkey
     names = {compiler.package(("gradient", SHAPE)), compiler.package(("hessian_product", SHAPE))}
     for field, value in {"n_images": 3, "dtype": "float32", "autocast": True, "pool": False}.items():
         names.add(compiler.package(("gradient", dataclasses.replace(SHAPE, **{field: value}))))
-    for facts in ({"threads": "99"}, {"source": "other"}, {"torch": "0"}, {"processor": "other"}):
+    for facts in ({"source": "other"}, {"torch": "0"}, {"processor": "other"}):
         with monkeypatch.context() as patch:
             patch.setattr(compiler, "facts", lambda changed=facts: changed)
             names.add(compiler.package(("gradient", SHAPE)))
-    assert len(names) == 10
-    assert set(compiler.facts()) == {"torch", "threads", "processor", "source"}
+    assert len(names) == 9
+    assert set(compiler.facts()) == {"torch", "processor", "source"}
 
 
 def test_code_that_differs_from_its_source_is_refused() -> None:
@@ -121,13 +121,13 @@ def invented_code(monkeypatch: pytest.MonkeyPatch) -> list[compiler.Part]:
         compiled.append(part)
         compiler.package(part).write_bytes(b"code")
 
-    def load(path: Path) -> compiler.Run:
+    def load(path: Path) -> native.Run:
         if not path.is_file() or path.read_bytes() != b"code":
             raise RuntimeError("not a ZIP archive")
         return list
 
     monkeypatch.setattr(compiler, "_compile", compile_one)
-    monkeypatch.setattr(compiler, "_load", load)
+    monkeypatch.setattr(native, "load", load)
     compiler.runner.cache_clear()
     return compiled
 
@@ -147,7 +147,7 @@ def test_whatever_the_loader_raises_is_one_sentence(error: type[Exception], monk
     def load(*_: Any) -> None:
         raise error("it is\nso")
 
-    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", load)
+    monkeypatch.setattr(native, "load", load)
     compiler.runner.cache_clear()
     with pytest.raises(InputError, match=r"^the compiled code .*code\.pt2 cannot be loaded \(it is so\)$"):
         compiler.runner(Path("code.pt2"))

@@ -29,7 +29,7 @@ from mamlkit.bench import worker
 from mamlkit.commands import dash
 from mamlkit.config import Config
 from mamlkit.datasets.store import Build, cached
-from mamlkit.engines import build, compiler
+from mamlkit.engines import build, compiler, native
 from mamlkit.engines.closed_form import Shape
 from mamlkit.episodes import ImageStore
 from mamlkit.errors import InputError
@@ -247,7 +247,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     )
     with contextlib.ExitStack() as stack:
 
-        def load(path: Path) -> compiler.Run:
+        def load(path: Path) -> native.Run:
             stack.enter_context(open(path, "rb"))
             return lambda flat: list(compiler.call_flat("gradient", SHAPE, flat))
 
@@ -274,7 +274,7 @@ def test_what_the_compiler_leaves_in_use_does_not_stop_the_program(
             return subprocess.CompletedProcess(command, 0)
 
         monkeypatch.setattr(subprocess, "run", run)
-        monkeypatch.setattr(compiler, "_load", lambda path: list)
+        monkeypatch.setattr(native, "load", lambda path: list)
         compiler.compile_parts([PART])
         assert compiler.package(PART).read_bytes() == b"code"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 from tqdm import tqdm
 
 from mamlkit import engines
@@ -107,7 +106,7 @@ def command(
             return
         size = cluster.local_size(len(plan.cells))
         if missing and client is None:
-            _compile(plan, size.threads, choose=before is None)
+            _compile(plan, choose=before is None)
         elif missing:
             cluster.check_workers(client, folder)
         plan.save(folder)
@@ -121,9 +120,8 @@ def command(
         raise InputError(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again")
 
 
-def _compile(plan: Plan, threads: int, *, choose: bool) -> None:
+def _compile(plan: Plan, *, choose: bool) -> None:
     """Compile on this machine what the runs need; of a new plan, let the settings say which engine that is."""
-    torch.set_num_threads(threads)  # compiled code is for so many
     why: dict[str, None] = {}
     with progress.compiling() as move:
         for setting in plan.settings:

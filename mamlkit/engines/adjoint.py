@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from mamlkit.backbone import BatchStats, Conv4
+from mamlkit.chunks import Spread, side_by_side, split
 from mamlkit.engines import packing
 from mamlkit.engines.closed_form import STAGES, Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
@@ -177,6 +178,7 @@ def meta_gradient(
     make: Make,
     tasks_per_chunk: int = 1,
     keep: bool = True,
+    spread: Spread = side_by_side,
 ) -> MetaStep:
     """Return what ``mamlkit.outer_loop.meta_gradient`` returns for a ``Conv4`` and the cross-entropy.
 
@@ -186,6 +188,7 @@ def meta_gradient(
         tasks_per_chunk: tasks computed at once.
         keep: keep what each inner step leaves for its second derivative; else compute it again, so that memory grows
             with the number of steps by the weights alone.
+        spread: how the chunks are computed, see ``mamlkit.chunks``.
 
     Raises:
         InputError: see ``mamlkit.inner_loop.adapt``.
@@ -195,15 +198,14 @@ def meta_gradient(
     check_rates(adapted_names(model, config.adapt), meta.inner_lrs, len(config.loss_weights))
     check_judged(config)
     n_tasks = batch.support_x.shape[0]
-    gradients, losses, traces = [], [], []
+
+    def differentiate(_: nn.Module, tasks: Episode) -> tuple[MetaParams, Tensor, InnerTrace]:
+        chunk = Chunk(model, meta, tasks, config, make=make)
+        steps = chunk.adapt(keep=keep)
+        return chunk.gradient(chunk.differentiate(steps)), chunk.loss(steps), chunk.trace(steps)
+
     with torch.no_grad():
-        for first in range(0, n_tasks, tasks_per_chunk):
-            tasks = Episode(*(x[first : first + tasks_per_chunk] for x in batch))
-            chunk = Chunk(model, meta, tasks, config, make=make)
-            steps = chunk.adapt(keep=keep)
-            losses.append(chunk.loss(steps))
-            traces.append(chunk.trace(steps))
-            gradients.append(chunk.gradient(chunk.differentiate(steps)))
+        gradients, losses, traces = zip(*spread(differentiate, model, split(batch, tasks_per_chunk)))
         trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
         return MetaStep(
             gradient=MetaParams(*pytree.tree_map(lambda *parts: sum(parts) / n_tasks, *map(tuple, gradients))),

@@ -1,7 +1,7 @@
 """Compiled functions of ``mamlkit.engines.closed_form``: made once, kept in the cache folder, loaded in milliseconds.
 
 A package is compiled by torch's AOTInductor in a process of its own (see ``mamlkit.engines.build``). Its name holds a
-digest of all that it depends on: shape, source, torch, processor, number of threads.
+digest of all that it depends on: shape, source, torch, processor. It uses one thread: chunks of tasks run side by side.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from mamlkit.engines import closed_form
+from mamlkit.engines import closed_form, native
 from mamlkit.engines.adjoint import Functions
 from mamlkit.engines.closed_form import Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
+from mamlkit.engines.native import Run
 from mamlkit.errors import InputError
-from mamlkit.files import cache_dir, check_writable, discard, replace, why
+from mamlkit.files import BAD_ARCHIVE, cache_dir, check_writable, discard, replace, why
 
 SOURCES = (
     "backbone.py",  # its constants
-    *(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler")),
+    *(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler", "native")),
 )
 
 KEPT = 60  # packages, of about 2 MB; those that were not used for longest go
 # What a loader may raise that is another version's, or is given a damaged file.
-LOAD_ERRORS = (AttributeError, ImportError, OSError, RuntimeError, TypeError, ValueError)
+LOAD_ERRORS = (AttributeError, ImportError, *BAD_ARCHIVE)
 
-Run = Callable[[list[Tensor]], list[Tensor]]
 Part = tuple[str, Shape]  # name of a function, and what it is compiled for
 
 
@@ -61,7 +61,7 @@ def obstacle() -> str:
         names = "cl" if sys.platform == "win32" else "g++ or clang++"
         return f"there is no C++ compiler ({names}) on this machine"
     try:
-        _load(Path("no-such-package"))
+        native.load(Path("no-such-package"))
     except (AttributeError, TypeError):
         return f"torch {torch.__version__} has another loader of compiled code"
     except LOAD_ERRORS:
@@ -154,18 +154,12 @@ def runner(path: Path) -> Run:
     Writes: the time at which the package was used.
     """
     try:
-        run = _load(path)
+        run = native.load(path)
     except LOAD_ERRORS as error:
         raise InputError(f"the compiled code {path} cannot be loaded ({why(error)})") from error
     with contextlib.suppress(OSError):  # a cache that can only be read
         os.utime(path)
     return run
-
-
-def _load(path: Path) -> Run:
-    # What torch._inductor.aoti_load_package wraps; importing that costs 80 MB and a second and a half.
-    loader: Any = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
-    return loader.run  # type: ignore[no-any-return]
 
 
 def _is_whole(path: Path) -> bool:
@@ -189,8 +183,7 @@ def package(part: Part) -> Path:
 
 def facts() -> dict[str, str]:
     """Return what compiled code depends on beside function and shape."""
-    threads = str(torch.get_num_threads())
-    return {"torch": torch.__version__, "threads": threads, "processor": _processor(), "source": _source()}
+    return {"torch": torch.__version__, "processor": _processor(), "source": _source()}
 
 
 @functools.cache
@@ -227,8 +220,7 @@ def _compile_into(path: Path, part: Part) -> None:
         out = Path(folder) / path.name
         what = json.dumps(dataclasses.asdict(shape))
         command = [sys.executable, "-m", "mamlkit.engines.build", function, what, str(out)]
-        threads = str(torch.get_num_threads())
-        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder, "OMP_NUM_THREADS": threads}
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, env=environment, check=False)
         if done.returncode:
             lines = done.stderr.decode(errors="replace").strip().splitlines()

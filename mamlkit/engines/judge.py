@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from mamlkit.backbone import Conv4
+from mamlkit.chunks import side_by_side, split
 from mamlkit.engines import packing
 from mamlkit.engines.adjoint import Make
 from mamlkit.engines.first_stage import Patches
@@ -43,19 +44,21 @@ def query_logits(
     config = configs[0]
     names, n_steps = adapted_names(model, config.adapt), len(config.loss_weights)
     check_rates(names, meta.inner_lrs, n_steps)
-    logits = []
+
+    def answer(own: nn.Module, tasks: Episode) -> Tensor:
+        shape = packing.shape_of(model, meta.model, tasks.support_x)
+        gradient, patches = make(shape, shape).support, Patches.of(tasks.support_x, shape.stride)
+        theta = packing.pack(shape, meta.model)
+        for k in range(n_steps):
+            slope = gradient(theta, packing.norms(meta.model, k), patches, tasks.support_y).theta
+            theta = theta - packing.scale(shape, slope, dict(zip(names, meta.inner_lrs[:, k])))
+        logits = []
+        for adapted, x in zip(packing.unpack_tasks(shape, theta), tasks.query_x):
+            weights = {**meta.model, **adapted}
+            passes = ((x, n_steps - 1, config.norm) for config in configs)
+            answers = [functional_call(own, (weights, buffers), inputs, strict=True)[0] for inputs in passes]
+            logits.append(torch.stack(answers))
+        return torch.stack(logits, 1)  # T x [M, Q, N] -> [M, T, Q, N]
+
     with torch.no_grad():
-        for first in range(0, len(batch.support_x), tasks_per_chunk):
-            tasks = Episode(*(x[first : first + tasks_per_chunk] for x in batch))
-            shape = packing.shape_of(model, meta.model, tasks.support_x)
-            gradient, patches = make(shape, shape).support, Patches.of(tasks.support_x, shape.stride)
-            theta = packing.pack(shape, meta.model)
-            for k in range(n_steps):
-                slope = gradient(theta, packing.norms(meta.model, k), patches, tasks.support_y).theta
-                theta = theta - packing.scale(shape, slope, dict(zip(names, meta.inner_lrs[:, k])))
-            for adapted, x in zip(packing.unpack_tasks(shape, theta), tasks.query_x):
-                weights = {**meta.model, **adapted}
-                passes = ((x, n_steps - 1, config.norm) for config in configs)
-                answers = [functional_call(model, (weights, buffers), inputs, strict=True)[0] for inputs in passes]
-                logits.append(torch.stack(answers))
-    return torch.stack(logits, 1)
+        return torch.cat([*side_by_side(answer, model, split(batch, tasks_per_chunk))], 1)
