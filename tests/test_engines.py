@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from mamlkit import engines
 from mamlkit.backbone import Plain
 from mamlkit.config import Config
-from mamlkit.engines import Choice, compiler
+from mamlkit.engines import Choice, compiler, native
 from mamlkit.engines.work import forward_flop, iteration_flop
 from mamlkit.episodes import Episode
 from mamlkit.learner import MetaLearner

@@ -1,10 +1,13 @@
 """Ways to compute the same meta-gradient: for reading, for any network, and for speed.
 
-- ``eager``: a plain loop over tasks; ``print`` and ``breakpoint()`` work anywhere inside.
-- ``vmap``: several tasks at once, in chunks side by side.
+- ``eager``: a task at a time; ``print`` works anywhere inside, and with one thread ``breakpoint()`` too.
+- ``vmap``: several tasks at once.
 - ``compiled``: ``Conv4`` in closed form, without a graph, as code compiled for this processor (``closed_form``,
   ``adjoint``, ``compiler``).
 - ``auto``: the one of these that ends the run first.
+
+Chunks of tasks, of one task in ``eager``, are computed side by side, a thread each, see ``mamlkit.chunks``. With one
+thread (``torch.set_num_threads(1)``), and for a network or loss of your own, they are computed one after the other.
 
 To add an engine: give it a name in ``Config.engine``, a reason in ``choose`` not to take it, and a line in ``make``.
 """
@@ -129,7 +132,7 @@ def make(choice: Choice, config: Config, model: nn.Module, loss_fn: LossFn) -> E
                 loss_fn=loss_fn,
                 tasks_per_chunk=chunk,
                 low_memory=low_memory,
-                spread=in_turn if choice.engine == "eager" else _spread(model, loss_fn, batch),
+                spread=_spread(model, loss_fn, batch),
             )
 
     return engine
