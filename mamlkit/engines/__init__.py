@@ -41,7 +41,7 @@ Judge = Callable[..., Tensor]  # (meta, buffers, batch, M step_configs) -> query
 VMAP_CHUNK = 4
 JUDGED_AT_ONCE = 4  # tasks of a chunk at evaluation
 SMALL_TASK = 15  # images; chunks of two such tasks stay in a core's cache, larger tasks are best alone
-REPAYS = 4e12  # floating-point operations of a run from which on half a minute of compiling is won back
+REPAYS = 2e12  # floating-point operations of a run from which on half a minute of compiling is won back
 
 
 @dataclass(frozen=True)
