@@ -21,7 +21,7 @@ from mamlkit.config import Config
 from mamlkit.experiments import configure
 
 MOST = 2.5  # times as long as on a quiet machine
-MOST_COST = 0.03  # of the quiet time, for threads that wait briefly
+MOST_COST = 0.03  # of the quiet time, for threads that wait briefly; the median over works and engines
 ROUNDS = 3  # in each, the quiet machine and the busy one take turns
 TORCHS_OWN = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # the defaults of GCC, and of LLVM and Intel
 

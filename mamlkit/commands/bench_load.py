@@ -54,6 +54,6 @@ def _table(rows: Sequence[Beside]) -> Table:
         table.add_row(row.work, row.engine, *times, f"{row.ratio:.2f}", f"{row.cost:+.1%}")
     table.caption = (
         f"Fairness costs a ratio of 2; at most {MOST:g} is wanted. Brief waiting is compared with torch's own, "
-        f"on the quiet machine; a cost of at most {MOST_COST:.0%} is wanted."
+        f"on the quiet machine; a median cost of at most {MOST_COST:.0%} is wanted."
     )
     return table
