@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-# A fraction of a millisecond for the runtime of GCC (Linux), a millisecond for those of LLVM and Intel (macOS, Windows):
+# A fraction of a millisecond for the runtime of GCC (Linux), one for those of LLVM and Intel (macOS, Windows):
 # long enough for the threads of a quiet machine, which begin the next operation at once.
 BRIEF = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
 POLICY = "OMP_WAIT_POLICY"
