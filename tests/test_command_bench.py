@@ -76,6 +76,7 @@ def test_json_is_one_list_of_records_and_nothing_else() -> None:
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("engines_run", "compiled_cache")
 def test_all_of_it_prints_tables_and_writes_files_that_say_what_they_depend_on() -> None:
     arguments = ["bench", "--work", "T", "--samples", "2", "--against", "eager", "--out", "there"]
