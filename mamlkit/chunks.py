@@ -57,7 +57,7 @@ def side_by_side(work: Work[Result], model: nn.Module, chunks: Sequence[Episode]
     """
     cores = torch.get_num_threads()
     workers = min(cores, len(chunks))
-    if workers == 1:
+    if workers < 2:
         yield from in_turn(work, model, chunks)
         return
     models: queue.SimpleQueue[nn.Module] = queue.SimpleQueue()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import _ctypes
+import ctypes
 import dataclasses
-import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,37 +37,20 @@ def test_the_numbers_are_those_of_torchs_own_loader_on_every_thread_at_once(pack
     assert all(map(torch.equal, arguments, before))
 
 
-def test_python_goes_on_while_the_code_runs(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inside, outside = threading.Event(), threading.Event()
+def test_the_code_is_called_without_pythons_lock(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries: list[ctypes.CDLL] = []
 
-    class Library:
-        """The C functions, the last of which is in no hurry."""
-
+    class Library(ctypes.CDLL):
         def __init__(self, path: str) -> None:
-            self.library = ctypes_library(path)
+            super().__init__(path)
+            libraries.append(self)
 
-        def __getattr__(self, name: str) -> object:
-            function = getattr(self.library, name)
-            if name != "AOTInductorModelContainerRun":
-                return function
-
-            def slow(*arguments: object) -> int:
-                inside.set()
-                assert outside.wait(600)
-                return int(function(*arguments))
-
-            return slow
-
-    ctypes_library = native.ctypes.CDLL
-    assert not ctypes_library._func_flags_ & native.ctypes._FUNCFLAG_PYTHONAPI  # such calls would hold the lock
     monkeypatch.setattr(native.ctypes, "CDLL", Library)
-    run, arguments = native.load(package), build.example(*PART)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(run, arguments)
-        assert inside.wait(600)
-        assert not first.done()
-        outside.set()
-        assert all(map(torch.equal, first.result(), pool.submit(run, arguments).result()))
+    native.load(package)(build.example(*PART))
+    [library] = libraries
+    flags: int = library.AOTInductorModelContainerRun._flags_  # type: ignore[attr-defined]
+    assert flags & _ctypes.FUNCFLAG_CDECL
+    assert not flags & _ctypes.FUNCFLAG_PYTHONAPI  # such a function is called with the lock
 
 
 def test_a_flipped_bit_or_a_cut_is_not_loaded(package: Path, tmp_path: Path) -> None:
