@@ -115,8 +115,11 @@ def lab(course: str, lab_page: Page) -> Page:
 
 def reopen(page: Page, path: str) -> None:
     """Open a notebook of the course, and nothing else."""
-    page.evaluate("() => jupyterapp.commands.execute('application:close-all')")
+    page.evaluate("() => { jupyterapp.commands.execute('application:close-all'); }")
+    discard = page.locator(".jp-Dialog button", has_text="Discard")
+    wait_until(lambda: not page.locator(".jp-NotebookPanel").count(), lambda: discard.count() and discard.click())
     page.evaluate("path => jupyterapp.commands.execute('docmanager:open', { path }).then(() => {})", path)
+    page.wait_for_function(KERNEL_IS_READY)  # JupyterLab has errors of its own if it is closed while the kernel starts
 
 
 @first_circle_has_one
