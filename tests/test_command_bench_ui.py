@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 
 from mamlkit.__main__ import main
 from mamlkit.bench import browser as browsers
-from mamlkit.bench import stage, ui
+from mamlkit.bench import load, stage, ui
 from mamlkit.bench.stage import Stage
 from mamlkit.errors import InputError
 
@@ -42,7 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         ui.Row(ui.READY, "x", (7.0,)),
     ]
     monkeypatch.setattr(stage, "stage", nothing)
-    monkeypatch.setattr(stage, "busy_share", lambda: 0.5)
+    monkeypatch.setattr(load, "busy_share", lambda: 0.5)
     monkeypatch.setattr(ui, "PARTS", [("all", lambda samples: iter(rows[:samples]))])
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from click.testing import CliRunner
@@ -97,7 +98,7 @@ def test_more_threads_than_cores_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
 def test_other_programs_that_take_the_cores_are_a_warning(
     percent: float, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor.psutil, "cpu_percent", lambda interval: percent)
+    monkeypatch.setattr(psutil, "cpu_percent", lambda seconds: percent)
     check = doctor.check_load()
     assert (check.status, check.found) == (status, f"other programs use {percent:.0f}% of all cores")
     assert ("Close some of them" in check.advice) == (status == "warn")

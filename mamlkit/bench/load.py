@@ -79,6 +79,15 @@ def cores() -> int:
     return len(affinity()) if affinity else psutil.cpu_count() or 1
 
 
+def busy_share(seconds: float = 2.0) -> float:
+    """Return the share of the processors' time that is used now, in [0, 1].
+
+    Args:
+        seconds: spent on looking.
+    """
+    return float(psutil.cpu_percent(seconds)) / 100
+
+
 def measure(
     work: str, contenders: Sequence[tuple[str, Config]], samples: int, on_sample: Callable[[], None]
 ) -> list[Beside]:

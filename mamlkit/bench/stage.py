@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
-import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.bench.browser import PATIENCE, Jupyter, dash_server, jupyter_server, launch
@@ -17,15 +16,6 @@ from mamlkit.bench.browser import PATIENCE, Jupyter, dash_server, jupyter_server
 FEW = 3  # samples at most of what takes seconds
 FAREWELL = 300  # milliseconds for a page to tell the server that it is left
 BUSY = 0.2  # share of the processors' time that others use, from which on a machine is called busy
-
-
-def busy_share(seconds: float = 2.0) -> float:
-    """Return the share of the processors' time that is used now, in [0, 1].
-
-    Args:
-        seconds: spent on looking.
-    """
-    return float(psutil.cpu_percent(seconds)) / 100
 
 
 class Stage(NamedTuple):

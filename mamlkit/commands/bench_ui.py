@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from mamlkit.bench import load
 from mamlkit.bench.records import about
 from mamlkit.commands.lab import notebooks_folder
 from mamlkit.commands.lazy import lazily
@@ -54,7 +55,7 @@ def measure(folder: Path, samples: int) -> None:
     """
     check_installed()
     check_writable(folder / FILE)
-    busy = stage.busy_share()
+    busy = load.busy_share()
     rows = []
     with (
         stage.stage(notebooks_folder(), samples) as on,
@@ -74,7 +75,7 @@ def table(rows: Sequence[Any], busy: float) -> Table:
 
     Args:
         rows: of ``mamlkit.bench.ui``.
-        busy: see ``mamlkit.bench.stage.busy_share``; a note says if the machine was busy.
+        busy: see ``mamlkit.bench.load.busy_share``; a note says if the machine was busy.
     """
     shown = Table(title="What a reader waits for: milliseconds", box=box.SIMPLE_HEAD)
     for number, head in enumerate(("", "median", "p90", "bound", "holds")):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-import psutil
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -93,7 +92,7 @@ def check_threads() -> Check:
 
 def check_load() -> Check:
     """Check that other programs leave the cores to this one."""
-    busy = psutil.cpu_percent(interval=LOOK) / 100
+    busy = load.busy_share(LOOK)
     found = f"other programs use {busy:.0%} of all cores"
     if busy > BUSY:
         return Check("Load", "warn", found, "Close some of them: training beside them takes up to twice as long.")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from mamlkit.backbone import BatchStats, Conv4
-from mamlkit.chunks import Spread, side_by_side, split
+from mamlkit.chunks import side_by_side, split
 from mamlkit.engines import packing
 from mamlkit.engines.closed_form import STAGES, Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
@@ -178,7 +178,6 @@ def meta_gradient(
     make: Make,
     tasks_per_chunk: int = 1,
     keep: bool = True,
-    spread: Spread = side_by_side,
 ) -> MetaStep:
     """Return what ``mamlkit.outer_loop.meta_gradient`` returns for a ``Conv4`` and the cross-entropy.
 
@@ -188,7 +187,6 @@ def meta_gradient(
         tasks_per_chunk: tasks computed at once.
         keep: keep what each inner step leaves for its second derivative; else compute it again, so that memory grows
             with the number of steps by the weights alone.
-        spread: how the chunks are computed, see ``mamlkit.chunks``.
 
     Raises:
         InputError: see ``mamlkit.inner_loop.adapt``.
@@ -205,7 +203,7 @@ def meta_gradient(
         return chunk.gradient(chunk.differentiate(steps)), chunk.loss(steps), chunk.trace(steps)
 
     with torch.no_grad():
-        gradients, losses, traces = zip(*spread(differentiate, model, split(batch, tasks_per_chunk)))
+        gradients, losses, traces = zip(*side_by_side(differentiate, model, split(batch, tasks_per_chunk)))
         trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
         return MetaStep(
             gradient=MetaParams(*pytree.tree_map(lambda *parts: sum(parts) / n_tasks, *map(tuple, gradients))),
