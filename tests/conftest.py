@@ -22,6 +22,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.bench.browser import Jupyter, dash_server, jupyter_server
+from mamlkit.bench.load import cores
 from mamlkit.datasets import ImageStore, load
 from mamlkit.engines.compiler import cxx
 
@@ -44,12 +45,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the long tests too")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    own = psutil.Process()
-    return len(own.cpu_affinity()) if hasattr(own, "cpu_affinity") else os.cpu_count() or 1
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
