@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Playwright, Route, expect
+from playwright.sync_api import Browser, Error, Locator, Page, Playwright, Route, expect
 
 from mamlkit.bench import browser
 from mamlkit.bench.browser import KERNEL_IS_READY, PATIENCE, run_all
@@ -70,7 +70,12 @@ def guarded_page(
 def look(root: Locator) -> tuple[bytes, str | None]:
     """Return what a reader sees of an explorer, and what one who cannot see hears."""
     figure = root.locator("[role=img]")
-    return figure.screenshot(), figure.get_attribute("aria-label")
+    while True:
+        try:
+            return figure.screenshot(), figure.get_attribute("aria-label")
+        except Error as error:
+            if "not attached" not in error.message:
+                raise  # a live figure is made anew at each move: then the next one is looked at
 
 
 def moves_by_key_and_by_drag(page: Page, root: Locator) -> None:
