@@ -1,8 +1,8 @@
 """Train the starts of the live pages: ``python data/build_drawing_starts.py`` (an hour on one core; it resumes).
 
-``mamlkit/stored/starts/drawings-*.npz``: MAML and MAML++, 20-way 1-shot, on the training characters of Omniglot and of
-glyphs together. Each picture is first traced to strokes and drawn again the way of the drawing pad. Needs Omniglot.
-A start that is there already is left alone; delete it to train it anew.
+``mamlkit/study/stored/starts/drawings-*.npz``: MAML and MAML++, 20-way 1-shot, on the training characters of Omniglot
+and of glyphs together. Each picture is first traced to strokes and drawn again the way of the drawing pad. Needs
+Omniglot. A start that is there already is left alone; delete it to train it anew.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mamlkit import checkpoints, stored
-from mamlkit.episodes import EpisodeSampler, ImageStore, as_bytes
-from mamlkit.errors import InputError
-from mamlkit.evaluation import NORMS, mean_ci95
-from mamlkit.experiments import configure
-from mamlkit.learner import MetaLearner
-from mamlkit.live.classifier import Classifier
-from mamlkit.live.pictures import as_drawn, load_characters
-from mamlkit.trainer import Trainer
-from mamlkit.versions import versions
+from mamlkit.core.episodes import EpisodeSampler, ImageStore, as_bytes
+from mamlkit.core.errors import InputError
+from mamlkit.core.recipes import configure
+from mamlkit.core.system.versions import versions
+from mamlkit.runs import checkpoints
+from mamlkit.show.live.classifier import Classifier
+from mamlkit.show.live.pictures import as_drawn, load_characters
+from mamlkit.study import stored
+from mamlkit.training.evaluation import NORMS, mean_ci95
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.trainer import Trainer
 
 SETS = ("omniglot", "glyphs")
 RECIPES = {"drawings-maml": "maml", "drawings-mamlpp": "mamlpp"}

@@ -1,8 +1,8 @@
 """Train what ships with the package: ``python data/build_stored.py`` (about two hours on one core; it resumes).
 
-``mamlkit/stored/runs.jsonl``: short runs on glyphs, one line each, with every combination of the five fixes, other
-inner rates, strided networks, ANIL and BOIL. ``mamlkit/stored/starts/*.npz``: starts to adapt from, without Adam's
-moments. What is already there is left alone; delete a line or a file to train it anew.
+``mamlkit/study/stored/runs.jsonl``: short runs on glyphs, one line each, with every combination of the five fixes,
+other inner rates, strided networks, ANIL and BOIL. ``mamlkit/study/stored/starts/*.npz``: starts to adapt from, without
+Adam's moments. What is already there is left alone; delete a line or a file to train it anew.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mamlkit import checkpoints, experiments, stored
-from mamlkit.config import Config
+from mamlkit.core import recipes
+from mamlkit.core.config import Config
+from mamlkit.core.recipes import configure
+from mamlkit.core.system.files import write_whole
+from mamlkit.core.system.versions import versions
 from mamlkit.datasets import load
-from mamlkit.evaluation import evaluate
-from mamlkit.experiments import configure
-from mamlkit.files import write_whole
-from mamlkit.trainer import Trainer, make_sampler
-from mamlkit.versions import versions
+from mamlkit.runs import checkpoints
+from mamlkit.study import stored
+from mamlkit.training.evaluation import evaluate
+from mamlkit.training.trainer import Trainer, make_sampler
 
 FIXES = {
-    "bn": experiments.BN,
-    "ca": experiments.CA,
-    "da": experiments.DA,
-    "lslr": experiments.LSLR,
-    "msl": experiments.MSL,
+    "bn": recipes.BN,
+    "ca": recipes.CA,
+    "da": recipes.DA,
+    "lslr": recipes.LSLR,
+    "msl": recipes.MSL,
 }
 SEEDS = (0, 1, 2)
 TEST_EPISODES = 200

@@ -18,17 +18,18 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils import _pytree as pytree
 
-from mamlkit import checkpoints, engines
+from mamlkit import engines
 from mamlkit.__main__ import BadInput
-from mamlkit.config import Config
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
-from mamlkit.episodes import ImageStore
-from mamlkit.errors import InputError
-from mamlkit.evaluation import evaluate_norms
-from mamlkit.experiments import configure
-from mamlkit.learner import MetaLearner, pick_device
-from mamlkit.live.theatre import Theatre
-from mamlkit.trainer import Trainer, make_sampler
+from mamlkit.runs import checkpoints
+from mamlkit.show.live.theatre import Theatre
+from mamlkit.training.evaluation import evaluate_norms
+from mamlkit.training.learner import MetaLearner, pick_device
+from mamlkit.training.trainer import Trainer, make_sampler
 
 ENGINES = {"eager": {"engine": "eager"}, "vmap": {"engine": "vmap"}, "vmap, memory low": {"memory": "low"}}
 FLOAT32, FLOAT64 = 0.05, 1e-9  # relative distance of a meta-gradient; in float32 a pooling window may choose otherwise

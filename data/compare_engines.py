@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from mamlkit.commands import progress
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.recipes import configure
+from mamlkit.core.system.files import write_whole
+from mamlkit.core.system.versions import versions
 from mamlkit.datasets import load
-from mamlkit.episodes import ImageStore
-from mamlkit.evaluation import evaluate, mean_ci95
-from mamlkit.experiments import configure
-from mamlkit.files import write_whole
-from mamlkit.trainer import Trainer, make_sampler
-from mamlkit.versions import versions
+from mamlkit.training.evaluation import evaluate, mean_ci95
+from mamlkit.training.trainer import Trainer, make_sampler
 
 OUT = Path(__file__).parent / "results" / "speed" / "engines.json"
 SEEDS = (0, 1, 2)

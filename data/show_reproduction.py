@@ -15,10 +15,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mamlkit import paper
-from mamlkit.config import Config
-from mamlkit.report import percent
-from mamlkit.reproduction import figures, measurements, report, summary
+from mamlkit.core.config import Config
+from mamlkit.show.report import percent
+from mamlkit.study.reproduction import figures, measurements, paper, report, summary
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "data" / "results" / "reproduction"

@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mamlkit import plots
+from mamlkit.show import plots
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "data" / "results"

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mamlkit.core.recipes import configure
+from mamlkit.core.system.versions import versions
 from mamlkit.datasets import load
-from mamlkit.experiments import configure
-from mamlkit.live.theatre import Theatre
-from mamlkit.versions import versions
+from mamlkit.show.live.theatre import Theatre
 
 OUT = Path(__file__).with_name("results") / "live" / "watch.json"
 SETTINGS: dict[str, Any] = dict(n_way=5, filters=16, engine="vmap", device="cpu", on_nonfinite="skip", inner_lr=0.1)

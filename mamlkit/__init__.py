@@ -18,21 +18,21 @@ The paper's words and ours:
     CA, cosine annealing            ``cosine_lr``
 """
 
-from mamlkit.openmp import wait_briefly
+from mamlkit.core.system.openmp import wait_briefly
 
 wait_briefly()  # before torch is loaded
 
-from mamlkit.config import Config
-from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
-from mamlkit.errors import InputError
-from mamlkit.evaluation import Evaluation, evaluate
-from mamlkit.experiments import RECIPES, configure
-from mamlkit.inner_loop import MetaParams, adapt, inner_loop
-from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import MetaStep, meta_gradient
-from mamlkit.schedules import StepConfig
-from mamlkit.trace import InnerTrace
-from mamlkit.trainer import EpochRecord, Trainer
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import MetaParams, adapt, inner_loop
+from mamlkit.core.outer_loop import MetaStep, meta_gradient
+from mamlkit.core.recipes import RECIPES, configure
+from mamlkit.core.schedules import StepConfig
+from mamlkit.core.trace import InnerTrace
+from mamlkit.training.evaluation import Evaluation, evaluate
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.trainer import EpochRecord, Trainer
 
 __all__ = [
     "RECIPES",

@@ -11,7 +11,7 @@ import click
 from mamlkit import __version__
 from mamlkit.commands import bench, dash, data, doctor, evaluate, lab, reproduce, site, tour, train, verify
 from mamlkit.commands import list as list_recipes
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
 
 
 class BadInput(click.ClickException):

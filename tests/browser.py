@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Error, Locator, Page, Playwright, Route, expect
 
-from mamlkit.bench import browser
-from mamlkit.bench.browser import KERNEL_IS_READY, PATIENCE, run_all
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
+from mamlkit.study.bench import browser
+from mamlkit.study.bench.browser import KERNEL_IS_READY, PATIENCE, run_all
 
 ROOT = Path(__file__).parents[1]
 ARTIFACTS = ROOT / "artifacts"

@@ -21,10 +21,10 @@ from filelock import FileLock
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from mamlkit.bench.browser import Jupyter, dash_server, jupyter_server
-from mamlkit.bench.load import cores
 from mamlkit.datasets import ImageStore, load
 from mamlkit.engines.compiler import cxx
+from mamlkit.study.bench.browser import Jupyter, dash_server, jupyter_server
+from mamlkit.study.bench.load import cores
 
 Server = TypeVar("Server")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mamlkit.course import check
+from mamlkit.show.course import check
 
 
 def assert_right(number: str, answer: object, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mamlkit.config import Config
+from mamlkit.core.config import Config
+from mamlkit.core.system.versions import versions
 from mamlkit.datasets import load
-from mamlkit.evaluation import Evaluation
-from mamlkit.reproduction.cell import RECORD, RUN, folder_of
-from mamlkit.reproduction.plan import Cell, Plan, make_plan
-from mamlkit.results import result
-from mamlkit.runs import RunFolder
-from mamlkit.trainer import EpochRecord, Iteration, Trainer, best_epochs
-from mamlkit.versions import versions
+from mamlkit.runs.folder import RunFolder
+from mamlkit.runs.results import result
+from mamlkit.study.reproduction.cell import RECORD, RUN, folder_of
+from mamlkit.study.reproduction.plan import Cell, Plan, make_plan
+from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.trainer import EpochRecord, Iteration, Trainer, best_epochs
 
 glyphs, these_versions = (functools.cache(function) for function in (lambda: load("glyphs"), versions))
 Accuracy = Callable[[int, int, int], float]  # from number of the setting, seed, epoch

@@ -16,54 +16,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mamlkit"
 
-# A module imports only from modules to its left; the modules of one package may import each other, without a circle.
-# "mamlkit" is the package's own __init__, which hands out the core's names.
-LAYOUT = (
-    "errors",
-    "openmp",
-    "files",
-    "config",
-    "episodes",
-    "chunks",
-    "prefetch",
-    "drawings",
-    "datasets",
-    "backbone",
-    "schedules",
-    "trace",
-    "inner_loop",
-    "recompute",
-    "outer_loop",
-    "parallel",
-    "naive",
-    "engines",
-    "learner",
-    "checkpoints",
-    "evaluation",
-    "trainer",
-    "experiments",
-    "golden",
-    "mamlkit",
-    "versions",
-    "locks",
-    "runs",
-    "results",
-    "unrolled",
-    "diagnostics",
-    "stored",
-    "plots",
-    "bench",
-    "live",
-    "widgets",
-    "course",
-    "report",
-    "paper",
-    "reproduction",
-    "commands",
-    "__main__",
-)
+# The rooms of the package. A module imports only from rooms to the left of its own, and from its own without a circle.
+# "mamlkit" is the package's own __init__, which hands out the names that a user needs.
+LAYOUT = ("core", "engines", "datasets", "training", "mamlkit", "runs", "show", "study", "commands", "__main__")
+MOST_ROOMS = 8
 CORE = LAYOUT[: LAYOUT.index("mamlkit")]
-ONLY_IMPORTS = {"schedules": {"config", "errors"}, "config": {"errors"}, "errors": set()}
+ONLY_IMPORTS = {  # of the whole package
+    "mamlkit.core.errors": set(),
+    "mamlkit.core.config": {"mamlkit.core.errors"},
+    "mamlkit.core.schedules": {"mamlkit.core.config", "mamlkit.core.errors"},
+}
 
 MAX_MODULE, MAX_FUNCTION, MAX_POSITIONAL = 250, 40, 5  # lines, code lines, arguments; the first two are not reached
 ONLY_NOTEBOOKS = {"IPython", "anywidget", "ipywidgets", "matplotlib", "traitlets"}
@@ -71,9 +33,9 @@ ONLY_SHELL = {"PIL", "click", "jinja2", "pooch", "rich"}  # for data files, the 
 # platformdirs tells where the cache of compiled code is, filelock guards it; the last three are loaded by torch.
 LOADED_ON_IMPORT = {"mamlkit", "torch", "numpy", "filelock", "platformdirs", "tomli", "sympy", "mpmath", "networkx"}
 
-# mamlkit/x.py is tested by tests/test_x.py. In a package, one file per module or one for the whole package:
-# mamlkit/commands/x.py by tests/test_command_x.py, mamlkit/datasets/x.py by tests/test_datasets_x.py or
-# tests/test_datasets.py, mamlkit/widgets/x.py alike. A module without functions needs no test of its own.
+# mamlkit/core/x.py is tested by tests/test_x.py, and mamlkit/show/widgets/x.py by tests/test_widgets_x.py: as many
+# folders of its path stand in the name as are needed; or one file, tests/test_widgets.py, tests the whole folder.
+# mamlkit/commands/x.py is tested by tests/test_command_x.py. A module without functions needs no test of its own.
 TEST_NAMES = {"commands": "test_command_{module}.py", "__main__": "test_main.py"}
 
 # What would tie a file to one machine: absolute paths of home, work and temporary folders.
@@ -199,9 +161,17 @@ def test_a_module_imports_only_from_its_left_in_the_layout(path: Path) -> None:
     for name in own_imports(path):
         there = place(name)
         assert there in LAYOUT, f"{there} has no place in LAYOUT yet"
-        same_package = there == here and (PACKAGE / here).is_dir()
-        assert same_package or LAYOUT.index(there) < LAYOUT.index(here), f"{here} must not import {name}"
-        assert there in ONLY_IMPORTS.get(here, LAYOUT), f"{here} must not import {name}"
+        same_room = there == here and (PACKAGE / here).is_dir()
+        assert same_room or LAYOUT.index(there) < LAYOUT.index(here), f"{here} must not import {name}"
+        assert name in ONLY_IMPORTS.get(dotted_name(path), ALL_DOTTED), f"{here} must not import {name}"
+
+
+def test_the_package_has_at_most_eight_rooms_and_nothing_lies_loose_beside_them() -> None:
+    at_the_top = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    rooms = {name for name in at_the_top if (PACKAGE / name / "__init__.py").is_file()}
+    assert rooms == set(LAYOUT) - {"mamlkit", "__main__"}
+    assert len(rooms) <= MOST_ROOMS
+    assert at_the_top - rooms == {"__init__.py", "__main__.py", "py.typed"}
 
 
 def test_no_circle_of_imports() -> None:
@@ -212,13 +182,13 @@ def test_no_circle_of_imports() -> None:
 @each_module
 def test_the_core_never_imports_widgets_or_what_only_notebooks_need(path: Path) -> None:
     if place(dotted_name(path)) in CORE:
-        assert "widgets" not in {place(name) for name in own_imports(path)}
+        assert "show" not in {place(name) for name in own_imports(path)}
         assert {name.split(".")[0] for name in imports(path)} & ONLY_NOTEBOOKS == set()
 
 
 @each_module
 def test_the_core_beside_the_data_sets_never_imports_what_only_the_shell_needs(path: Path) -> None:
-    if place(dotted_name(path)) in set(CORE) - {"drawings", "datasets"}:
+    if place(dotted_name(path)) in set(CORE) - {"datasets"}:
         assert {name.split(".")[0] for name in imports(path)} & ONLY_SHELL == set()
 
 
@@ -246,11 +216,13 @@ def test_a_module_has_its_test_file(path: Path) -> None:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     if not any(functions(parse(path))):
         return
-    package, module = parts[0], parts[-1]
-    usual = f"test_{package}.py" if module == "__init__" else f"test_{'_'.join(parts)}.py"
-    names = {TEST_NAMES.get(package, usual).format(module=module)}
-    if len(parts) > 1 and package not in TEST_NAMES:
-        names.add(f"test_{package}.py")
+    room, module = parts[0], parts[-1]
+    if room in TEST_NAMES:
+        names = {TEST_NAMES[room].format(module=module)}
+    else:
+        folders = parts[:-1]
+        own = folders if module == "__init__" else parts
+        names = {f"test_{'_'.join(path[i:])}.py" for path in (own, folders) for i in range(len(path))}
     assert any((ROOT / "tests" / name).is_file() for name in names), f"write tests/{' or tests/'.join(sorted(names))}"
 
 

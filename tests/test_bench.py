@@ -14,16 +14,16 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
-from mamlkit.bench import breakdown, growth, peak, timing, workloads
-from mamlkit.bench.growth import Point
-from mamlkit.bench.iteration import Iteration, obstacle
-from mamlkit.bench.records import about, flop, processor, records
-from mamlkit.bench.timing import Timing
-from mamlkit.bench.worker import Sample, peak_mib, worker
-from mamlkit.bench.workloads import EPOCH, WORKLOADS, Work
-from mamlkit.config import Config
-from mamlkit.errors import InputError
-from mamlkit.schedules import step_config
+from mamlkit.core.config import Config
+from mamlkit.core.errors import InputError
+from mamlkit.core.schedules import step_config
+from mamlkit.study.bench import breakdown, growth, peak, timing, workloads
+from mamlkit.study.bench.growth import Point
+from mamlkit.study.bench.iteration import Iteration, obstacle
+from mamlkit.study.bench.records import about, flop, processor, records
+from mamlkit.study.bench.timing import Timing
+from mamlkit.study.bench.worker import Sample, peak_mib, worker
+from mamlkit.study.bench.workloads import EPOCH, WORKLOADS, Work
 
 TINY = Config(filters=3, n_way=2, q_query=1, n_tasks=2, n_steps=2, device="cpu")
 MIB = 2**20

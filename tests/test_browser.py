@@ -26,16 +26,16 @@ from browser import (
 from playwright.sync_api import Browser, Page, expect
 from waiting import wait_until
 
-from mamlkit.bench.browser import KERNEL_IS_READY, Jupyter, run_all, write_empty
-from mamlkit.bench.stage import outputs_page
 from mamlkit.commands.lab import copy_notebooks, trust
-from mamlkit.widgets import FitExplorer
+from mamlkit.show.widgets import FitExplorer
+from mamlkit.study.bench.browser import KERNEL_IS_READY, Jupyter, run_all, write_empty
+from mamlkit.study.bench.stage import outputs_page
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 BOX = """import ipywidgets
 import numpy as np
 from mamlkit.commands.lab import copy_notebooks, trust
-from mamlkit.widgets import FitExplorer
+from mamlkit.show.widgets import FitExplorer
 x = np.linspace(-5, 5, 21)
 fits = {"a": np.outer(np.arange(11), np.sin(x))}
 explorer = FitExplorer(x, np.sin(x), fits, losses={"a": 0.5 ** np.arange(11)}, support=(x[::5], np.sin(x[::5])))
@@ -45,7 +45,7 @@ ipywidgets.VBox([explorer, said])"""
 LIVE = """import ipywidgets
 import numpy as np
 import torch
-from mamlkit.widgets import FitExplorer, Live
+from mamlkit.show.widgets import FitExplorer, Live
 torch.set_num_threads(1)
 x = np.linspace(-5, 5, 101)
 

@@ -11,12 +11,12 @@ from browser import ARTIFACTS, ROOT, moves_by_key_and_by_drag, shoot
 from dash_server import command, kernels_end
 from playwright.sync_api import Page, expect
 
-from mamlkit.bench.browser import dash_server
 from mamlkit.commands.dash import about_pages
+from mamlkit.study.bench.browser import dash_server
 
 LIVE = """import ipywidgets
 import numpy as np
-from mamlkit.widgets import FitExplorer, Live
+from mamlkit.show.widgets import FitExplorer, Live
 
 x = np.linspace(-5, 5, 101)
 

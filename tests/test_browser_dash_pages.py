@@ -11,7 +11,7 @@ from browser import shoot
 from dash_server import kernels
 from playwright.sync_api import Locator, Page, expect
 
-from mamlkit.bench.gestures import stroke
+from mamlkit.study.bench.gestures import stroke
 
 pytestmark = pytest.mark.long
 

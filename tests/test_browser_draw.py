@@ -11,12 +11,12 @@ import pytest
 from browser import ROOT, choose_theme, drag, listen, run_again, sent, shoot
 from playwright.sync_api import Locator, Page, expect
 
-from mamlkit import stored
-from mamlkit.bench.browser import Jupyter, run_all
-from mamlkit.bench.gestures import stroke
-from mamlkit.drawings import Sheet, read_sheet
-from mamlkit.widgets import DrawingPad
-from mamlkit.widgets.explorer import EXPORT
+from mamlkit.datasets.drawings import Sheet, read_sheet
+from mamlkit.show.widgets import DrawingPad
+from mamlkit.show.widgets.explorer import EXPORT
+from mamlkit.study import stored
+from mamlkit.study.bench.browser import Jupyter, run_all
+from mamlkit.study.bench.gestures import stroke
 
 PAGE = ROOT / "notebooks" / "live" / "draw.ipynb"
 SHAPES = {  # of 100 x 100

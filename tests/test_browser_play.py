@@ -18,11 +18,11 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from test_widgets_game import NAMES, deal, make_game
 
-from mamlkit.bench.browser import Jupyter
-from mamlkit.episodes import ImageStore
-from mamlkit.live.game import Game
-from mamlkit.widgets import GamePlayer
-from mamlkit.widgets.explorer import EXPORT
+from mamlkit.core.episodes import ImageStore
+from mamlkit.show.live.game import Game
+from mamlkit.show.widgets import GamePlayer
+from mamlkit.show.widgets.explorer import EXPORT
+from mamlkit.study.bench.browser import Jupyter
 
 PAGE = ROOT / "notebooks" / "live" / "play.ipynb"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -108,6 +108,7 @@ def bar_lengths(card: Image.Image, n_bars: int) -> list[float]:
     return [float((np.ptp(pixels[y, 364:984], axis=-1) > 8).mean()) for y in middles]
 
 
+@pytest.mark.long
 def test_a_game_in_jupyterlab_is_played_kept_over_a_reload_and_followed_by_another(
     jupyter: Jupyter, page: Page, tmp_path: Path
 ) -> None:

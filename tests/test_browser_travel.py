@@ -11,9 +11,9 @@ from browser import ROOT, choose_theme, look, moves_by_key_and_by_drag, shoot
 from playwright.sync_api import Locator, Page, expect
 from test_widgets_travel import TWO, make
 
-from mamlkit.bench.browser import Jupyter
-from mamlkit.bench.stage import outputs_page
 from mamlkit.commands import lab
+from mamlkit.study.bench.browser import Jupyter
+from mamlkit.study.bench.stage import outputs_page
 
 PAGE = ROOT / "notebooks" / "live" / "travel.ipynb"
 

@@ -10,9 +10,9 @@ import pytest
 from browser import ROOT, choose_theme, moves_by_key_and_by_drag, run_again, shoot
 from playwright.sync_api import Locator, Page, expect
 
-from mamlkit.bench.browser import Jupyter
-from mamlkit.drawings import Sheet
-from mamlkit.live.wall import write_sample
+from mamlkit.datasets.drawings import Sheet
+from mamlkit.show.live.wall import write_sample
+from mamlkit.study.bench.browser import Jupyter
 
 PAGE = ROOT / "notebooks" / "live" / "wall.ipynb"
 TITLE = "What each drawing was taken for"
@@ -38,6 +38,7 @@ def rows(page: Page, head: str) -> list[list[str]]:
     return [row.get_by_role("cell").all_inner_texts() for row in table.get_by_role("row").all()[1:]]
 
 
+@pytest.mark.long
 def test_the_invented_class_is_said_to_be_one_and_its_wall_moves_in_both_themes(notebook: Page) -> None:
     page = notebook
     run_again(page)

@@ -11,15 +11,15 @@ import pytest
 from browser import ROOT, choose_theme, guarded_page, listen, run_again, sent, shoot
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from mamlkit.bench.browser import Jupyter, run_all
-from mamlkit.widgets import TrainingTheatre
-from mamlkit.widgets.explorer import EXPORT
+from mamlkit.show.widgets import TrainingTheatre
+from mamlkit.show.widgets.explorer import EXPORT
+from mamlkit.study.bench.browser import Jupyter, run_all
 
 PAGE = ROOT / "notebooks" / "live" / "watch.ipynb"
 BROKEN = """from mamlkit.datasets import load
-from mamlkit.experiments import configure
-from mamlkit.live.theatre import Theatre
-from mamlkit.widgets import TrainingTheatre
+from mamlkit.core.recipes import configure
+from mamlkit.show.live.theatre import Theatre
+from mamlkit.show.widgets import TrainingTheatre
 store = load("glyphs")
 
 

@@ -18,8 +18,9 @@ import torch
 from tiny import same
 from torch import Tensor
 
-from mamlkit import Config, ImageStore, InputError, MetaLearner, Trainer, checkpoints, configure
-from mamlkit.backbone import MLP
+from mamlkit import Config, ImageStore, InputError, MetaLearner, Trainer, configure
+from mamlkit.core.networks import MLP
+from mamlkit.runs import checkpoints
 
 TINY = configure(
     "mamlpp", n_way=2, filters=3, n_steps=2, n_tasks=2, epochs=2, iterations_per_epoch=2, val_episodes=2, eval_query=2

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mamlkit import ImageStore, InputError, MetaLearner, Trainer, checkpoints, configure
+from mamlkit import ImageStore, InputError, MetaLearner, Trainer, configure
+from mamlkit.runs import checkpoints
 
 TINY = configure(
     "mamlpp", n_way=2, filters=3, n_steps=2, n_tasks=2, epochs=1, iterations_per_epoch=2, val_episodes=2, eval_query=2

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from mamlkit import Config, Episode, MetaLearner, chunks
-from mamlkit.chunks import in_turn, side_by_side, split
-from mamlkit.outer_loop import MetaStep, meta_gradient
-from mamlkit.schedules import step_config
+from mamlkit import Config, Episode, MetaLearner
+from mamlkit.core import chunks
+from mamlkit.core.chunks import in_turn, side_by_side, split
+from mamlkit.core.outer_loop import MetaStep, meta_gradient
+from mamlkit.core.schedules import step_config
 
 CONFIG = Config(image_size=16, n_way=2, q_query=1, filters=3, n_steps=2, n_tasks=5, dtype="float64", device="cpu")
 

@@ -14,11 +14,11 @@ from PIL import Image
 from tiny import AS_GOLDEN
 
 from mamlkit.__main__ import main
-from mamlkit.bench import growth, timing, workloads
-from mamlkit.bench.iteration import Iteration
-from mamlkit.bench.worker import Sample, peak_mib
-from mamlkit.bench.workloads import Work
-from mamlkit.config import Config
+from mamlkit.core.config import Config
+from mamlkit.study.bench import growth, timing, workloads
+from mamlkit.study.bench.iteration import Iteration
+from mamlkit.study.bench.worker import Sample, peak_mib
+from mamlkit.study.bench.workloads import Work
 
 KEYS = ["work", "engine", "ms_median", "ms_spread", "speedup_over_naive", "gflops", "peak_share", "peak_mib"]
 PROCESSES = ["in this process", pytest.param("in processes of their own", marks=pytest.mark.long)]

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from tiny import AS_GOLDEN
 
-from mamlkit import openmp
 from mamlkit.__main__ import main
-from mamlkit.bench import load
-from mamlkit.bench.load import Beside, busy, measure
-from mamlkit.config import Config
+from mamlkit.core.config import Config
+from mamlkit.core.system import openmp
+from mamlkit.study.bench import load
+from mamlkit.study.bench.load import Beside, busy, measure
 
 
 def loops() -> list[psutil.Process]:

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser
 
 from mamlkit.__main__ import main
-from mamlkit.bench import browser as browsers
-from mamlkit.bench import load, stage, ui
-from mamlkit.bench.stage import Stage
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
+from mamlkit.study.bench import browser as browsers
+from mamlkit.study.bench import load, stage, ui
+from mamlkit.study.bench.stage import Stage
 
 
 class NoKernels:

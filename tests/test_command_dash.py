@@ -20,11 +20,11 @@ from browser import ROOT
 from click.testing import CliRunner, Result
 from dash_server import command
 
-from mamlkit.bench.browser import free_port, own_environment, wait_for
 from mamlkit.commands import dash
+from mamlkit.core.errors import InputError
+from mamlkit.datasets.drawings import Sheet
 from mamlkit.datasets.wall import read_sheets
-from mamlkit.drawings import Sheet
-from mamlkit.errors import InputError
+from mamlkit.study.bench.browser import free_port, own_environment, wait_for
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from mamlkit.commands.data import command
+from mamlkit.core.errors import InputError
 from mamlkit.datasets import ImageStore
 from mamlkit.datasets.omniglot import ARCHIVES
-from mamlkit.errors import InputError
 
 
 def run(*arguments: str) -> str:

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from mamlkit.commands import doctor
 from mamlkit.commands.doctor import Check
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
 
 OK, WARN, FAIL = Check("a", "ok", "x"), Check("b", "warn", "y", "Do this."), Check("c", "fail", "z", "Do that [now].")
 

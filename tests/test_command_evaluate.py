@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from mamlkit.__main__ import main
 from mamlkit.datasets import load
-from mamlkit.drawings import Sheet
+from mamlkit.datasets.drawings import Sheet
 
 SMALL = [
     "--n-way", "2", "--filters", "3", "--n-steps", "2", "--n-tasks", "1", "--q-query", "1", "--eval-query", "2",

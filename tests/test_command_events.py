@@ -9,9 +9,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mamlkit.commands import events
 from mamlkit.commands.events import event_log
-from mamlkit.errors import InputError
-from mamlkit.evaluation import Evaluation
-from mamlkit.trainer import EpochRecord, Iteration
+from mamlkit.core.errors import InputError
+from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.trainer import EpochRecord, Iteration
 
 RECORD = EpochRecord(
     1,

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from nbformat.sign import NotebookNotary
 
 from mamlkit.commands import lab
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def test_a_module_is_loaded_when_it_is_first_used() -> None:
     program = """
 import sys
 from mamlkit.commands.lazy import lazily
-module = lazily("mamlkit.report")
+module = lazily("mamlkit.show.report")
 import torch._dynamo, inspect
 inspect.getmodule(inspect.currentframe())  # as torch does: it asks every module of sys.modules
 assert "jinja2" not in sys.modules, "loaded too early"

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from mamlkit.__main__ import main
-from mamlkit.experiments import RECIPES
+from mamlkit.core.recipes import RECIPES
 
 
 def run(*arguments: str) -> str:

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from mamlkit.commands import options
 from mamlkit.commands.options import GroupedCommand, command_line, config_options, flag
-from mamlkit.config import Config
-from mamlkit.experiments import RECIPES, configure
+from mamlkit.core.config import Config
+from mamlkit.core.recipes import RECIPES, configure
 
 
 def parse(*arguments: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from waiting import wait_until
 
 from mamlkit.__main__ import main
-from mamlkit.reproduction import plan
+from mamlkit.study.reproduction import plan
 
 PATIENCE = 300  # seconds that anything here may take on a busy machine
 

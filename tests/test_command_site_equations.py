@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mamlkit.commands.site_equations import equation
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
 
 
 @pytest.mark.parametrize("display", ["inline", "block"])

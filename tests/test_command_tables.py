@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mamlkit.commands import tables
-from mamlkit.config import Config
-from mamlkit.evaluation import Evaluation
-from mamlkit.runs import RunFolder
+from mamlkit.core.config import Config
+from mamlkit.runs.folder import RunFolder
+from mamlkit.training.evaluation import Evaluation
 
 
 @pytest.mark.parametrize(("norm_eval", "marked"), [("batch", "transductive) *"), ("running", "non-transductive) *")])

@@ -8,10 +8,10 @@ import re
 import pytest
 
 from mamlkit.commands.tour_report import Side, page
+from mamlkit.core.recipes import configure
 from mamlkit.datasets import ImageStore
-from mamlkit.evaluation import Evaluation
-from mamlkit.experiments import configure
-from mamlkit.trainer import EpochRecord, Iteration, Trainer, make_sampler
+from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.trainer import EpochRecord, Iteration, Trainer, make_sampler
 
 SIZES = {"n_way": 2, "filters": 3, "n_steps": 2, "n_tasks": 1, "q_query": 1, "eval_query": 1, "epochs": 1}
 

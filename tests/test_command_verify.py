@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mamlkit.__main__ import main
-from mamlkit.golden import CASES
+from mamlkit.study.golden import CASES
 
 CASE = "mamlpp_one_shot_five_way"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mamlkit.config import FIELD_TYPES, Config, read_toml
-from mamlkit.errors import InputError
+from mamlkit.core.config import FIELD_TYPES, Config, read_toml
+from mamlkit.core.errors import InputError
 
 FIELDS = dataclasses.fields(Config)
 PER_STEP_TABLES = ("per_step_bn", "per_step_stats", "learn_inner_lrs")

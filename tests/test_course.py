@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from exercises import assert_right, assert_told
 
-from mamlkit.course import check, hint
-from mamlkit.course.exercise import EXERCISES
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
+from mamlkit.show.course import check, hint
+from mamlkit.show.course.exercise import EXERCISES
 
 SOURCES = Path(__file__).parents[1] / "notebooks" / "source"
 

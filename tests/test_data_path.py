@@ -8,7 +8,7 @@ import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mamlkit import ImageStore, configure
-from mamlkit.trainer import make_sampler
+from mamlkit.training.trainer import make_sampler
 
 
 class Listening(TorchDispatchMode):

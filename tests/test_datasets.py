@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mamlkit.core.errors import InputError
 from mamlkit.datasets import load
-from mamlkit.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mamlkit.core.errors import InputError
 from mamlkit.datasets import load
 from mamlkit.datasets.folders import split_classes
-from mamlkit.errors import InputError
 
 SPLIT_TREE = {"train/a": 2, "train/b": 3, "val/c": 2, "test/d": 2, "test/e": 4}
 MakeFolder = Callable[..., Path]

@@ -12,9 +12,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from mamlkit.core.errors import InputError
 from mamlkit.datasets import ImageStore, load
 from mamlkit.datasets import glyphs as module
-from mamlkit.errors import InputError
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from mamlkit.core.errors import InputError
 from mamlkit.datasets import ImageStore, load
 from mamlkit.datasets import omniglot as module
-from mamlkit.errors import InputError
 
 BACKGROUND, EVALUATION = module.ARCHIVES
 Members = dict[str, bytes]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mamlkit.core.errors import InputError
 from mamlkit.datasets.pictures import decode, is_colour
-from mamlkit.errors import InputError
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> io.BytesIO:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from mamlkit.core.errors import InputError
 from mamlkit.datasets.sinusoids import Sinusoids
-from mamlkit.errors import InputError
 
 
 def test_targets_lie_on_the_wave_of_the_episode() -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import cache_dir
 from mamlkit.datasets.store import Build, cached, data_dir
-from mamlkit.episodes import ImageStore
-from mamlkit.errors import InputError
-from mamlkit.files import cache_dir
 
 IMAGES = np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8)
 
@@ -123,7 +123,7 @@ BUILD_A_MEGABYTE = """
 import sys
 import numpy as np
 from mamlkit.datasets.store import Build, cached
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
 images = np.zeros((100, 100, 100), np.uint8)
 build = Build(["a"], [100], {"train": np.array([0])}, (100, 100), images, lambda: "")
 try:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mamlkit.core.episodes import EpisodeSampler
+from mamlkit.core.errors import InputError
 from mamlkit.datasets import load
+from mamlkit.datasets.drawings import Drawing, Sheet, rasterise
 from mamlkit.datasets.wall import find_copies, read_sheets
-from mamlkit.drawings import Drawing, Sheet, rasterise
-from mamlkit.episodes import EpisodeSampler
-from mamlkit.errors import InputError
 
 
 def line(x: int) -> Drawing:

@@ -20,24 +20,25 @@ from torch import Tensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils import _pytree as pytree
 
-from mamlkit import Config, Episode, ImageStore, InputError, MetaLearner, configure, engines, learner, parallel
-from mamlkit import backbone as networks
+from mamlkit import Config, Episode, ImageStore, InputError, MetaLearner, configure, engines
 from mamlkit.__main__ import main
-from mamlkit.diagnostics import bn_drift, trace_batch
-from mamlkit.drawings import Sheet
-from mamlkit.episodes import as_bytes
-from mamlkit.evaluation import evaluate_norms, mean_ci95
-from mamlkit.live.classifier import Classifier
-from mamlkit.live.game import make_game
-from mamlkit.live.theatre import Theatre
-from mamlkit.live.travel import travel
-from mamlkit.live.wall import Wall, answer
-from mamlkit.parallel import Ranks, choose_backend, joined
-from mamlkit.schedules import step_config
-from mamlkit.trainer import Trainer, make_sampler
-from mamlkit.widgets.pad import DrawingPad
-from mamlkit.widgets.theatre import TrainingTheatre
-from mamlkit.widgets.travel import TravelExplorer
+from mamlkit.core import networks
+from mamlkit.core.episodes import as_bytes
+from mamlkit.core.schedules import step_config
+from mamlkit.datasets.drawings import Sheet
+from mamlkit.show.live.classifier import Classifier
+from mamlkit.show.live.game import make_game
+from mamlkit.show.live.theatre import Theatre
+from mamlkit.show.live.travel import travel
+from mamlkit.show.live.wall import Wall, answer
+from mamlkit.show.widgets.pad import DrawingPad
+from mamlkit.show.widgets.theatre import TrainingTheatre
+from mamlkit.show.widgets.travel import TravelExplorer
+from mamlkit.training import learner, parallel
+from mamlkit.training.diagnostics import bn_drift, trace_batch
+from mamlkit.training.evaluation import evaluate_norms, mean_ci95
+from mamlkit.training.parallel import Ranks, choose_backend, joined
+from mamlkit.training.trainer import Trainer, make_sampler
 
 SIZES: dict[str, Any] = dict(n_way=2, q_query=1, eval_query=2, filters=3, n_steps=2, n_tasks=2, tasks_per_chunk=2)
 LENGTH: dict[str, Any] = dict(epochs=2, iterations_per_epoch=2, val_episodes=3, test_episodes=3, ensemble=1)

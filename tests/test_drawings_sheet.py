@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mamlkit import InputError
-from mamlkit.drawings import Sheet, read_sheet
-from mamlkit.drawings.sheet import FORMAT, MOST_BYTES
-from mamlkit.drawings.strokes import MOST_POINTS, MOST_STROKES
+from mamlkit.datasets.drawings import Sheet, read_sheet
+from mamlkit.datasets.drawings.sheet import FORMAT, MOST_BYTES
+from mamlkit.datasets.drawings.strokes import MOST_POINTS, MOST_STROKES
 
 SHEET = Sheet({"a": (((10, 10), (60, 9), (30, 80)), ((5, 45),)), "ж": (((0, 0), (99, 99)),)}, (((1, 2), (3, 94)),))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mamlkit import InputError
-from mamlkit.drawings import check_drawn, rasterise, same, simplified
-from mamlkit.drawings.strokes import MOST_POINTS, Drawing
+from mamlkit.datasets.drawings import check_drawn, rasterise, same, simplified
+from mamlkit.datasets.drawings.strokes import MOST_POINTS, Drawing
 
 SEVEN: Drawing = (((10, 10), (60, 10), (30, 80)), ((20, 45), (55, 45)))
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mamlkit.datasets import ImageStore
-from mamlkit.drawings import Drawing, Sheet, read_sheet
-from mamlkit.drawings.strokes import MOST_POINTS, MOST_STROKES
-from mamlkit.drawings.tracing import trace
+from mamlkit.datasets.drawings import Drawing, Sheet, read_sheet
+from mamlkit.datasets.drawings.strokes import MOST_POINTS, MOST_STROKES
+from mamlkit.datasets.drawings.tracing import trace
 
 
 def ink_at(picture: np.ndarray) -> set[tuple[int, int]]:

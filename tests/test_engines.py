@@ -16,14 +16,14 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from mamlkit import engines
-from mamlkit.backbone import Plain
-from mamlkit.config import Config
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode
+from mamlkit.core.networks import Plain
+from mamlkit.core.outer_loop import MetaStep
+from mamlkit.core.schedules import StepConfig, step_config
 from mamlkit.engines import Choice, compiler, native
 from mamlkit.engines.work import forward_flop, iteration_flop
-from mamlkit.episodes import Episode
-from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import MetaStep
-from mamlkit.schedules import StepConfig, step_config
+from mamlkit.training.learner import MetaLearner
 
 SHAPE = (1, 28, 28)
 MAMLPP = {"per_step_bn": True, "per_step_stats": True, "multi_step_loss": True, "learn_inner_lrs": True}

@@ -11,13 +11,13 @@ import torch
 from test_outer_loop import CONFIGS, MSL, Tasks
 from torch.utils import _pytree as pytree
 
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import adapted_names
+from mamlkit.core.outer_loop import MetaStep, meta_gradient
+from mamlkit.core.schedules import StepConfig
 from mamlkit.engines import adjoint, closed_form
 from mamlkit.engines.adjoint import Functions
 from mamlkit.engines.closed_form import Shape
-from mamlkit.errors import InputError
-from mamlkit.inner_loop import adapted_names
-from mamlkit.outer_loop import MetaStep, meta_gradient
-from mamlkit.schedules import StepConfig
 
 
 def uncompiled(support: Shape, query: Shape) -> Functions:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from mamlkit.backbone import Conv4
+from mamlkit.core.networks import Conv4
 from mamlkit.engines import closed_form, packing, stage
 from mamlkit.engines.closed_form import STAGES, Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from mamlkit.core.errors import InputError
 from mamlkit.engines import build, compiler, native
 from mamlkit.engines.closed_form import Shape
-from mamlkit.errors import InputError
 
 SHAPE = Shape(n_tasks=1, n_images=2, n_way=2, channels=1, size=16, filters=2, pool=True, dtype="float64")
 PARTS = compiler.parts(SHAPE, SHAPE)

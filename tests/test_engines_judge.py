@@ -9,11 +9,11 @@ import torch
 from test_engines_adjoint import uncompiled
 from test_outer_loop import Tasks
 
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import MetaParams, adapted_names
+from mamlkit.core.outer_loop import run_tasks
+from mamlkit.core.schedules import StepConfig
 from mamlkit.engines.judge import query_logits
-from mamlkit.errors import InputError
-from mamlkit.inner_loop import MetaParams, adapted_names
-from mamlkit.outer_loop import run_tasks
-from mamlkit.schedules import StepConfig
 
 LAST = StepConfig((0.0, 0.0, 1.0), second_order=False)
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mamlkit.__main__ import main
+from mamlkit.core.system.files import cache_dir
 from mamlkit.datasets.store import data_dir
-from mamlkit.files import cache_dir
 
 TINY = [
     *("--epochs=1", "--iterations-per-epoch=1", "--n-way=2", "--n-steps=1", "--filters=2", "--n-tasks=1"),

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamlkit.episodes import SPLITS, Episode, EpisodeSampler, ImageStore, as_bytes
-from mamlkit.errors import InputError
+from mamlkit.core.episodes import SPLITS, Episode, EpisodeSampler, ImageStore, as_bytes
+from mamlkit.core.errors import InputError
 
 SIZES = {"n_way": 3, "k_shot": 2, "q_query": 1, "seed": 7}
 COUNTS = [3, 5, 4, 3, 3, 3, 3, 6, 3, 3, 3, 3]

@@ -15,15 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamlkit import Config, Episode, EpisodeSampler, ImageStore, InputError, MetaLearner, configure, evaluation
-from mamlkit.backbone import MLP
+from mamlkit import Config, Episode, EpisodeSampler, ImageStore, InputError, MetaLearner, configure
+from mamlkit.core.inner_loop import inner_loop
+from mamlkit.core.networks import MLP
+from mamlkit.core.schedules import StepConfig
 from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.engines import JUDGED_AT_ONCE
-from mamlkit.evaluation import Sampler, evaluate, mean_ci95
-from mamlkit.inner_loop import inner_loop
-from mamlkit.parallel import Ranks
-from mamlkit.schedules import StepConfig
-from mamlkit.trainer import make_sampler
+from mamlkit.training import evaluation
+from mamlkit.training.evaluation import Sampler, evaluate, mean_ci95
+from mamlkit.training.parallel import Ranks
+from mamlkit.training.trainer import make_sampler
 
 TINY = configure("mamlpp", n_way=2, filters=3, n_steps=2, n_tasks=2, eval_query=4, inner_lr=0.4, dtype="float64")
 LAST = StepConfig((0.0, 1.0), second_order=False)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mamlkit.errors import InputError
-from mamlkit.files import append_whole, cache_dir, check_writable, write_whole
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import append_whole, cache_dir, check_writable, write_whole
 
 Writer = Callable[[Path, bytes], None]
 BIG = b"x" * 500_000

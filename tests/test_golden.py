@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mamlkit.errors import InputError
-from mamlkit.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases, read_case
+from mamlkit.core.errors import InputError
+from mamlkit.study.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases, read_case
 
 NAMES = [path.name for path in find_cases(CASES)]
 # No other test needs the compiled code of these; uncompiled, its source is tested for each kind of network.

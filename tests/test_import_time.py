@@ -23,6 +23,6 @@ def test_importing_mamlkit_loads_nothing_that_is_slow_to_load() -> None:
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = json.loads(done.stdout)
-    assert "mamlkit.learner" in loaded
+    assert "mamlkit.training.learner" in loaded
     slow = [name for name in loaded if name.split(".")[0] in SLOW or name.startswith(SLOW_IN_TORCH)]
     assert slow == []

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mamlkit.backbone import MLP, Conv4, Plain
-from mamlkit.episodes import Episode
-from mamlkit.errors import InputError
-from mamlkit.inner_loop import InnerStep, MetaParams, adapt, adapted_names, inner_loop
-from mamlkit.schedules import StepConfig
-from mamlkit.trace import InnerTrace
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import InnerStep, MetaParams, adapt, adapted_names, inner_loop
+from mamlkit.core.networks import MLP, Conv4, Plain
+from mamlkit.core.schedules import StepConfig
+from mamlkit.core.trace import InnerTrace
 
 K = 3
 BODY = tuple(f"convs.{i}.{kind}" for i in range(4) for kind in ("weight", "bias"))

@@ -10,14 +10,14 @@ import torch
 from tiny import same
 from torch import Tensor, nn
 
-from mamlkit.backbone import Plain
-from mamlkit.config import Config
-from mamlkit.episodes import Episode
-from mamlkit.errors import InputError
-from mamlkit.inner_loop import MetaParams, adapted_names
-from mamlkit.learner import MetaLearner, pick_device
-from mamlkit.outer_loop import MetaStep, meta_gradient
-from mamlkit.schedules import outer_lr, step_config
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import MetaParams, adapted_names
+from mamlkit.core.networks import Plain
+from mamlkit.core.outer_loop import MetaStep, meta_gradient
+from mamlkit.core.schedules import outer_lr, step_config
+from mamlkit.training.learner import MetaLearner, pick_device
 
 SHAPE = (1, 16, 16)
 PER_STEP = {"per_step_bn": True, "per_step_stats": True, "learn_inner_lrs": True, "multi_step_loss": True}

@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call
 
 from mamlkit import Config, Episode, InputError, MetaLearner
-from mamlkit.live.classifier import Classifier
+from mamlkit.show.live.classifier import Classifier
 
 CONFIG = Config(n_way=4, filters=3, n_steps=3, per_step_bn=True, per_step_stats=True, dtype="float64", device="cpu")
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mamlkit import Config, InputError, MetaLearner
-from mamlkit.episodes import EpisodeSampler, ImageStore
-from mamlkit.live.classifier import Classifier
-from mamlkit.live.game import CHANCE, NEAREST, Game, Round, make_game
+from mamlkit.core.episodes import EpisodeSampler, ImageStore
+from mamlkit.show.live.classifier import Classifier
+from mamlkit.show.live.game import CHANCE, NEAREST, Game, Round, make_game
 
 ROUNDS, N = 6, 4
 CONFIG = Config(n_way=5, filters=3, n_steps=3, per_step_bn=True, per_step_stats=True, device="cpu")

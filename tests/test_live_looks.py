@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from mamlkit import MetaLearner, configure
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import MetaParams
+from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.schedules import StepConfig
 from mamlkit.datasets import ImageStore
-from mamlkit.diagnostics import bn_drift, trace_batch
-from mamlkit.episodes import Episode
-from mamlkit.inner_loop import MetaParams
-from mamlkit.live.classifier import Classifier
-from mamlkit.live.looks import look
-from mamlkit.outer_loop import meta_gradient
-from mamlkit.schedules import StepConfig
-from mamlkit.trainer import make_sampler
+from mamlkit.show.live.classifier import Classifier
+from mamlkit.show.live.looks import look
+from mamlkit.training.diagnostics import bn_drift, trace_batch
+from mamlkit.training.trainer import make_sampler
 
 K = 2
 SIZES: dict[str, Any] = dict(n_way=2, eval_query=2, filters=3, n_steps=K, dtype="float64", device="cpu")

@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pytest
 
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
 from mamlkit.datasets import glyphs as glyphs_module
-from mamlkit.drawings import rasterise
-from mamlkit.drawings.tracing import trace
-from mamlkit.episodes import ImageStore
-from mamlkit.errors import InputError
-from mamlkit.live import pictures
-from mamlkit.live.pictures import as_drawn, load_characters
+from mamlkit.datasets.drawings import rasterise
+from mamlkit.datasets.drawings.tracing import trace
+from mamlkit.show.live import pictures
+from mamlkit.show.live.pictures import as_drawn, load_characters
 
 
 def test_a_glyph_is_drawn_as_from_the_data_set_in_the_size_of_the_training() -> None:

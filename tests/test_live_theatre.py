@@ -21,7 +21,7 @@ from waiting import wait_until
 
 from mamlkit import InputError, Trainer, configure
 from mamlkit.datasets import ImageStore
-from mamlkit.live.theatre import Theatre
+from mamlkit.show.live.theatre import Theatre
 
 SIZES: dict[str, Any] = dict(
     n_way=2, eval_query=2, q_query=1, filters=3, n_steps=2, n_tasks=2, dtype="float64", device="cpu", engine="eager"
@@ -274,7 +274,7 @@ PROGRAM = """
 import sys, time
 from mamlkit import configure
 from mamlkit.datasets import load
-from mamlkit.live.theatre import Theatre
+from mamlkit.show.live.theatre import Theatre
 theatre = Theatre(configure("maml", filters=16, device="cpu", engine="vmap"), load("glyphs"))
 assert "torch._dynamo" in sys.modules, "the first iteration would load it"
 theatre.start()

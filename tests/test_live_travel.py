@@ -8,15 +8,15 @@ import torch
 from browser import ROOT
 from torch import Tensor
 
-from mamlkit import stored
-from mamlkit.diagnostics import trace_batch
-from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
-from mamlkit.errors import InputError
-from mamlkit.experiments import configure
-from mamlkit.inner_loop import adapt
-from mamlkit.learner import MetaLearner
-from mamlkit.live.travel import random_direction, travel
-from mamlkit.schedules import eval_config
+from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import adapt
+from mamlkit.core.recipes import configure
+from mamlkit.core.schedules import eval_config
+from mamlkit.show.live.travel import random_direction, travel
+from mamlkit.study import stored
+from mamlkit.training.diagnostics import trace_batch
+from mamlkit.training.learner import MetaLearner
 
 K = 3
 TINY = dict(n_way=3, k_shot=1, filters=4, n_steps=K, image_size=16, inner_lr=0.2, device="cpu", dtype="float64")

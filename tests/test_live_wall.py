@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
+from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
+from mamlkit.datasets.drawings import Drawing, Sheet, rasterise
 from mamlkit.datasets.wall import read_sheets
-from mamlkit.drawings import Drawing, Sheet, rasterise
-from mamlkit.episodes import Episode
-from mamlkit.errors import InputError
-from mamlkit.evaluation import mean_ci95
-from mamlkit.experiments import configure
-from mamlkit.learner import MetaLearner
-from mamlkit.live.classifier import Classifier
-from mamlkit.live.wall import NEAREST, Answers, Wall, answer, open_wall, write_sample
+from mamlkit.show.live.classifier import Classifier
+from mamlkit.show.live.wall import NEAREST, Answers, Wall, answer, open_wall, write_sample
+from mamlkit.training.evaluation import mean_ci95
+from mamlkit.training.learner import MetaLearner
 
 
 def fan(spread: int, wobble: int) -> Drawing:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mamlkit.errors import InputError
-from mamlkit.locks import lock
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.locks import lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mamlkit.locks import lock
+from mamlkit.core.system.locks import lock
 held = lock(Path(sys.argv[1]), "run")
 print("held", flush=True)
 time.sleep(600)

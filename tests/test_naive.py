@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamlkit.backbone import Conv4
-from mamlkit.episodes import Episode
-from mamlkit.inner_loop import MetaParams, adapted_names
-from mamlkit.naive import meta_gradient
-from mamlkit.outer_loop import meta_gradient as own_meta_gradient
-from mamlkit.schedules import StepConfig
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import MetaParams, adapted_names
+from mamlkit.core.networks import Conv4
+from mamlkit.core.outer_loop import meta_gradient as own_meta_gradient
+from mamlkit.core.schedules import StepConfig
+from mamlkit.study.bench.naive import meta_gradient
 
 K, T = 3, 2
 MSL, LAST = StepConfig((0.2, 0.3, 0.5)), StepConfig((0.0, 0.0, 1.0))

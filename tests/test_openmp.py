@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mamlkit import openmp
+from mamlkit.core.system import openmp
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """

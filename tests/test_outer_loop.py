@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mamlkit import naive
-from mamlkit.backbone import BatchStats, Conv4, Plain
-from mamlkit.episodes import Episode, EpisodeSampler, ImageStore
-from mamlkit.inner_loop import MetaParams, Params, adapted_names, inner_loop
-from mamlkit.outer_loop import MetaStep, fold_batch_stats, meta_gradient, run_tasks
-from mamlkit.schedules import StepConfig
-from mamlkit.trace import InnerTrace
+from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.core.inner_loop import MetaParams, Params, adapted_names, inner_loop
+from mamlkit.core.networks import BatchStats, Conv4, Plain
+from mamlkit.core.outer_loop import MetaStep, fold_batch_stats, meta_gradient, run_tasks
+from mamlkit.core.schedules import StepConfig
+from mamlkit.core.trace import InnerTrace
+from mamlkit.study.bench import naive
 
 K, T = 3, 3
 H = 1e-6  # of a central difference

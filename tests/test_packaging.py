@@ -160,7 +160,7 @@ def test_the_wheel_has_the_data_the_course_and_everything_of_the_package(wheel: 
     expected = {name if name.startswith("mamlkit/") else f"mamlkit/{name}" for name in files}
     assert expected | {"mamlkit/datasets/glyphs.npz"} <= names
     assert any(re.fullmatch(r"mamlkit/notebooks/00.*\.ipynb", name) for name in names)
-    assert any(re.fullmatch(r"mamlkit/golden_cases/.*\.npz", name) for name in names)
+    assert any(re.fullmatch(r"mamlkit/study/golden_cases/.*\.npz", name) for name in names)
     assert "mamlkit/py.typed" in names
     assert wheel.read("mamlkit/datasets/glyphs.npz") == (ROOT / "data" / "glyphs.npz").read_bytes()
 

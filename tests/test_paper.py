@@ -6,8 +6,8 @@ import doctest
 
 import pytest
 
-from mamlkit import paper
-from mamlkit.reproduction.tables import SCALES
+from mamlkit.study.reproduction import paper
+from mamlkit.study.reproduction.tables import SCALES
 
 # What is remembered of the ablation and of other steps, and could not be checked, must not stand there as a fact.
 UNCHECKED = {91.27, 98.78, 91.53, 95.77, 95.35, 93.03, 92.3, 48.25, 64.39, 51.49, 51.11, 51.65}

@@ -25,13 +25,14 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from mamlkit import Evaluation, InputError, MetaLearner, configure, evaluate, parallel
+from mamlkit import Evaluation, InputError, MetaLearner, configure, evaluate
 from mamlkit.__main__ import main
+from mamlkit.core.outer_loop import MetaStep
+from mamlkit.core.schedules import StepConfig
 from mamlkit.datasets import load
-from mamlkit.outer_loop import MetaStep
-from mamlkit.parallel import ALONE, Ranks, joined
-from mamlkit.schedules import StepConfig
-from mamlkit.trainer import Trainer, make_sampler
+from mamlkit.training import parallel
+from mamlkit.training.parallel import ALONE, Ranks, joined
+from mamlkit.training.trainer import Trainer, make_sampler
 
 SMALL = [
     "--n-way", "2", "--filters", "4", "--n-steps", "2", "--n-tasks", "4", "--q-query", "1", "--eval-query", "2",
@@ -211,7 +212,7 @@ def test_torchrun_into_a_folder_that_is_taken_says_so_once_and_leaves_it_as_it_i
     assert done.returncode != 0
     assert done.stderr.count(f"Error: --out {alone} holds a run already; go on with it by --resume {alone}") == 1
     assert "exitcode  : 2" in done.stderr
-    assert "mamlkit/parallel.py" not in done.stderr  # no traceback of ours
+    assert "mamlkit/training/parallel.py" not in done.stderr  # no traceback of ours
     assert {path: path.read_bytes() for path in alone.rglob("*") if path.is_file()} == before
 
 

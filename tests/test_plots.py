@@ -9,7 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mamlkit import plots
+from mamlkit.show import plots
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mamlkit.errors import InputError
-from mamlkit.prefetch import prefetch
+from mamlkit.core.errors import InputError
+from mamlkit.training.prefetch import prefetch
 
 SECONDS = 60  # that a thread is waited for, on a busy machine too
 

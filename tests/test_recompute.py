@@ -13,16 +13,16 @@ import torch
 from test_engines_adjoint import assert_equal_steps, graphed
 from test_outer_loop import CONFIGS, MSL, Tasks
 
-from mamlkit.backbone import Plain
-from mamlkit.inner_loop import MetaParams, adapted_names
-from mamlkit.outer_loop import MetaStep, meta_gradient
-from mamlkit.recompute import map_tasks
-from mamlkit.schedules import StepConfig
+from mamlkit.core.inner_loop import MetaParams, adapted_names
+from mamlkit.core.networks import Plain
+from mamlkit.core.outer_loop import MetaStep, meta_gradient
+from mamlkit.core.recompute import map_tasks
+from mamlkit.core.schedules import StepConfig
 
 PEAKS = """
 import torch
 from mamlkit import Config, Episode, MetaLearner
-from mamlkit.bench.worker import peak_mib
+from mamlkit.study.bench.worker import peak_mib
 torch.set_num_threads(1)
 images, labels = torch.rand(1, 10, 1, 28, 28), torch.arange(10).remainder(5).repeat(1, 1)
 for n_steps, memory in ((5, "low"), (40, "low"), (20, "normal")):

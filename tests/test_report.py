@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mamlkit import report
-from mamlkit.report import picture, render
+from mamlkit.show import report
+from mamlkit.show.report import picture, render
 
 
 def page(**changes: Any) -> str:

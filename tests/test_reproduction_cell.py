@@ -9,16 +9,16 @@ import nbformat
 import pytest
 
 from mamlkit.commands.lab import notebooks_folder
-from mamlkit.errors import InputError
-from mamlkit.reproduction.cell import is_done, parameters_of, read_values, run_cell
-from mamlkit.reproduction.plan import Cell
+from mamlkit.core.errors import InputError
+from mamlkit.study.reproduction.cell import is_done, parameters_of, read_values, run_cell
+from mamlkit.study.reproduction.plan import Cell
 
 SEED_3 = Cell("some-seed3", "some", 3, {"seed": 3, "overrides": {"filters": 4}}, {})
 BEGIN_A_RUN = """
 from pathlib import Path
-from mamlkit.config import Config
+from mamlkit.core.config import Config
 from mamlkit.datasets import load
-from mamlkit.runs import RunFolder
+from mamlkit.runs.folder import RunFolder
 folder = RunFolder.create(Path(out), Config(seed=seed, **overrides), load("glyphs"), recipe="maml", command="")
 folder.finish({})
 """

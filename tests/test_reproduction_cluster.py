@@ -13,11 +13,11 @@ import pytest
 from distributed import Client, LocalCluster
 from test_reproduction_cell import BEGIN_A_RUN, notebook
 
-from mamlkit.errors import InputError
-from mamlkit.reproduction import cluster
-from mamlkit.reproduction.cell import Outcome, is_done
-from mamlkit.reproduction.cluster import Size, check_workers, local_size, remote, run_cells
-from mamlkit.reproduction.plan import Cell
+from mamlkit.core.errors import InputError
+from mamlkit.study.reproduction import cluster
+from mamlkit.study.reproduction.cell import Outcome, is_done
+from mamlkit.study.reproduction.cluster import Size, check_workers, local_size, remote, run_cells
+from mamlkit.study.reproduction.plan import Cell
 
 CELLS = [Cell(f"some-seed{seed}", "some", seed, {"seed": seed, "overrides": {}}, {}) for seed in range(3)]
 
@@ -76,6 +76,7 @@ def test_a_worker_of_this_machine_is_killed_without_loss(tmp_path: Path) -> None
     assert (tmp_path / "begun").read_text("utf-8") == "0 1 1 "  # the one that was done is not run again
 
 
+@pytest.mark.long
 def test_a_cell_that_fails_does_not_stop_the_others_on_a_cluster_of_the_user(address: str, tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     fails = f"assert seed != 1, 'not this one'\n{BEGIN_A_RUN}"

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from scripts import load_script
 
-from mamlkit.checkpoints import HOW
-from mamlkit.episodes import ImageStore
-from mamlkit.reproduction import measurements, summary
-from mamlkit.reproduction.plan import make_plan
+from mamlkit.core.episodes import ImageStore
+from mamlkit.runs.checkpoints import HOW
+from mamlkit.study.reproduction import measurements, summary
+from mamlkit.study.reproduction.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 RUNS = {"omniglot-ablation-omniglot": (7, 3), "omniglot-ablation-glyphs": (7, 3), "stability-omniglot": (2, 10)}

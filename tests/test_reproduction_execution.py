@@ -9,7 +9,7 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 from test_reproduction_cell import notebook
 
-from mamlkit.reproduction.execution import execute
+from mamlkit.study.reproduction.execution import execute
 
 
 def test_a_notebook_is_executed_in_its_own_folder_with_its_parameters(

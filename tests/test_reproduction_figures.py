@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from mamlkit.reproduction import figures, summary
-from mamlkit.reproduction.measurements import collect
+from mamlkit.study.reproduction import figures, summary
+from mamlkit.study.reproduction.measurements import collect
 
 FIGURES = (figures.accuracies, figures.differences, figures.curves, figures.gradients, figures.rates)
 

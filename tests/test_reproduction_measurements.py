@@ -15,12 +15,12 @@ import pyarrow.parquet
 import pytest
 from grids import make_cell, make_grid
 
-from mamlkit.errors import InputError
-from mamlkit.reproduction import measurements
-from mamlkit.reproduction.cell import RECORD, folder_of
-from mamlkit.reproduction.measurements import COLUMNS, collect, plan_of, read, write
-from mamlkit.reproduction.plan import read_plan
-from mamlkit.runs import RunFolder
+from mamlkit.core.errors import InputError
+from mamlkit.runs.folder import RunFolder
+from mamlkit.study.reproduction import measurements
+from mamlkit.study.reproduction.cell import RECORD, folder_of
+from mamlkit.study.reproduction.measurements import COLUMNS, collect, plan_of, read, write
+from mamlkit.study.reproduction.plan import read_plan
 
 PEAK = {1: 0.5, 2: 0.9, 3: 0.7}  # validation accuracy: epoch 2 is the best
 TASK = {"dataset": "glyphs", "n_way": 20, "k_shot": 1, "n_steps": 5}

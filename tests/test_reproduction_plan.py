@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mamlkit.config import Config
-from mamlkit.errors import InputError
-from mamlkit.experiments import configure
-from mamlkit.reproduction.plan import Plan, check_parameters, make_plan, merge, read_plan
+from mamlkit.core.config import Config
+from mamlkit.core.errors import InputError
+from mamlkit.core.recipes import configure
+from mamlkit.study.reproduction.plan import Plan, check_parameters, make_plan, merge, read_plan
 
 KNOWN = {
     "seed": 0, "fast": True, "dataset": "glyphs", "recipe": "mamlpp", "n_way": 5, "k_shot": 1, "epochs": 0,

@@ -14,10 +14,10 @@ from grids import make_grid
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from mamlkit.errors import InputError
-from mamlkit.reproduction import measurements, report
-from mamlkit.reproduction.cell import RECORD
-from mamlkit.reproduction.tables import TABLES
+from mamlkit.core.errors import InputError
+from mamlkit.study.reproduction import measurements, report
+from mamlkit.study.reproduction.cell import RECORD
+from mamlkit.study.reproduction.tables import TABLES
 
 COMMAND = "mamlkit reproduce omniglot-ablation --scale smoke --dataset glyphs"
 SECTIONS = (

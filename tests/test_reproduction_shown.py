@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from mamlkit.reproduction import shown
+from mamlkit.study.reproduction import shown
 
 
 def test_a_table_is_escaped_and_nothing_of_it_is_cut() -> None:

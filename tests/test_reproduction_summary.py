@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from grids import Accuracy, make_grid
 
-from mamlkit.reproduction import summary
-from mamlkit.reproduction.measurements import collect
+from mamlkit.study.reproduction import summary
+from mamlkit.study.reproduction.measurements import collect
 
 T3, T2 = 4.302653, 12.706205  # 97.5 % quantiles of Student's t for three runs and for two
 TESTS = {  # accuracy of the last epoch, for seeds 0, 1, 2

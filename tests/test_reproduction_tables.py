@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mamlkit.experiments import RECIPES, configure
-from mamlkit.reproduction.plan import make_plan
-from mamlkit.reproduction.tables import SCALES, TABLES, Setting, budget
+from mamlkit.core.recipes import RECIPES, configure
+from mamlkit.study.reproduction.plan import make_plan
+from mamlkit.study.reproduction.tables import SCALES, TABLES, Setting, budget
 
 SEED_0 = (0,)
 

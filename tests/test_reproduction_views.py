@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from grids import make_grid
 
-from mamlkit.reproduction import views
-from mamlkit.reproduction.cell import RECORD
-from mamlkit.reproduction.measurements import collect
-from mamlkit.reproduction.shown import markdown
+from mamlkit.study.reproduction import views
+from mamlkit.study.reproduction.cell import RECORD
+from mamlkit.study.reproduction.measurements import collect
+from mamlkit.study.reproduction.shown import markdown
 
 
 def grid(folder: Path, table: str = "omniglot-ablation", **more: Any) -> pd.DataFrame:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mamlkit.config import Config
-from mamlkit.evaluation import Evaluation
-from mamlkit.results import result
-from mamlkit.runs import RunFolder
-from mamlkit.trainer import EpochRecord, Iteration
-from mamlkit.versions import versions
+from mamlkit.core.config import Config
+from mamlkit.core.system.versions import versions
+from mamlkit.runs.folder import RunFolder
+from mamlkit.runs.results import result
+from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.trainer import EpochRecord, Iteration
 
 PROMISED = {
     "dataset", "recipe", "n_way", "k_shot", "accuracy", "ci95", "episodes", "seeds", "iterations", "minutes", "config",

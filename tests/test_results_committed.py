@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from PIL import Image
 from scripts import load_script
 
-from mamlkit import stored
 from mamlkit.__main__ import main
 from mamlkit.commands.options import command_line
-from mamlkit.config import Config
-from mamlkit.report import percent
+from mamlkit.core.config import Config
+from mamlkit.show.report import percent
+from mamlkit.study import stored
 
 DRAWING_TASKS = ("omniglot 5-way", "omniglot 20-way", "glyphs 5-way", "glyphs 20-way")
 ROOT = Path(__file__).parents[1]

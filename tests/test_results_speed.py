@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from scripts import load_script
 
-from mamlkit.bench import load, ui
-from mamlkit.bench.records import Record
-from mamlkit.config import Config
+from mamlkit.core.config import Config
+from mamlkit.study.bench import load, ui
+from mamlkit.study.bench.records import Record
 
 ROOT = Path(__file__).parents[1]
 SPEED = ROOT / "data" / "results" / "speed"

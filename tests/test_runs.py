@@ -15,10 +15,10 @@ import pytest
 from tiny import RUN
 
 from mamlkit import Config, EpochRecord, Evaluation, ImageStore, InputError, Trainer, configure
-from mamlkit.config import read_toml
-from mamlkit.runs import RunFolder
-from mamlkit.trainer import Iteration
-from mamlkit.versions import versions
+from mamlkit.core.config import read_toml
+from mamlkit.core.system.versions import versions
+from mamlkit.runs.folder import RunFolder
+from mamlkit.training.trainer import Iteration
 
 TINY = configure("mamlpp", **RUN)
 

@@ -8,9 +8,17 @@ import math
 
 import pytest
 
-from mamlkit import schedules
-from mamlkit.config import Config
-from mamlkit.schedules import StepConfig, cosine_lr, eval_config, last_step_only, msl_weights, outer_lr, step_config
+from mamlkit.core import schedules
+from mamlkit.core.config import Config
+from mamlkit.core.schedules import (
+    StepConfig,
+    cosine_lr,
+    eval_config,
+    last_step_only,
+    msl_weights,
+    outer_lr,
+    step_config,
+)
 
 CONFIG = Config(n_steps=5, epochs=100, multi_step_loss=True, msl_share=0.1)
 

@@ -13,14 +13,15 @@ import pytest
 import torch
 from scripts import load_script
 
-from mamlkit import InputError, stored
-from mamlkit.drawings import Sheet, read_sheet
-from mamlkit.episodes import EpisodeSampler, as_bytes
-from mamlkit.evaluation import evaluate
-from mamlkit.experiments import configure
-from mamlkit.live.pictures import as_drawing
-from mamlkit.trainer import make_sampler
-from mamlkit.widgets import DrawingPad
+from mamlkit import InputError
+from mamlkit.core.episodes import EpisodeSampler, as_bytes
+from mamlkit.core.recipes import configure
+from mamlkit.datasets.drawings import Sheet, read_sheet
+from mamlkit.show.live.pictures import as_drawing
+from mamlkit.show.widgets import DrawingPad
+from mamlkit.study import stored
+from mamlkit.training.evaluation import evaluate
+from mamlkit.training.trainer import make_sampler
 
 DATA = Path(__file__).parents[1] / "data"
 STARTS = ("maml", "maml-strided", "mamlpp")
@@ -140,6 +141,7 @@ def test_an_unknown_start_is_refused_with_the_nearest_name() -> None:
             ask("mamlp")
 
 
+@pytest.mark.long
 def test_on_omniglots_test_characters_the_pad_with_the_mamlpp_start_is_right_in_95_of_100(omniglot_105) -> None:
     pad = DrawingPad({"MAML++": stored.start("drawings-mamlpp")})
     sampler = EpisodeSampler(omniglot_105, "test", n_way=5, k_shot=1, q_query=1, seed=0)

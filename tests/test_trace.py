@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from mamlkit.backbone import BatchStats
-from mamlkit.trace import InnerTrace, query_accuracy, stack_rows
+from mamlkit.core.networks import BatchStats
+from mamlkit.core.trace import InnerTrace, query_accuracy, stack_rows
 
 
 def row(value: float, *, judged: bool, leading: tuple[int, ...] = ()) -> InnerTrace:

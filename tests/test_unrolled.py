@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mamlkit.episodes import Episode
-from mamlkit.experiments import configure
-from mamlkit.inner_loop import MetaParams, inner_loop
-from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import meta_gradient
-from mamlkit.schedules import StepConfig, last_step_only
-from mamlkit.unrolled import layer_norms, meta_gradients_by_step
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import MetaParams, inner_loop
+from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.recipes import configure
+from mamlkit.core.schedules import StepConfig, last_step_only
+from mamlkit.core.unrolled import layer_norms, meta_gradients_by_step
+from mamlkit.training.learner import MetaLearner
 
 K = 3
 

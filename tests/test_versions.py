@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mamlkit import versions
+from mamlkit.core.system import versions
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mamlkit.episodes import Episode
-from mamlkit.errors import InputError
-from mamlkit.widgets import EpisodeExplorer, Explorer, FitExplorer
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets import EpisodeExplorer, Explorer, FitExplorer
 
 X = np.linspace(-5, 5, 21)
 STEPS = np.arange(11)

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.errors import InputError
-from mamlkit.widgets import ArrowExplorer
-from mamlkit.widgets.arrows import _angle
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets import ArrowExplorer
+from mamlkit.show.widgets.arrows import _angle
 
 RNG = np.random.default_rng(0)
 PATHS = RNG.normal(size=(2, 3, 4, 2))

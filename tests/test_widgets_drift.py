@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.errors import InputError
-from mamlkit.widgets import DriftExplorer
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets import DriftExplorer
 
 RNG = np.random.default_rng(0)
 MEAN = RNG.normal(size=(4, 2, 5, 3))

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.errors import InputError
-from mamlkit.widgets import ExplosionExplorer
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets import ExplosionExplorer
 
 CHOICES = [["pool", "strided"], ["random", "trained"], ["second", "first"], ["last", "every"]]
 RATES = (0.1, 1.0, 4.0)

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.errors import InputError
-from mamlkit.live.game import CHANCE, NEAREST, Game, Round
-from mamlkit.widgets import GamePlayer
+from mamlkit.core.errors import InputError
+from mamlkit.show.live.game import CHANCE, NEAREST, Game, Round
+from mamlkit.show.widgets import GamePlayer
 
 NAMES = ("MAML", "MAML++", NEAREST, CHANCE)
 

@@ -8,7 +8,7 @@ import ipywidgets
 import numpy as np
 from PIL import Image
 
-from mamlkit.widgets import FitExplorer, Live
+from mamlkit.show.widgets import FitExplorer, Live
 
 X = np.linspace(-5, 5, 21)
 

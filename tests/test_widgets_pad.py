@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mamlkit import Config, InputError, MetaLearner
-from mamlkit.drawings import Sheet, rasterise
-from mamlkit.drawings.sheet import MOST_BYTES
-from mamlkit.live.classifier import Classifier
-from mamlkit.widgets import DrawingPad
+from mamlkit.datasets.drawings import Sheet, rasterise
+from mamlkit.datasets.drawings.sheet import MOST_BYTES
+from mamlkit.show.live.classifier import Classifier
+from mamlkit.show.widgets import DrawingPad
 
 CONFIG = Config(n_way=4, filters=3, n_steps=2, dtype="float64", device="cpu")
 LINE, HOOK, RING = (
@@ -78,7 +78,7 @@ def test_the_recorded_statistics_give_another_answer() -> None:
 
 def test_a_new_query_does_not_adapt_again_and_a_new_class_does(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    monkeypatch.setattr("mamlkit.widgets.pad.Classifier", lambda *given: made.append(given) or Classifier(*given))
+    monkeypatch.setattr("mamlkit.show.widgets.pad.Classifier", lambda *given: made.append(given) or Classifier(*given))
     asked = Asked()
     first = asked.ask()[1][0]
     assert asked.ask(drawing=SHEET._replace(query=RING))[1][0] != first

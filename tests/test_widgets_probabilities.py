@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.episodes import Episode, as_bytes
-from mamlkit.errors import InputError
-from mamlkit.widgets import Explorer, ProbabilityExplorer
-from mamlkit.widgets.probabilities import paint_bars
+from mamlkit.core.episodes import Episode, as_bytes
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets import Explorer, ProbabilityExplorer
+from mamlkit.show.widgets.probabilities import paint_bars
 
 N, Q, PLACES = 3, 6, 4
 TRUTH = [0, 0, 1, 1, 2, 2]

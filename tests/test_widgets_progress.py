@@ -5,7 +5,7 @@ from __future__ import annotations
 import nbformat
 from nbclient import NotebookClient
 
-CODE = """from mamlkit.widgets import show_progress
+CODE = """from mamlkit.show.widgets import show_progress
 done = show_progress(3)
 for count in range(1, {last}):
     done(count)"""

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.errors import InputError
-from mamlkit.widgets import RateExplorer
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets import RateExplorer
 
 ROWS = ("convs.0.weight", "head.weight", "head.bias")
 HISTORY = 0.1 + np.linspace(0, 1, 7)[:, None, None] * np.array([[0.05, -0.02], [-0.15, 0.0], [0.1, -0.3]])  # [7, 3, 2]

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.errors import InputError
-from mamlkit.widgets import SwitchboardExplorer
-from mamlkit.widgets.switchboard import mean_t95
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets import SwitchboardExplorer
+from mamlkit.show.widgets.switchboard import mean_t95
 
 RNG = np.random.default_rng(0)
 FIXES = {"a": "a: the first", "b": "b: the second", "c": "c: the third"}

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.errors import InputError
-from mamlkit.live.travel import Travel
-from mamlkit.widgets import TravelExplorer
+from mamlkit.core.errors import InputError
+from mamlkit.show.live.travel import Travel
+from mamlkit.show.widgets import TravelExplorer
 
 K, N, G = 3, 3, 5
 NAMES = ("convs.0.weight", "head.weight")

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.episodes import Episode
-from mamlkit.errors import InputError
-from mamlkit.widgets import Explorer, WallExplorer
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets import Explorer, WallExplorer
 
 E, N, K_SHOT, Q_QUERY, PLACES = 2, 3, 2, 2, 4
 Q = N * Q_QUERY

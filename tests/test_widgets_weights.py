@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from test_widgets import shipped
 
-from mamlkit.errors import InputError
-from mamlkit.schedules import last_step_only, msl_weights
-from mamlkit.widgets import WeightsExplorer
+from mamlkit.core.errors import InputError
+from mamlkit.core.schedules import last_step_only, msl_weights
+from mamlkit.show.widgets import WeightsExplorer
 
 SCHEDULES = ("annealed", "off")
 BEYOND = 1e9  # what stands beyond the number of steps is never read

@@ -23,22 +23,22 @@ import pytest
 import torch
 import windows
 
-from mamlkit import files
 from mamlkit.__main__ import main
-from mamlkit.bench import worker
 from mamlkit.commands import dash
-from mamlkit.config import Config
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.recipes import configure
+from mamlkit.core.system import files
+from mamlkit.core.system.files import cache_dir, write_whole
 from mamlkit.datasets.store import Build, cached
 from mamlkit.engines import build, compiler, native
 from mamlkit.engines.closed_form import Shape
-from mamlkit.episodes import ImageStore
-from mamlkit.errors import InputError
-from mamlkit.experiments import configure
-from mamlkit.files import cache_dir, write_whole
-from mamlkit.reproduction import cluster
-from mamlkit.reproduction.cluster import Size
-from mamlkit.runs import RunFolder
-from mamlkit.trainer import Trainer
+from mamlkit.runs.folder import RunFolder
+from mamlkit.study.bench import worker
+from mamlkit.study.reproduction import cluster
+from mamlkit.study.reproduction.cluster import Size
+from mamlkit.training.trainer import Trainer
 
 TINY = configure(
     "mamlpp",
@@ -146,7 +146,7 @@ for name, call in windows.patched().items():
     setattr(os, name, call)
 from mamlkit import Config, Trainer
 from mamlkit.datasets import load
-from mamlkit.runs import RunFolder
+from mamlkit.runs.folder import RunFolder
 unkept = tempfile.TemporaryDirectory()
 store = load("glyphs")
 config = Config(n_way=2, filters=3, n_steps=2, backbone="mlp")

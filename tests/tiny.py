@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamlkit.config import Config
+from mamlkit.core.config import Config
 
 # Of runs that are kept in a folder, of the smallest network; for a configuration or a command.
 RUN: dict[str, Any] = dict(n_way=2, q_query=1, eval_query=1, filters=3, n_steps=2, n_tasks=1, epochs=3, ensemble=1)

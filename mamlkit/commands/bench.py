@@ -15,19 +15,19 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from mamlkit.bench import growth, load
-from mamlkit.bench.breakdown import ITERATIONS, Breakdown, breakdown
-from mamlkit.bench.growth import Point
-from mamlkit.bench.iteration import Iteration, obstacle
-from mamlkit.bench.peak import convolution_peak
-from mamlkit.bench.records import Record, about, flop, records
-from mamlkit.bench.timing import time_in_turns
-from mamlkit.bench.workloads import ENGINES, WORKLOADS, Work, choose
 from mamlkit.commands import bench_load, bench_ui, progress
-from mamlkit.config import Config
-from mamlkit.episodes import check_choice
-from mamlkit.errors import InputError
-from mamlkit.files import check_writable, write_whole
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import check_choice
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import check_writable, write_whole
+from mamlkit.study.bench import growth, load
+from mamlkit.study.bench.breakdown import ITERATIONS, Breakdown, breakdown
+from mamlkit.study.bench.growth import Point
+from mamlkit.study.bench.iteration import Iteration, obstacle
+from mamlkit.study.bench.peak import convolution_peak
+from mamlkit.study.bench.records import Record, about, flop, records
+from mamlkit.study.bench.timing import time_in_turns
+from mamlkit.study.bench.workloads import ENGINES, WORKLOADS, Work, choose
 
 FOLDER = Path("bench")
 FILES = ("records.json", "growth.json", "growth.png", "profile.json")

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from mamlkit.bench.load import MOST, MOST_COST, ROUNDS, Beside, cores, measure, works
-from mamlkit.bench.records import about
-from mamlkit.files import check_writable, write_whole
+from mamlkit.core.system.files import check_writable, write_whole
+from mamlkit.study.bench.load import MOST, MOST_COST, ROUNDS, Beside, cores, measure, works
+from mamlkit.study.bench.records import about
 
 FILE = "load.json"
 

@@ -14,19 +14,19 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from mamlkit.bench import load
-from mamlkit.bench.records import about
 from mamlkit.commands.lab import notebooks_folder
 from mamlkit.commands.lazy import lazily
-from mamlkit.errors import InputError
-from mamlkit.files import check_writable, write_whole
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import check_writable, write_whole
+from mamlkit.study.bench import load
+from mamlkit.study.bench.records import about
 
 FILE = "ui.json"
 NEEDED = ("playwright", "psutil", "nbformat", "papermill", "ipykernel", "jupyterlab", "voila", "anywidget")
 HOLDS = {True: "yes", False: "no", None: ""}
 
-ui = lazily("mamlkit.bench.ui")
-stage = lazily("mamlkit.bench.stage")
+ui = lazily("mamlkit.study.bench.ui")
+stage = lazily("mamlkit.study.bench.stage")
 
 
 def check_installed() -> None:
@@ -74,8 +74,8 @@ def table(rows: Sequence[Any], busy: float) -> Table:
     """Return the table of the rows; a bound holds if the 90th percentile is within it.
 
     Args:
-        rows: of ``mamlkit.bench.ui``.
-        busy: see ``mamlkit.bench.load.busy_share``; a note says if the machine was busy.
+        rows: of ``mamlkit.study.bench.ui``.
+        busy: see ``mamlkit.study.bench.load.busy_share``; a note says if the machine was busy.
     """
     shown = Table(title="What a reader waits for: milliseconds", box=box.SIMPLE_HEAD)
     for number, head in enumerate(("", "median", "p90", "bound", "holds")):

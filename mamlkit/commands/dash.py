@@ -18,7 +18,7 @@ import click
 
 from mamlkit.commands.lab import copy_notebooks, find_notebook, notebooks_folder
 from mamlkit.commands.lazy import Lazy, lazily
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
 
 JUPYTER_DATA = Path(__file__).with_name("dash_template")  # where Voila finds the template "mamlkit"
 PORT = 8866  # Voila's own
@@ -27,7 +27,7 @@ ABANDONED = 1800  # seconds after which a kernel ends that no page is connected 
 # Of JupyterLab's extensions those that widgets need; others that are installed may not suit Voila.
 EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 
-wall = lazily("mamlkit.live.wall")  # and with it scikit-image, which is slow to load
+wall = lazily("mamlkit.show.live.wall")  # and with it scikit-image, which is slow to load
 voila = Lazy("voila.app")
 traitlets = Lazy("traitlets.config")
 tornado = Lazy("tornado.ioloop")
@@ -72,7 +72,7 @@ def give_sheets(page: Path, sheets: Path) -> None:
         sheets: folder of exported sheets of drawings.
 
     Raises:
-        InputError: the page could not open them, see ``mamlkit.live.wall.open_wall``.
+        InputError: the page could not open them, see ``mamlkit.show.live.wall.open_wall``.
 
     Writes: the copy.
     """

@@ -7,11 +7,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.system.files import cache_dir
 from mamlkit.datasets import load
 from mamlkit.datasets.omniglot import ARCHIVES, find_archive, local_archive, verify
 from mamlkit.datasets.store import data_dir
-from mamlkit.episodes import ImageStore
-from mamlkit.files import cache_dir
 
 
 @click.command(name="data")

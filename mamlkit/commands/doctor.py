@@ -22,12 +22,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mamlkit import datasets
-from mamlkit.bench import load
 from mamlkit.commands.lab import notebooks_folder
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import cache_dir
 from mamlkit.datasets import omniglot
 from mamlkit.engines import compiler
-from mamlkit.errors import InputError
-from mamlkit.files import cache_dir
+from mamlkit.study.bench import load
 
 INSTALL_LAB = 'Install the notebooks\' packages: pip install "mamlkit[lab]"'
 OLDEST_PYTHON, OLDEST_TORCH = (3, 10), (2, 6)

@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from mamlkit.commands import progress, tables
-from mamlkit.config import DATASETS, Config
+from mamlkit.core.config import DATASETS, Config
+from mamlkit.core.episodes import SPLITS, ImageStore
+from mamlkit.core.errors import InputError
 from mamlkit.datasets import load
-from mamlkit.episodes import SPLITS, ImageStore
-from mamlkit.errors import InputError
-from mamlkit.runs import RunFolder
-from mamlkit.trainer import best_epochs, make_sampler
+from mamlkit.runs.folder import RunFolder
+from mamlkit.training.trainer import best_epochs, make_sampler
 
 NAMES = {"episodes": "test_episodes"}  # what the configuration calls an option
 

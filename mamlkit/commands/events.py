@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mamlkit.errors import InputError
-from mamlkit.trainer import EpochRecord
+from mamlkit.core.errors import InputError
+from mamlkit.training.trainer import EpochRecord
 
 try:
     from torch.utils import tensorboard

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import click
 
-from mamlkit.errors import InputError
-from mamlkit.files import write_whole
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import write_whole
 
 MANIFEST = ".mamlkit-lab.json"  # {file name: SHA-256 of the original when it was copied}
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mamlkit.config import Config
-from mamlkit.episodes import check_choice
-from mamlkit.experiments import RECIPES, Recipe
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import check_choice
+from mamlkit.core.recipes import RECIPES, Recipe
 
 
 @click.command(name="list")

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from mamlkit.config import FIELD_TYPES, Config
-from mamlkit.experiments import configure
+from mamlkit.core.config import FIELD_TYPES, Config
+from mamlkit.core.recipes import configure
 
 
 class FieldOption(click.Option):

@@ -11,11 +11,11 @@ import click
 from tqdm import tqdm
 
 from mamlkit import engines
-from mamlkit.config import Config
+from mamlkit.core.config import Config
 from mamlkit.engines import Choice
-from mamlkit.evaluation import Evaluation, Sampler, evaluate_norms
-from mamlkit.learner import MetaLearner
-from mamlkit.trainer import EpochRecord, Iteration, Trainer
+from mamlkit.training.evaluation import Evaluation, Sampler, evaluate_norms
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.trainer import EpochRecord, Iteration, Trainer
 
 RECENT = 25  # iterations whose mean loss and accuracy the bar shows
 

@@ -18,20 +18,20 @@ from mamlkit import engines
 from mamlkit.commands import progress
 from mamlkit.commands.lab import notebooks_folder
 from mamlkit.commands.lazy import lazily
-from mamlkit.config import Config
-from mamlkit.errors import InputError
-from mamlkit.locks import lock
-from mamlkit.reproduction.plan import Cell, Plan, check_parameters, make_plan, merge, read_plan
-from mamlkit.reproduction.tables import SCALES, TABLES
-from mamlkit.runs import saved_epochs
+from mamlkit.core.config import Config
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.locks import lock
+from mamlkit.runs.folder import saved_epochs
+from mamlkit.study.reproduction.plan import Cell, Plan, check_parameters, make_plan, merge, read_plan
+from mamlkit.study.reproduction.tables import SCALES, TABLES
 
 if TYPE_CHECKING:
-    from mamlkit.reproduction.cell import Outcome
+    from mamlkit.study.reproduction.cell import Outcome
 
-work = lazily("mamlkit.reproduction.cell")  # and with them papermill, Dask and pandas, which are slow to load
-cluster = lazily("mamlkit.reproduction.cluster")
-measurements = lazily("mamlkit.reproduction.measurements")
-report = lazily("mamlkit.reproduction.report")
+work = lazily("mamlkit.study.reproduction.cell")  # and with them papermill, Dask and pandas, which are slow to load
+cluster = lazily("mamlkit.study.reproduction.cluster")
+measurements = lazily("mamlkit.study.reproduction.measurements")
+report = lazily("mamlkit.study.reproduction.report")
 
 PACKAGES = ("distributed", "jupytext", "nbconvert", "pandas", "papermill", "pyarrow", "scipy")
 NOTEBOOK = "09_reproduce.ipynb"

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from mamlkit.commands.lab import notebooks_folder, read_manifest, sha256
 from mamlkit.commands.lazy import lazily
-from mamlkit.errors import InputError
-from mamlkit.files import replace, write_whole
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import replace, write_whole
 
 MANIFEST = ".mamlkit-site.json"  # {file name: SHA-256 of what was written}
 UNFINISHED = ".mamlkit-site.new"  # the folder of a site until it is whole

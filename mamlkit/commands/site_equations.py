@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from latex2mathml.converter import convert
 
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
 
 # What latex2mathml has under another name, or only by halves: a \big bracket with an exponent stays small.
 OTHERWISE = {"{aligned}": "{align*}", r"\arg\min": r"\argmin", r"\arg\max": r"\argmax"}

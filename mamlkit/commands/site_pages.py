@@ -17,8 +17,8 @@ from pygments.formatters import HtmlFormatter
 
 from mamlkit import __version__
 from mamlkit.commands.site_equations import equation
-from mamlkit.errors import InputError
-from mamlkit.files import why
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import why
 
 TEMPLATE = Path(__file__).with_name("site.html.j2")
 SOLUTIONS = "solutions/"

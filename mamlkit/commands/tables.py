@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from mamlkit.evaluation import Evaluation
-from mamlkit.report import percent
-from mamlkit.runs import RunFolder
+from mamlkit.runs.folder import RunFolder
+from mamlkit.show.report import percent
+from mamlkit.training.evaluation import Evaluation
 
 NORM_WORDS = {
     "batch": "the query set's own (transductive)",

@@ -15,11 +15,11 @@ from rich.table import Table
 
 from mamlkit.commands import progress
 from mamlkit.commands.tour_report import HEADS, Side, page
-from mamlkit.config import Config
+from mamlkit.core.config import Config
+from mamlkit.core.recipes import configure
+from mamlkit.core.system.files import check_writable, write_whole
 from mamlkit.datasets import load
-from mamlkit.experiments import configure
-from mamlkit.files import check_writable, write_whole
-from mamlkit.trainer import Trainer, make_sampler
+from mamlkit.training.trainer import Trainer, make_sampler
 
 TEST_EPOCHS = 0.5  # how many epochs of both methods the test at the end takes, about
 RECIPES = {"MAML": "maml", "MAML++": "mamlpp"}

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
-from mamlkit import diagnostics, plots
-from mamlkit.config import Config
-from mamlkit.episodes import EpisodeSampler
-from mamlkit.evaluation import Evaluation
-from mamlkit.report import Picture, percent, picture, render
-from mamlkit.trainer import Trainer
-from mamlkit.versions import versions
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import EpisodeSampler
+from mamlkit.core.system.versions import versions
+from mamlkit.show import plots
+from mamlkit.show.report import Picture, percent, picture, render
+from mamlkit.training import diagnostics
+from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.trainer import Trainer
 
 TRACED_TASKS = 16  # test episodes behind the picture of batch norm
 HEADS = (

@@ -15,15 +15,15 @@ from mamlkit.commands import progress, tables
 from mamlkit.commands.evaluate import open_data
 from mamlkit.commands.events import check_tensorboard, event_log
 from mamlkit.commands.options import GroupedCommand, command_line, config_options
-from mamlkit.config import Config, read_toml
+from mamlkit.core.config import Config, read_toml
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
-from mamlkit.episodes import ImageStore
-from mamlkit.errors import InputError
-from mamlkit.experiments import configure
-from mamlkit.parallel import Ranks, joined
-from mamlkit.results import result
-from mamlkit.runs import RunFolder
-from mamlkit.trainer import EpochRecord, Trainer, best_epochs, make_sampler
+from mamlkit.runs.folder import RunFolder
+from mamlkit.runs.results import result
+from mamlkit.training.parallel import Ranks, joined
+from mamlkit.training.trainer import EpochRecord, Trainer, best_epochs, make_sampler
 
 DEFAULT_RECIPE = "mamlpp"
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from mamlkit.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases
+from mamlkit.study.golden import CASES, QUANTITIES, TOLERANCE, compare_case, find_cases
 
 HEADS = {
     "loss": "loss",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mamlkit.config import DATASETS, WITH_A_PATH
+from mamlkit.core.config import DATASETS, WITH_A_PATH
+from mamlkit.core.episodes import ImageStore, check_choice
+from mamlkit.core.errors import InputError
 from mamlkit.datasets.folders import load_folder, load_mini_imagenet
 from mamlkit.datasets.glyphs import load_glyphs
 from mamlkit.datasets.omniglot import load_omniglot
 from mamlkit.datasets.wall import load_wall
-from mamlkit.episodes import ImageStore, check_choice
-from mamlkit.errors import InputError
 
 __all__ = ["ImageStore", "load"]
 

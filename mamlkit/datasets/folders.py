@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mamlkit.core.episodes import SPLITS, ImageStore
+from mamlkit.core.errors import InputError
 from mamlkit.datasets.pictures import decode, is_colour
 from mamlkit.datasets.store import Build, cached, data_dir
-from mamlkit.episodes import SPLITS, ImageStore
-from mamlkit.errors import InputError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VAL_SHARE, TEST_SHARE, SPLIT_SEED = 0.16, 0.20, 0

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mamlkit.core.episodes import SPLITS, ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import BAD_ARCHIVE
 from mamlkit.datasets.store import Build, cached
-from mamlkit.episodes import SPLITS, ImageStore
-from mamlkit.errors import InputError
-from mamlkit.files import BAD_ARCHIVE
 
 SIZE = 28
 PLACES = (Path(__file__).with_name("glyphs.npz"), Path(__file__).parents[2] / "data" / "glyphs.npz")

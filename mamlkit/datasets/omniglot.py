@@ -17,11 +17,11 @@ import numpy as np
 import pooch
 from numpy.typing import NDArray
 
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import BAD_ARCHIVE, cache_dir
 from mamlkit.datasets.pictures import decode
 from mamlkit.datasets.store import Build, cached, data_dir
-from mamlkit.episodes import ImageStore
-from mamlkit.errors import InputError
-from mamlkit.files import BAD_ARCHIVE, cache_dir
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
 ARCHIVES = {

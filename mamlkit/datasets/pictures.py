@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from mamlkit.errors import InputError
+from mamlkit.core.errors import InputError
 
 BAD_PICTURE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")

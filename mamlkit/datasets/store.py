@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mamlkit.episodes import ImageStore
-from mamlkit.errors import InputError
-from mamlkit.files import cache_dir, discard, replace
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import cache_dir, discard, replace
 
 FORMAT = 2
 

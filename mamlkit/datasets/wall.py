@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mamlkit.drawings.sheet import MOST_BYTES, Sheet, read_sheet
-from mamlkit.drawings.strokes import SIDE, Drawing, check_drawn, rasterise
-from mamlkit.episodes import ImageStore
-from mamlkit.errors import InputError
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.datasets.drawings.sheet import MOST_BYTES, Sheet, read_sheet
+from mamlkit.datasets.drawings.strokes import SIDE, Drawing, check_drawn, rasterise
 
 
 def load_wall(path: str, image_size: int) -> ImageStore:

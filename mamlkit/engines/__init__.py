@@ -6,8 +6,8 @@
   ``adjoint``, ``compiler``).
 - ``auto``: the one of these that ends the run first.
 
-Chunks of tasks, of one task in ``eager``, are computed side by side, a thread each, see ``mamlkit.chunks``. With one
-thread (``torch.set_num_threads(1)``), and for a network or loss of your own, they are computed one after the other.
+Chunks of tasks, of one task in ``eager``, are computed side by side, a thread each, see ``mamlkit.core.chunks``. With
+one thread (``torch.set_num_threads(1)``), and for a network or loss of your own, they are computed one after the other.
 
 To add an engine: give it a name in ``Config.engine``, a reason in ``choose`` not to take it, and a line in ``make``.
 """
@@ -23,17 +23,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamlkit.backbone import MLP, Conv4
-from mamlkit.chunks import Spread, in_turn, side_by_side, split
-from mamlkit.config import Config
+from mamlkit.core.chunks import Spread, in_turn, side_by_side, split
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import LossFn, MetaParams, Params
+from mamlkit.core.networks import MLP, Conv4
+from mamlkit.core.outer_loop import MetaStep, meta_gradient, run_tasks
+from mamlkit.core.schedules import StepConfig, step_config
 from mamlkit.engines import adjoint, compiler, judge
 from mamlkit.engines.closed_form import Shape
 from mamlkit.engines.work import iteration_flop
-from mamlkit.episodes import Episode
-from mamlkit.errors import InputError
-from mamlkit.inner_loop import LossFn, MetaParams, Params
-from mamlkit.outer_loop import MetaStep, meta_gradient, run_tasks
-from mamlkit.schedules import StepConfig, step_config
 
 Engine = Callable[..., MetaStep]  # (meta, buffers, batch, step_config)
 Judge = Callable[..., Tensor]  # (meta, buffers, batch, M step_configs) -> query logits [M, T, Q, N]

@@ -21,16 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mamlkit.backbone import BatchStats, Conv4
-from mamlkit.chunks import side_by_side, split
+from mamlkit.core.chunks import side_by_side, split
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import MetaParams, Params, adapted_names, check_judged, check_rates
+from mamlkit.core.networks import BatchStats, Conv4
+from mamlkit.core.outer_loop import MetaStep, fold_batch_stats
+from mamlkit.core.schedules import StepConfig
+from mamlkit.core.trace import InnerTrace, Stats, query_accuracy
 from mamlkit.engines import packing
 from mamlkit.engines.closed_form import STAGES, Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
-from mamlkit.episodes import Episode
-from mamlkit.inner_loop import MetaParams, Params, adapted_names, check_judged, check_rates
-from mamlkit.outer_loop import MetaStep, fold_batch_stats
-from mamlkit.schedules import StepConfig
-from mamlkit.trace import InnerTrace, Stats, query_accuracy
 
 
 class Functions(NamedTuple):
@@ -179,7 +179,7 @@ def meta_gradient(
     tasks_per_chunk: int = 1,
     keep: bool = True,
 ) -> MetaStep:
-    """Return what ``mamlkit.outer_loop.meta_gradient`` returns for a ``Conv4`` and the cross-entropy.
+    """Return what ``mamlkit.core.outer_loop.meta_gradient`` returns for a ``Conv4`` and the cross-entropy.
 
     Args:
         model, meta, buffers, batch, config: see there; query passes are normalised by their own statistics.
@@ -189,7 +189,7 @@ def meta_gradient(
             with the number of steps by the weights alone.
 
     Raises:
-        InputError: see ``mamlkit.inner_loop.adapt``.
+        InputError: see ``mamlkit.core.inner_loop.adapt``.
 
     Pure: no argument is changed.
     """

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch._inductor import aoti_compile_and_package
 
+from mamlkit.core.errors import InputError
 from mamlkit.engines.closed_form import Shape
 from mamlkit.engines.compiler import call_flat, runner
 from mamlkit.engines.first_stage import Patches
-from mamlkit.errors import InputError
 
 SETTINGS = {"cpp.enable_kernel_profile": True}  # a profiler then sees the fused kernels by name
 # Relative l2 difference allowed between the two. In float32 a value beside a kink, of the leaky ReLU or between two

@@ -26,16 +26,16 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import BAD_ARCHIVE, cache_dir, check_writable, discard, replace, why
 from mamlkit.engines import closed_form, native
 from mamlkit.engines.adjoint import Functions
 from mamlkit.engines.closed_form import Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
 from mamlkit.engines.native import Run
-from mamlkit.errors import InputError
-from mamlkit.files import BAD_ARCHIVE, cache_dir, check_writable, discard, replace, why
 
 SOURCES = (
-    "backbone.py",  # its constants
+    "core/networks.py",  # its constants
     *(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler", "native")),
 )
 

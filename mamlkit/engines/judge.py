@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mamlkit.backbone import Conv4
-from mamlkit.chunks import side_by_side, split
+from mamlkit.core.chunks import side_by_side, split
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import MetaParams, Params, adapted_names, check_rates
+from mamlkit.core.networks import Conv4
+from mamlkit.core.schedules import StepConfig
 from mamlkit.engines import packing
 from mamlkit.engines.adjoint import Make
 from mamlkit.engines.first_stage import Patches
-from mamlkit.episodes import Episode
-from mamlkit.inner_loop import MetaParams, Params, adapted_names, check_rates
-from mamlkit.schedules import StepConfig
 
 
 def query_logits(
@@ -31,13 +31,13 @@ def query_logits(
     """Return the query logits after the last inner step, [M, T, Q, N], as the trace of ``run_tasks`` has them.
 
     Args:
-        model, meta, buffers, batch: see ``mamlkit.outer_loop.meta_gradient``.
+        model, meta, buffers, batch: see ``mamlkit.core.outer_loop.meta_gradient``.
         configs: M settings that differ in what normalises the query pass alone.
         make: gives the functions for the shape of a chunk's support images.
         tasks_per_chunk: tasks adapted at once; T is a multiple of it.
 
     Raises:
-        InputError: see ``mamlkit.inner_loop.adapt``.
+        InputError: see ``mamlkit.core.inner_loop.adapt``.
 
     Pure: no argument is changed.
     """

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mamlkit.backbone import Conv4
+from mamlkit.core.inner_loop import Params
+from mamlkit.core.networks import Conv4
 from mamlkit.engines.closed_form import STAGES, Shape
-from mamlkit.inner_loop import Params
 
 
 def shape_of(model: Conv4, params: Params, images: Tensor) -> Shape:

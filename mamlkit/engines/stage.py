@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamlkit.backbone import LEAK, NORM_EPS
+from mamlkit.core.networks import LEAK, NORM_EPS
 
 
 class Layer(NamedTuple):

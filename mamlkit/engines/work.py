@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mamlkit.config import Config
-from mamlkit.schedules import StepConfig
+from mamlkit.core.config import Config
+from mamlkit.core.schedules import StepConfig
 
 PASSES_FIRST_ORDER = 3  # a forward pass, and two of its size backward
 PASSES_SECOND_ORDER = 9  # and six through the backward pass

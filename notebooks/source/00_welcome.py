@@ -29,14 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from mamlkit import golden, stored
-from mamlkit.course import check, hint
+from mamlkit.core.episodes import EpisodeSampler, as_bytes
 from mamlkit.datasets import load
-from mamlkit.drawings import Sheet, rasterise
-from mamlkit.episodes import EpisodeSampler, as_bytes
-from mamlkit.live.classifier import Classifier
-from mamlkit.live.pictures import as_drawing, load_characters
-from mamlkit.widgets import DrawingPad, EpisodeExplorer
+from mamlkit.datasets.drawings import Sheet, rasterise
+from mamlkit.show.course import check, hint
+from mamlkit.show.live.classifier import Classifier
+from mamlkit.show.live.pictures import as_drawing, load_characters
+from mamlkit.show.widgets import DrawingPad, EpisodeExplorer
+from mamlkit.study import golden, stored
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

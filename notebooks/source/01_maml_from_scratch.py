@@ -30,18 +30,18 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from mamlkit import stored
-from mamlkit.backbone import MLP
-from mamlkit.course import check, hint
+from mamlkit.core.episodes import Episode, EpisodeSampler
+from mamlkit.core.inner_loop import MetaParams, adapt, inner_loop
+from mamlkit.core.networks import MLP
+from mamlkit.core.outer_loop import meta_gradient, run_tasks
+from mamlkit.core.schedules import StepConfig, eval_config, last_step_only
 from mamlkit.datasets import load
 from mamlkit.datasets.sinusoids import Sinusoids
-from mamlkit.diagnostics import trace_batch
-from mamlkit.episodes import Episode, EpisodeSampler
-from mamlkit.inner_loop import MetaParams, adapt, inner_loop
-from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import meta_gradient, run_tasks
-from mamlkit.schedules import StepConfig, eval_config, last_step_only
-from mamlkit.widgets import FitExplorer, Live, ProbabilityExplorer
+from mamlkit.show.course import check, hint
+from mamlkit.show.widgets import FitExplorer, Live, ProbabilityExplorer
+from mamlkit.study import stored
+from mamlkit.training.diagnostics import trace_batch
+from mamlkit.training.learner import MetaLearner
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

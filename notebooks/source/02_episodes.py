@@ -31,14 +31,14 @@ import math
 import numpy as np
 import torch
 
-from mamlkit.backbone import Conv4
-from mamlkit.course import check, hint
+from mamlkit.core.episodes import Episode, EpisodeSampler
+from mamlkit.core.inner_loop import MetaParams, adapted_names
+from mamlkit.core.networks import Conv4
+from mamlkit.core.outer_loop import run_tasks
+from mamlkit.core.schedules import StepConfig, last_step_only
 from mamlkit.datasets import load
-from mamlkit.episodes import Episode, EpisodeSampler
-from mamlkit.inner_loop import MetaParams, adapted_names
-from mamlkit.outer_loop import run_tasks
-from mamlkit.schedules import StepConfig, last_step_only
-from mamlkit.widgets import EpisodeExplorer
+from mamlkit.show.course import check, hint
+from mamlkit.show.widgets import EpisodeExplorer
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

@@ -33,18 +33,18 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from mamlkit import stored
-from mamlkit.backbone import Plain
-from mamlkit.course import check, hint
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import MetaParams, adapt
+from mamlkit.core.networks import Plain
+from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.schedules import StepConfig, last_step_only
+from mamlkit.core.unrolled import layer_norms, meta_gradients_by_step
 from mamlkit.datasets import load
-from mamlkit.episodes import Episode
-from mamlkit.inner_loop import MetaParams, adapt
-from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import meta_gradient
-from mamlkit.schedules import StepConfig, last_step_only
-from mamlkit.trainer import make_sampler
-from mamlkit.unrolled import layer_norms, meta_gradients_by_step
-from mamlkit.widgets import ExplosionExplorer
+from mamlkit.show.course import check, hint
+from mamlkit.show.widgets import ExplosionExplorer
+from mamlkit.study import stored
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.trainer import make_sampler
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

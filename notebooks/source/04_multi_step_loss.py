@@ -39,19 +39,19 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from mamlkit import stored
-from mamlkit.backbone import MLP, Conv4, Plain
-from mamlkit.course import check, hint
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import MetaParams, adapt, adapted_names, inner_loop
+from mamlkit.core.networks import MLP, Conv4, Plain
+from mamlkit.core.recipes import configure
+from mamlkit.core.schedules import StepConfig, last_step_only, msl_weights
+from mamlkit.core.unrolled import meta_gradients_by_step
 from mamlkit.datasets import load
 from mamlkit.datasets.sinusoids import Sinusoids
-from mamlkit.episodes import Episode
-from mamlkit.experiments import configure
-from mamlkit.inner_loop import MetaParams, adapt, adapted_names, inner_loop
-from mamlkit.learner import MetaLearner
-from mamlkit.schedules import StepConfig, last_step_only, msl_weights
-from mamlkit.trainer import make_sampler
-from mamlkit.unrolled import meta_gradients_by_step
-from mamlkit.widgets import WeightsExplorer
+from mamlkit.show.course import check, hint
+from mamlkit.show.widgets import WeightsExplorer
+from mamlkit.study import stored
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.trainer import make_sampler
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

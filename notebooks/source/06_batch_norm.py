@@ -28,17 +28,18 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
-from mamlkit import plots, stored
-from mamlkit.course import check, hint
+from mamlkit.core.episodes import EpisodeSampler
+from mamlkit.core.inner_loop import adapt
+from mamlkit.core.outer_loop import fold_batch_stats
+from mamlkit.core.schedules import eval_config
 from mamlkit.datasets import load
-from mamlkit.diagnostics import bn_drift, trace_batch
-from mamlkit.episodes import EpisodeSampler
-from mamlkit.evaluation import mean_ci95
-from mamlkit.inner_loop import adapt
-from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import fold_batch_stats
-from mamlkit.schedules import eval_config
-from mamlkit.widgets import DriftExplorer
+from mamlkit.show import plots
+from mamlkit.show.course import check, hint
+from mamlkit.show.widgets import DriftExplorer
+from mamlkit.study import stored
+from mamlkit.training.diagnostics import bn_drift, trace_batch
+from mamlkit.training.evaluation import mean_ci95
+from mamlkit.training.learner import MetaLearner
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

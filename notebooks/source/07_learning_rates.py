@@ -34,17 +34,18 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from mamlkit import MetaLearner, MetaParams, StepConfig, configure, meta_gradient, stored
-from mamlkit.backbone import MLP, Plain
-from mamlkit.course import check, hint
+from mamlkit import MetaLearner, MetaParams, StepConfig, configure, meta_gradient
+from mamlkit.core.episodes import Episode
+from mamlkit.core.networks import MLP, Plain
+from mamlkit.core.outer_loop import run_tasks
+from mamlkit.core.schedules import cosine_lr, eval_config, last_step_only, outer_lr, step_config
 from mamlkit.datasets import load
 from mamlkit.datasets.sinusoids import Sinusoids
-from mamlkit.diagnostics import trace_batch
-from mamlkit.episodes import Episode
-from mamlkit.outer_loop import run_tasks
-from mamlkit.schedules import cosine_lr, eval_config, last_step_only, outer_lr, step_config
-from mamlkit.trainer import make_sampler
-from mamlkit.widgets import RateExplorer
+from mamlkit.show.course import check, hint
+from mamlkit.show.widgets import RateExplorer
+from mamlkit.study import stored
+from mamlkit.training.diagnostics import trace_batch
+from mamlkit.training.trainer import make_sampler
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

@@ -29,15 +29,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mamlkit import MetaParams, StepConfig, Trainer, adapt, configure, stored
-from mamlkit.course import check, hint
+from mamlkit import MetaParams, StepConfig, Trainer, adapt, configure
+from mamlkit.core.inner_loop import adapted_names
+from mamlkit.core.outer_loop import run_tasks
+from mamlkit.core.recipes import BN, CA, DA, LSLR, MSL
+from mamlkit.core.schedules import last_step_only, outer_lr, step_config
 from mamlkit.datasets import load
-from mamlkit.experiments import BN, CA, DA, LSLR, MSL
-from mamlkit.inner_loop import adapted_names
-from mamlkit.outer_loop import run_tasks
-from mamlkit.schedules import last_step_only, outer_lr, step_config
-from mamlkit.trainer import make_sampler
-from mamlkit.widgets import SwitchboardExplorer
+from mamlkit.show.course import check, hint
+from mamlkit.show.widgets import SwitchboardExplorer
+from mamlkit.study import stored
+from mamlkit.training.trainer import make_sampler
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

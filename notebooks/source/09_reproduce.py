@@ -41,19 +41,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from mamlkit import diagnostics, paper, plots, stored
 from mamlkit.commands.options import command_line
-from mamlkit.config import Config
-from mamlkit.course import check, hint
+from mamlkit.core.config import Config
+from mamlkit.core.outer_loop import run_tasks
+from mamlkit.core.recipes import RECIPES, configure
+from mamlkit.core.schedules import eval_config
 from mamlkit.datasets import load
-from mamlkit.evaluation import evaluate, evaluate_norms, mean_ci95
-from mamlkit.experiments import RECIPES, configure
-from mamlkit.learner import MetaLearner
-from mamlkit.outer_loop import run_tasks
-from mamlkit.results import result
-from mamlkit.runs import RunFolder
-from mamlkit.schedules import eval_config
-from mamlkit.trainer import Trainer, best_epochs, make_sampler
+from mamlkit.runs.folder import RunFolder
+from mamlkit.runs.results import result
+from mamlkit.show import plots
+from mamlkit.show.course import check, hint
+from mamlkit.study import stored
+from mamlkit.study.reproduction import paper
+from mamlkit.training import diagnostics
+from mamlkit.training.evaluation import evaluate, evaluate_norms, mean_ci95
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.trainer import Trainer, best_epochs, make_sampler
 
 torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # the first optimiser of a process is slow to load
 if fast:

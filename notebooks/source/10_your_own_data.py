@@ -36,16 +36,16 @@ import torch
 from PIL import Image, ImageDraw
 from torch.func import functional_call
 
-from mamlkit import stored
-from mamlkit.course import check, hint
+from mamlkit.core.episodes import EpisodeSampler
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import adapt
+from mamlkit.core.schedules import eval_config
 from mamlkit.datasets import load
-from mamlkit.episodes import EpisodeSampler
-from mamlkit.errors import InputError
-from mamlkit.evaluation import evaluate, mean_ci95
-from mamlkit.inner_loop import adapt
-from mamlkit.learner import MetaLearner
-from mamlkit.schedules import eval_config
-from mamlkit.widgets import WallExplorer
+from mamlkit.show.course import check, hint
+from mamlkit.show.widgets import WallExplorer
+from mamlkit.study import stored
+from mamlkit.training.evaluation import evaluate, mean_ci95
+from mamlkit.training.learner import MetaLearner
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine

@@ -14,11 +14,11 @@ n_way = 5
 import numpy as np
 import torch
 
-from mamlkit import stored
-from mamlkit.drawings import Sheet
-from mamlkit.learner import MetaLearner
-from mamlkit.live.pictures import as_drawing, load_characters
-from mamlkit.widgets import DrawingPad
+from mamlkit.datasets.drawings import Sheet
+from mamlkit.show.live.pictures import as_drawing, load_characters
+from mamlkit.show.widgets import DrawingPad
+from mamlkit.study import stored
+from mamlkit.training.learner import MetaLearner
 
 torch.set_num_threads(1)
 maml, mamlpp = (stored.start(f"drawings-{name}") for name in ("maml", "mamlpp"))

@@ -15,10 +15,10 @@ n_way = 20
 # %%
 import torch
 
-from mamlkit import stored
-from mamlkit.live.game import make_game
-from mamlkit.live.pictures import as_drawn, load_characters
-from mamlkit.widgets import GamePlayer, show_progress
+from mamlkit.show.live.game import make_game
+from mamlkit.show.live.pictures import as_drawn, load_characters
+from mamlkit.show.widgets import GamePlayer, show_progress
+from mamlkit.study import stored
 
 torch.set_num_threads(1)
 names = {"MAML": "drawings-maml", "MAML++": "drawings-mamlpp"}

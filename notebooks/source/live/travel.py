@@ -12,11 +12,12 @@ dataset = "glyphs"
 # %%
 import torch
 
-from mamlkit import MetaLearner, stored
+from mamlkit import MetaLearner
+from mamlkit.core.episodes import EpisodeSampler
 from mamlkit.datasets import load
-from mamlkit.episodes import EpisodeSampler
-from mamlkit.live.travel import travel
-from mamlkit.widgets import TravelExplorer, show_progress
+from mamlkit.show.live.travel import travel
+from mamlkit.show.widgets import TravelExplorer, show_progress
+from mamlkit.study import stored
 
 torch.set_num_threads(1)
 maml, mamlpp = stored.start("maml"), stored.start("mamlpp")  # 5-way 1-shot

@@ -22,11 +22,12 @@ import matplotlib.pyplot as plt
 import torch
 from IPython.display import Markdown
 
-from mamlkit import InputError, stored
-from mamlkit.live.game import NEAREST
-from mamlkit.live.wall import answer, open_wall, write_sample
-from mamlkit.report import percent
-from mamlkit.widgets import WallExplorer, show_progress
+from mamlkit import InputError
+from mamlkit.show.live.game import NEAREST
+from mamlkit.show.live.wall import answer, open_wall, write_sample
+from mamlkit.show.report import percent
+from mamlkit.show.widgets import WallExplorer, show_progress
+from mamlkit.study import stored
 
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", "Glyph .* missing")  # in a still; the name of a character may be in any script

@@ -14,10 +14,10 @@ filters = 16
 # %%
 import torch
 
+from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
-from mamlkit.experiments import configure
-from mamlkit.live.theatre import Theatre
-from mamlkit.widgets import TrainingTheatre
+from mamlkit.show.live.theatre import Theatre
+from mamlkit.show.widgets import TrainingTheatre
 
 torch.set_num_threads(1)
 store = load(dataset)

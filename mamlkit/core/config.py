@@ -1,0 +1,224 @@
+"""The whole configuration of a run as one frozen dataclass, loaded strictly.
+
+An unknown key, a value of the wrong type or outside its range, and two values that contradict each other are
+errors that name the key, the value and what is allowed. Every field is an option of ``mamlkit train``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from mamlkit.core.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DATASETS = ("glyphs", "omniglot", "mini-imagenet", "folder", "wall")
+WITH_A_PATH = ("mini-imagenet", "folder", "wall")
+
+
+def _option(
+    default: Any,
+    group: str,
+    doc: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Any:
+    metadata = {"group": group, "help": doc, "choices": choices, "low": low, "high": high}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the outcome of a run; the field's own help says what it does."""
+
+    dataset: str = _option("glyphs", "Data", "Data set.", choices=DATASETS)
+    data_path: str = _option(
+        "", "Data", "Folder of the images, or of the sheets of drawings; only for mini-imagenet, folder and wall."
+    )
+    image_size: int = _option(28, "Data", "Height and width of an image in pixels.", low=16, high=224)
+    rotation: str = _option(
+        "none",
+        "Data",
+        "classes: each quarter turn of a class is a class of its own, in every split (the paper's text); "
+        "episodes: a random quarter turn per class and episode, in training only (the authors' code).",
+        choices=("none", "classes", "episodes"),
+    )
+    n_way: int = _option(5, "Data", "Classes in an episode.", low=2)
+    k_shot: int = _option(1, "Data", "Support images per class.", low=1)
+    q_query: int = _option(5, "Data", "Query images per class in training.", low=1)
+    eval_query: int = _option(5, "Data", "Query images per class in validation and test.", low=1)
+
+    backbone: str = _option("conv4", "Network", "Network.", choices=("conv4", "mlp"))
+    filters: int = _option(64, "Network", "Filters of a convolution, or units of a hidden layer.", low=1, high=4096)
+    max_pool: bool = _option(True, "Network", "2x2 max-pooling; off: stride-2 convolutions and one global mean.")
+    per_step_bn: bool = _option(False, "Network", "Batch-norm weights and biases of their own for each inner step.")
+    per_step_stats: bool = _option(False, "Network", "Running batch-norm statistics of their own for each inner step.")
+    norm_eval: str = _option(
+        "batch",
+        "Network",
+        "Statistics that normalise at evaluation. batch: those of the batch itself, so predictions depend on the "
+        "other query images (transductive); running: the recorded ones, so they do not.",
+        choices=("batch", "running"),
+    )
+
+    n_steps: int = _option(5, "Inner loop", "Inner steps in training.", low=1, high=100)
+    eval_steps: int = _option(0, "Inner loop", "Inner steps at evaluation; 0: as in training.", low=0, high=100)
+    inner_lr: float = _option(0.1, "Inner loop", "Inner learning rate, or where the learned ones start.")
+    learn_inner_lrs: bool = _option(False, "Inner loop", "Learn one inner rate per tensor and step, sign included.")
+    adapt: str = _option("all", "Inner loop", "Tensors that the inner loop moves.", choices=("all", "head", "body"))
+
+    n_tasks: int = _option(4, "Outer loop", "Tasks in a meta-batch.", low=1)
+    outer_lr: float = _option(1e-3, "Outer loop", "Adam's learning rate.", low=0.0)
+    beta2: float = _option(0.999, "Outer loop", "Adam's second-moment decay.", low=0.0, high=0.999999)
+    cosine_lr: bool = _option(False, "Outer loop", "Anneal the outer rate by a cosine, epoch by epoch.")
+    min_outer_lr: float = _option(1e-5, "Outer loop", "Where the cosine ends.", low=0.0)
+    second_order: bool = _option(True, "Outer loop", "Differentiate through the inner gradient.")
+    first_order_share: float = _option(
+        0.0, "Outer loop", "Share of the epochs that are first-order, before second order begins.", low=0.0, high=1.0
+    )
+    multi_step_loss: bool = _option(False, "Outer loop", "Add the query losses after every inner step.")
+    msl_share: float = _option(
+        0.1, "Outer loop", "Share of the epochs over which the multi-step loss is annealed away.", low=0.0, high=1.0
+    )
+    grad_clamp: float = _option(0.0, "Outer loop", "Clamp each entry of the meta-gradient to +-this; 0: off.", low=0.0)
+    grad_clip: float = _option(0.0, "Outer loop", "Clip the meta-gradient's norm to this; 0: off.", low=0.0)
+    on_nonfinite: str = _option(
+        "stop", "Outer loop", "What follows a non-finite meta-gradient.", choices=("stop", "skip")
+    )
+
+    epochs: int = _option(25, "Run", "Epochs.", low=1)
+    iterations_per_epoch: int = _option(100, "Run", "Meta-iterations in an epoch.", low=1)
+    val_episodes: int = _option(200, "Run", "Fixed validation episodes after each epoch.", low=2)
+    test_episodes: int = _option(600, "Run", "Fixed test episodes at the end.", low=2)
+    ensemble: int = _option(1, "Run", "Test with the mean logits of the best this many epochs.", low=1)
+    patience: int = _option(0, "Run", "Stop after this many epochs without a better validation; 0: off.", low=0)
+    seed: int = _option(0, "Run", "Seed of the weights and the episodes.", low=0, high=2**31 - 1)
+    device: str = _option(
+        "auto",
+        "Run",
+        "Where to compute. auto: cuda where there is one, else cpu; mps, an Apple GPU, is untested and never chosen.",
+        choices=("auto", "cpu", "cuda", "mps"),
+    )
+    dtype: str = _option("float32", "Run", "Precision.", choices=("float32", "float64"))
+    engine: str = _option(
+        "auto",
+        "Run",
+        "What computes the meta-gradient. eager: one task after the other; vmap: several at once; compiled: conv4 in "
+        "closed form, compiled for this processor; auto: what ends the run first. The results are the same.",
+        choices=("auto", "eager", "vmap", "compiled"),
+    )
+    tasks_per_chunk: int = _option(0, "Run", "Tasks computed at once; 0: as many as suit the engine.", low=0)
+    memory: str = _option(
+        "normal",
+        "Run",
+        "low: compute each inner step again on the way back instead of keeping it, so that memory does not grow with "
+        "the number of steps.",
+        choices=("normal", "low"),
+    )
+    autocast: bool = _option(
+        False, "Run", "Convolutions and matrix products in bfloat16: faster where the processor has it, less exact."
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field by itself, then the fields against each other."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if FIELD_TYPES[field.name] is float and type(value) is int:
+                object.__setattr__(self, field.name, float(value))  # 1 and 1.0 are one configuration
+            _check(field, getattr(self, field.name))
+        if self.eval_steps > self.n_steps and (self.per_step_bn or self.per_step_stats or self.learn_inner_lrs):
+            raise InputError(
+                f"eval_steps = {self.eval_steps} is more than the {self.n_steps} steps of the per-step tables; "
+                f"at most n_steps = {self.n_steps} is allowed"
+            )
+        if self.cosine_lr and self.min_outer_lr > self.outer_lr:
+            raise InputError(
+                f"min_outer_lr = {self.min_outer_lr:g} is more than outer_lr = {self.outer_lr:g}, so the rate would "
+                f"rise; 0 to {self.outer_lr:g} is allowed"
+            )
+        if self.multi_step_loss and self.msl_share == 0:
+            raise InputError("msl_share = 0 switches the multi_step_loss off; give more than 0, or no multi_step_loss")
+        if self.first_order_share and not self.second_order:
+            raise InputError(
+                f"first_order_share = {self.first_order_share:g} has no meaning where second_order is off; 0 is allowed"
+            )
+        if self.engine == "eager" and self.tasks_per_chunk > 1:
+            raise InputError(
+                f"tasks_per_chunk = {self.tasks_per_chunk} has no meaning where engine = 'eager', which takes one task "
+                "after the other; 0 or 1 is allowed"
+            )
+        if self.autocast and self.dtype != "float32":
+            raise InputError(f"autocast has no meaning where dtype = {self.dtype!r}; 'float32' is allowed")
+        if self.device == "mps" and self.dtype != "float32":
+            raise InputError(f"dtype = {self.dtype!r} does not exist on device = 'mps'; 'float32' is allowed there")
+        if self.data_path and self.dataset not in WITH_A_PATH:
+            raise InputError(f"data_path = {self.data_path!r} has no meaning for {self.dataset}; leave it empty")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], base: Config | None = None) -> Config:
+        """Return ``base`` (default: the defaults) with ``values`` set.
+
+        Raises:
+            InputError: a key is unknown, with the nearest right one; or a value is not allowed.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; allowed are {', '.join(names)}"
+                raise InputError(f"unknown key {key!r} = {values[key]!r} in the configuration{hint}")
+        return dataclasses.replace(base or cls(), **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, in order."""
+        return dataclasses.asdict(self)
+
+    def difference(self, base: Config) -> dict[str, Any]:
+        """Return the fields in which this configuration departs from ``base``."""
+        theirs = base.to_dict()
+        return {key: value for key, value in self.to_dict().items() if value != theirs[key]}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a TOML file, as ``Config.from_dict`` takes them.
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+
+
+FIELD_TYPES: dict[str, type] = get_type_hints(Config)
+
+
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    kind: Any = FIELD_TYPES[field.name]
+    if type(value) is not kind:
+        raise InputError(f"{field.name} = {value!r} is of type {type(value).__name__}; {kind.__name__} is allowed")
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(f"{field.name} = {value!r} is not allowed{hint}; choose one of {', '.join(choices)}")
+    low, high = field.metadata["low"], field.metadata["high"]
+    if kind in (int, float) and not (math.isfinite(value) and low <= value <= high):
+        span = f"{low} or more" if high == math.inf else f"{low} to {high}"
+        span = "any finite number" if low == -math.inf else span
+        raise InputError(f"{field.name} = {value!r} is out of range; {span} is allowed")

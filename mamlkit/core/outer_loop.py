@@ -1,0 +1,154 @@
+"""The outer loop: the meta-gradient over a batch of tasks, and the recorded batch-norm statistics.
+
+Axis letters: ``T`` tasks, ``K`` inner steps, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from mamlkit.core.chunks import Spread, in_turn, split
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import LossFn, MetaParams, Params, inner_loop
+from mamlkit.core.networks import BatchStats
+from mamlkit.core.recompute import map_tasks, recomputed_gradient
+from mamlkit.core.schedules import StepConfig
+from mamlkit.core.trace import InnerTrace
+
+MOMENTUM = 0.1
+
+
+class MetaStep(NamedTuple):
+    """One meta-gradient and all that was learned on the way.
+
+    Attributes:
+        gradient: of the meta-loss, shaped as the meta-parameters.
+        loss: mean over tasks, scalar, nats.
+        trace: see ``InnerTrace``, with a leading [T].
+        buffers: the model's buffers with this batch's statistics folded in.
+    """
+
+    gradient: MetaParams
+    loss: Tensor
+    trace: InnerTrace
+    buffers: Params
+
+
+def meta_gradient(
+    model: nn.Module,
+    meta: MetaParams,
+    buffers: Params,
+    batch: Episode,
+    config: StepConfig,
+    *,
+    loss_fn: LossFn = F.cross_entropy,
+    tasks_per_chunk: int = 1,
+    low_memory: bool = False,
+    spread: Spread = in_turn,
+) -> MetaStep:
+    """Return the gradient of the mean task loss with respect to the meta-parameters.
+
+        gradient = d/d meta  1/T sum_t inner_loop(task t)
+
+    Args:
+        model, meta, buffers, loss_fn: see ``mamlkit.core.inner_loop.adapt``.
+        batch: a meta-batch; all four tensors have a leading [T].
+        config: see ``mamlkit.core.schedules.StepConfig``.
+        tasks_per_chunk: 1 is a plain loop over tasks, T one ``vmap`` over all of them; memory grows with it.
+        low_memory: compute each inner step again instead of keeping its graph, see ``mamlkit.core.recompute``.
+        spread: how the chunks are computed, see ``mamlkit.core.chunks``.
+
+    Returns:
+        See ``MetaStep``.
+
+    Pure: no argument is changed. Source: section 3 of the paper, which sums over tasks; the mean is the authors'
+    code's, and Adam's step is the same for both up to its epsilon.
+    """
+    n_tasks = batch.support_x.shape[0]
+    leaves = MetaParams(*pytree.tree_map(lambda x: x.detach().requires_grad_(), tuple(meta)))
+    tensors, spec = pytree.tree_flatten(leaves)
+
+    def differentiate(own: nn.Module, chunk: Episode) -> tuple[Sequence[Tensor], Tensor, InnerTrace]:
+        if low_memory:
+            return recomputed_gradient(own, leaves, buffers, chunk, config, loss_fn=loss_fn)
+        loss, trace = run_tasks(own, leaves, buffers, chunk, config, loss_fn=loss_fn)
+        gradients = torch.autograd.grad(loss.sum(), tensors, allow_unused=True, materialize_grads=True)
+        return gradients, loss.detach(), trace
+
+    total = [torch.zeros_like(tensor) for tensor in tensors]
+    losses, traces = [], []
+    for gradients, loss, trace in spread(differentiate, model, split(batch, tasks_per_chunk)):
+        total = [a + b / n_tasks for a, b in zip(total, gradients)]
+        losses.append(loss)
+        traces.append(trace)
+    trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
+    return MetaStep(
+        gradient=pytree.tree_unflatten(total, spec),
+        loss=torch.cat(losses).mean(),
+        trace=trace,
+        buffers=fold_batch_stats(buffers, trace, config),
+    )
+
+
+def run_tasks(
+    model: nn.Module,
+    meta: MetaParams,
+    buffers: Params,
+    batch: Episode,
+    config: StepConfig,
+    *,
+    loss_fn: LossFn = F.cross_entropy,
+) -> tuple[Tensor, InnerTrace]:
+    """Return ``inner_loop`` of every task at once: losses [T] and a trace with a leading [T]."""
+
+    def task(episode: Episode) -> tuple[Tensor, InnerTrace]:
+        return inner_loop(model, meta, buffers, episode, config, loss_fn=loss_fn)
+
+    return map_tasks(task, batch)  # type: ignore[no-any-return]
+
+
+def fold_batch_stats(buffers: Params, trace: InnerTrace, config: StepConfig, momentum: float = MOMENTUM) -> Params:
+    """Return the buffers with the statistics of a meta-batch folded into the running ones.
+
+        running <- (1 - momentum) * running + momentum * batch
+
+    task by task, step by step, the support pass before the query pass. Query passes made for the trace alone
+    (loss weight 0) are left out. A [K, C] buffer takes each step into its own row, a [C] buffer takes all.
+
+    Args:
+        buffers: the model's buffers.
+        trace: of a meta-batch, with a leading [T].
+        config: whose ``loss_weights`` tell which query passes count.
+        momentum: weight of the newest statistics, in [0, 1].
+
+    Pure: no argument is changed. Source: section 4 of the paper (per-step running statistics); order and momentum
+    from the authors' code.
+    """
+    folded = dict(buffers)
+    for layer, support in trace.support_stats.items():
+        for field in BatchStats._fields:
+            name = f"{layer}.running_{field}"
+            given, asked = getattr(support, field), getattr(trace.query_stats[layer], field)  # [T, K, C]
+            steps = [  # K of one or two [T, C]
+                [given[:, k], asked[:, k]] if weight else [given[:, k]] for k, weight in enumerate(config.loss_weights)
+            ]
+            if buffers[name].dim() == 1:
+                folded[name] = _ema(buffers[name], torch.stack([*itertools.chain(*steps)], 1), momentum)
+                continue
+            rows = [_ema(row, torch.stack(passes, 1), momentum) for row, passes in zip(buffers[name], steps)]
+            folded[name] = torch.cat([torch.stack(rows), buffers[name][len(rows) :]])
+    return folded
+
+
+def _ema(running: Tensor, passes: Tensor, momentum: float) -> Tensor:
+    sequence = passes.flatten(0, 1)  # [T, n, C] -> [T n, C]
+    age = torch.arange(len(sequence) - 1, -1, -1, dtype=sequence.dtype, device=sequence.device)
+    weights = momentum * (1.0 - momentum) ** age
+    return (1.0 - momentum) ** len(sequence) * running + weights @ sequence

@@ -1,0 +1,205 @@
+"""Named recipes: each is a function from a configuration to one that differs in what its docstring says.
+
+To add a fix: give it a field in ``mamlkit.core.config``, act on it where it belongs (a schedule in ``schedules``, a
+network layer in ``networks``, a step of the loops in ``inner_loop`` or ``outer_loop``), write its recipe here, and list
+it in ``RECIPES``. The command line and its help follow by themselves.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import check_choice
+
+# The fixes: what each changes in plain MAML. A recipe is one of them, or several.
+MSL: dict[str, Any] = {"multi_step_loss": True, "msl_share": 0.1}
+DA: dict[str, Any] = {"first_order_share": 1 / 3}
+BN: dict[str, Any] = {"per_step_bn": True, "per_step_stats": True}
+LSLR: dict[str, Any] = {"learn_inner_lrs": True}
+CA: dict[str, Any] = {"cosine_lr": True, "min_outer_lr": 1e-5}
+
+
+def maml(base: Config) -> Config:
+    """Plain MAML, second order, with the protocol of the paper: what every other recipe differs from.
+
+    Text: Adam with a second-moment decay of 0.99, an ensemble of the best 3 epochs, and for Omniglot rotated
+    characters as classes of their own in every split; mini-ImageNet at 84x84 with 4 tasks (1-shot) or 2 (5-shot).
+    Code: where the text is silent. Inner rate 0.1, 64 filters (48 on mini-ImageNet, with the gradient clamped to +-10
+    there), batch-norm weights and biases learned and shared by all steps, the batch's own statistics always.
+    Neither: a budget for a laptop. 25 epochs of 100 iterations, where the text has 150 of 500; on Omniglot 4 tasks and
+    5 query images per class, where the text has 16 tasks and the code 8 and 1, because more is learned in a minute
+    that way. ``mamlpp-authors`` has the code's tasks and query images.
+    """
+    off = replace(
+        base,
+        multi_step_loss=False,
+        second_order=True,
+        first_order_share=0.0,
+        per_step_bn=False,
+        per_step_stats=False,
+        norm_eval="batch",
+        learn_inner_lrs=False,
+        cosine_lr=False,
+        adapt="all",
+        beta2=0.99,
+        ensemble=3,
+    )
+    if base.dataset == "omniglot":
+        return replace(off, rotation="classes")
+    if base.dataset == "mini-imagenet":
+        n_tasks = 4 if base.k_shot == 1 else 2
+        return replace(off, image_size=84, filters=48, q_query=15, eval_query=15, n_tasks=n_tasks, grad_clamp=10.0)
+    return off
+
+
+def fomaml(base: Config) -> Config:
+    """First-order MAML: the inner gradient is a constant to the outer derivative.
+
+    Text: the approximation of the original MAML paper, as section 3.1 discusses it.
+    """
+    return replace(maml(base), second_order=False)
+
+
+def maml_msl(base: Config) -> Config:
+    """Add the multi-step loss: the query loss after every inner step counts, early steps less and less.
+
+    Text: a weighted sum, weights equal at first and then annealed towards the last step; no formula, no length.
+    Code: the ramp of ``mamlkit.core.schedules.msl_weights`` over the first tenth of the epochs (10 of 100; 15 on
+    mini-ImageNet), then the last step alone. No loss of the unadapted network (the equation's i = 0), as in the code.
+    """
+    return replace(maml(base), **MSL)
+
+
+def maml_da(base: Config) -> Config:
+    """Add derivative-order annealing: first-order epochs, then second-order ones.
+
+    Text: first-order for the first 50 of 150 epochs, here the first third. Code: switched off in every
+    configuration of the last commit; the first release switched after 80 of 150 epochs, in MAML too.
+    """
+    return replace(maml(base), **DA)
+
+
+def maml_bn(base: Config) -> Config:
+    """Add per-step batch norm: running statistics, weights and biases of their own for each inner step.
+
+    Text: the statistics recorded for each step normalise. Code: they are recorded, and the batch's own normalise,
+    always. Here: as the code, and each test also gives the accuracy with the recorded ones at the query set;
+    ``norm_eval = "running"`` chooses, validates and reports by that.
+    """
+    return replace(maml(base), **BN)
+
+
+def maml_lslr(base: Config) -> Config:
+    """Add learned inner rates, one for each adapted tensor and step, free to become negative.
+
+    Text: one per layer and step. Code: one per tensor, so that a layer's weight and bias have one each, as here.
+    """
+    return replace(maml(base), **LSLR)
+
+
+def maml_ca(base: Config) -> Config:
+    """Add cosine annealing of the outer rate.
+
+    Text: cosine annealing, without a minimum. Code: down to 1e-5 on Omniglot, constant within an epoch, as here; its
+    configurations of plain MAML on Omniglot anneal too.
+    """
+    return replace(maml(base), **CA)
+
+
+def mamlpp(base: Config) -> Config:
+    """MAML++: all six fixes of the paper in one, so ``maml+msl``, ``da``, ``bn``, ``lslr`` and ``ca`` together.
+
+    Text: which fixes, and first-order epochs among them. Code: the details that the text leaves open, and batch
+    statistics at evaluation; each fix as its own recipe says. Budget as ``maml``.
+    In the epochs that are first-order after the multi-step loss has ended, only the last step's batch-norm rows learn.
+    """
+    return replace(maml(base), **MSL, **DA, **BN, **LSLR, **CA)
+
+
+def mamlpp_authors(base: Config) -> Config:
+    """MAML++ as the authors' code has it at its last commit (86964701, November 2021), but for the budget and pixels.
+
+    Code: second order from the start, Adam's usual 0.999, an ensemble of the best 5 epochs, 8 tasks, 1 query image
+    per class, and on Omniglot a random quarter turn per class and episode, in training only. On mini-ImageNet 2 tasks,
+    15 query images, and a constant outer rate: the cosine ends where it starts.
+    Text: differs in all of these, or is silent.
+    Not the code's: its 100 epochs of 500 iterations and 600 validation episodes (give them as options), and its
+    images, which it resizes without smoothing and leaves dark on light.
+    """
+    code = replace(mamlpp(base), first_order_share=0.0, beta2=0.999, ensemble=5)
+    if base.dataset == "mini-imagenet":
+        return replace(code, n_tasks=2, msl_share=0.15, cosine_lr=False)
+    rotation = "episodes" if base.dataset == "omniglot" else base.rotation
+    return replace(code, n_tasks=8, q_query=1, eval_query=1, rotation=rotation)
+
+
+def anil(base: Config) -> Config:
+    """Almost no inner loop: only the head adapts. Raghu et al., ICLR 2020; protocol as ``maml``."""
+    return replace(maml(base), adapt="head")
+
+
+def boil(base: Config) -> Config:
+    """Body only in the inner loop: all but the head adapts. Oh et al., ICLR 2021; protocol as ``maml``."""
+    return replace(maml(base), adapt="body")
+
+
+class Recipe(NamedTuple):
+    """A named recipe, the one it is a difference of, and the function that makes it."""
+
+    name: str
+    base: str
+    apply: Callable[[Config], Config]
+
+    @property
+    def doc(self) -> str:
+        """The function's docstring: where the recipe follows the paper's text, where the authors' code."""
+        return inspect.getdoc(self.apply) or ""
+
+    def changes(self, config: Config) -> dict[str, Any]:
+        """Return the fields that this recipe sets differently from its base, for the data set of ``config``."""
+        base = config if not self.base else RECIPES[self.base].apply(config)
+        return self.apply(config).difference(base)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("maml", "", maml),
+        Recipe("fomaml", "maml", fomaml),
+        Recipe("maml+msl", "maml", maml_msl),
+        Recipe("maml+da", "maml", maml_da),
+        Recipe("maml+bn", "maml", maml_bn),
+        Recipe("maml+lslr", "maml", maml_lslr),
+        Recipe("maml+ca", "maml", maml_ca),
+        Recipe("mamlpp", "maml", mamlpp),
+        Recipe("mamlpp-authors", "mamlpp", mamlpp_authors),
+        Recipe("anil", "maml", anil),
+        Recipe("boil", "maml", boil),
+    )
+}
+
+
+def configure(recipe: str, **values: Any) -> Config:
+    """Return the configuration of a recipe with some values set by hand, which go before the recipe's own.
+
+    Args:
+        recipe: a name in ``RECIPES``.
+        values: fields of ``mamlkit.core.config.Config``.
+
+    Raises:
+        InputError: the recipe or a key is unknown, or a value is not allowed.
+
+    >>> configure("mamlpp", n_way=20, n_steps=3).learn_inner_lrs
+    True
+    """
+    check_choice("recipe", recipe, tuple(RECIPES))
+    return Config.from_dict(values, RECIPES[recipe].apply(_before_recipe(values)))
+
+
+def _before_recipe(values: dict[str, Any]) -> Config:
+    """Return what a recipe may look at: the data set, and the shots that its protocol depends on."""
+    return Config.from_dict({key: values[key] for key in ("dataset", "k_shot") if key in values})

@@ -1,0 +1,83 @@
+"""Look inside the outer derivative: the meta-gradient of every inner step's query loss, layer by layer.
+
+Training needs the meta-gradient of one weighted sum (``mamlkit.core.outer_loop``). Here each step's part is kept apart,
+from one unrolled inner loop, for figures and for tests.
+
+Axis letter: ``K`` inner steps.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mamlkit.core.episodes import Episode
+from mamlkit.core.inner_loop import LossFn, MetaParams, Params, adapt
+from mamlkit.core.schedules import StepConfig
+
+
+def meta_gradients_by_step(
+    model: nn.Module,
+    meta: MetaParams,
+    buffers: Params,
+    episode: Episode,
+    config: StepConfig,
+    *,
+    loss_fn: LossFn = F.cross_entropy,
+) -> Params:
+    """Return the gradient with respect to the start of the query loss after each inner step.
+
+        gradient_k = d/d theta_0  loss(f(query_x; theta_k), query_y),    k = 0..K
+
+    Args:
+        model, meta, buffers, loss_fn: see ``mamlkit.core.inner_loop.adapt``.
+        episode: one task.
+        config: its length of ``loss_weights`` is K, its ``second_order`` decides whether the steps are differentiated
+            through; the weights themselves are not used.
+
+    Returns:
+        name of a parameter -> [K + 1, *shape]; row 0 is the network before any step. The meta-gradient of a weighted
+        loss is the weighted sum of the rows 1..K. With first order each row is the gradient at theta_k itself.
+
+    Pure: no argument is changed. Source: section 3.1 of the paper, which names the product of steps as the cause of
+    exploding gradients.
+    """
+    leaves = {name: p.detach().requires_grad_() for name, p in meta.model.items()}
+
+    def gradient(params: Params, step: int) -> list[Tensor]:
+        logits, _ = functional_call(model, (params, buffers), (episode.query_x, step, config.norm), strict=True)
+        loss = loss_fn(logits, episode.query_y)
+        return list(
+            torch.autograd.grad(
+                loss, list(leaves.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+        )
+
+    rows = [gradient(leaves, 0)]
+    steps = adapt(model, meta._replace(model=leaves), buffers, episode, config, loss_fn=loss_fn)
+    rows += [gradient(step.params, k) for k, step in enumerate(steps)]
+    return {
+        name: torch.stack(column) for name, column in zip(leaves, zip(*rows))
+    }  # K + 1 of [*shape] -> [K + 1, *shape]
+
+
+def layer_norms(gradients: Params) -> dict[str, Tensor]:
+    """Return the l2 norm of each layer's gradient, and of all together.
+
+    Args:
+        gradients: name -> [K + 1, *shape], or weighted sums of its rows, [n, *shape].
+
+    Returns:
+        layer (``convs.0``, .., ``head``; a norm layer counts to the convolution before it) -> [K + 1]; ``total`` last.
+
+    Pure: nothing is changed.
+    """
+    squares: dict[str, Tensor] = {}
+    for name, gradient in gradients.items():
+        layer = name.rsplit(".", 1)[0].replace("norms.", "convs.")
+        square = gradient.flatten(1).square().sum(1)  # [K + 1, *shape] -> [K + 1]
+        squares[layer] = squares.get(layer, torch.zeros_like(square)) + square
+    norms = {layer: square.sqrt() for layer, square in squares.items()}
+    return {**norms, "total": torch.stack(list(squares.values())).sum(0).sqrt()}

@@ -1,0 +1,96 @@
+"""A sheet: up to ten named characters, one drawing of each, and a query; kept as JSON of less than 4 kB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+
+from mamlkit.core.errors import InputError
+from mamlkit.datasets.drawings.strokes import MOST_POINTS, Drawing, simplified
+
+FORMAT = "mamlkit-drawings-1"
+MOST_BYTES = 4000
+MOST_CLASSES, LONGEST_NAME = 10, 12
+SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("sheet.schema.json").read_text("utf-8"))
+_VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+class Sheet(NamedTuple):
+    """What a reader has drawn.
+
+    Attributes:
+        classes: name -> drawing, in order; up to ten names of 1 to 12 characters.
+        query: a drawing of one of them, or empty.
+    """
+
+    classes: Mapping[str, Drawing] = {}
+    query: Drawing = ()
+
+    def to_json(self) -> str:
+        """Return the sheet as JSON, simplified where it must be; it never takes more than ``MOST_BYTES`` bytes.
+
+        Raises:
+            InputError: there are too many classes, a name is too long, or a drawing has too many strokes.
+
+        Pure: no state.
+        """
+        classes = [{"name": name, "strokes": _encode(drawing)} for name, drawing in self.classes.items()]
+        values = {"format": FORMAT, "classes": classes, "query": _encode(self.query)}
+        _check(values, "this sheet")
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_sheet(text: str, label: str) -> Sheet:
+    """Return the sheet that a JSON text holds.
+
+    Args:
+        text: from anywhere; it is checked against ``sheet.schema.json`` before anything is made of it.
+        label: what an error calls it, as a file name.
+
+    Raises:
+        InputError: it is too long, not JSON, or not a sheet of drawings.
+
+    Pure: no state.
+    """
+    size = len(text.encode())
+    if size > MOST_BYTES:
+        raise InputError(f"{label} has {size} bytes; a sheet of drawings has at most {MOST_BYTES}")
+    try:
+        values = json.loads(text)
+        _check(values, label)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{label} is not JSON; a sheet that a drawing pad exported is needed") from error
+    classes = {each["name"]: _decode(each["strokes"]) for each in values["classes"]}
+    if len(classes) < len(values["classes"]):
+        names = ", ".join(repr(each["name"]) for each in values["classes"])
+        raise InputError(f"{label} names a class twice: {names}; each needs a name of its own")
+    return Sheet(classes, _decode(values.get("query", [])))
+
+
+def _check(values: Any, label: str) -> None:
+    error = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(values))
+    if error is not None:
+        what = error.message if len(error.message) < 90 else f"{error.message[:87]}..."
+        place = "".join(f"[{part!r}]" for part in error.absolute_path)
+        raise InputError(f"{label} is no sheet of drawings: {place}{': ' * bool(place)}{what}")
+    drawings = {repr(each["name"]): each["strokes"] for each in values["classes"]}
+    for name, strokes in {**drawings, "the query": values.get("query", [])}.items():
+        points = sum(map(len, strokes)) // 4
+        if points > MOST_POINTS:
+            raise InputError(f"{label} has {points} points in {name}; up to {MOST_POINTS} are allowed")
+
+
+def _encode(drawing: Drawing) -> list[str]:
+    return ["".join(f"{x:02}{y:02}" for x, y in stroke) for stroke in simplified(drawing)]
+
+
+def _decode(strokes: Sequence[str]) -> Drawing:
+    return tuple(
+        tuple((int(text[i : i + 2]), int(text[i + 2 : i + 4])) for i in range(0, len(text), 4)) for text in strokes
+    )

@@ -1,0 +1,244 @@
+"""One training run as a folder: its configuration, its metrics, its checkpoints and, at the end, its result.
+
+    run.json                    recipe, configuration with every field, command, versions, the data's SHA-256
+    config.toml                 the configuration again, for mamlkit train --config; never read back
+    metrics.jsonl               one line for each meta-iteration, one for each epoch
+    checkpoints/epoch-0007.npz  the last epoch and the best ones
+    result.json                 accuracy with its interval, and all that is needed to get it again
+
+A run that was killed at any moment goes on from its last whole epoch; what came after that is written again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import append_whole, discard, dump_json, write_whole
+from mamlkit.core.system.locks import lock_for
+from mamlkit.core.system.versions import versions
+from mamlkit.runs import checkpoints
+from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.trainer import EpochRecord, Iteration, Trainer, best_epochs
+
+FORMAT = 1
+RUN_KEYS = ("format", "recipe", "config", "command", "versions", "data_sha256")
+DYING_SECONDS = 20  # that a killed program's children may take to end
+JSON_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
+CHECKPOINT = re.compile(r"epoch-(\d{4,})\.npz")
+
+
+class RunFolder:
+    """A run on disk.
+
+    Attributes:
+        path: the folder.
+        config: what the run was started with.
+        about: ``recipe``, ``command``, ``versions`` and ``data_sha256``; ``versions`` are those it began with.
+    """
+
+    def __init__(self, path: Path, config: Config, about: dict[str, Any]) -> None:
+        self.path, self.config, self.about = path, config, about
+        self._release: Callable[[], object] = _no_lock
+
+    @classmethod
+    def create(cls, path: Path, config: Config, store: ImageStore, *, recipe: str, command: str) -> RunFolder:
+        """Begin a run in a folder that is new, or holds no file of a run.
+
+        Raises:
+            InputError: the folder holds a run already, or other files of these names, or cannot be written.
+
+        Writes: ``run.json``.
+        """
+        cls.check_free(path)
+        about = {
+            "format": FORMAT,
+            "recipe": recipe,
+            "command": command,
+            "versions": versions(),
+            "data_sha256": store.sha256,
+        }
+        write_whole(path / "run.json", dump_json({**about, "config": config.to_dict()}, indent=2))  # now it is a run
+        return cls(path, config, about)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a folder in which no run can begin.
+
+        Raises:
+            InputError: the folder holds a run already, or other files of these names.
+        """
+        if (path / "run.json").exists():
+            raise InputError(
+                f"--out {path} holds a run already; go on with it by --resume {path}, or choose another folder"
+            )
+        for name in ("config.toml", "metrics.jsonl", "checkpoints"):
+            if (path / name).exists():
+                raise InputError(f"--out {path} holds {name} but no run; move it away, or choose another folder")
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open the folder of a run.
+
+        Raises:
+            InputError: the folder holds no run, or one of another version.
+        """
+        file = path / "run.json"
+        if not file.is_file():
+            raise InputError(f"{path} holds no run (there is no {file}); give a folder that mamlkit train made")
+        try:
+            about = json.loads(file.read_text(encoding="utf-8"))
+            missing = [key for key in RUN_KEYS if key not in about]
+            if missing:
+                raise InputError(f"{file} is damaged: it lacks {', '.join(missing)}")
+            if about["format"] != FORMAT:
+                raise InputError(f"{file} has format {about['format']}; this version of mamlkit reads {FORMAT}")
+            config = Config(**about.pop("config"))
+        except (OSError, *JSON_ERRORS) as error:
+            if isinstance(error, InputError) and str(error).startswith(str(file)):
+                raise
+            raise InputError(f"{file} is damaged ({error}); restore a copy of it, or train again") from error
+        return cls(path, config, about)
+
+    def save(self, trainer: Trainer) -> None:
+        """Keep the epoch that a trainer has just done, and drop checkpoints that nobody needs any more.
+
+        Raises:
+            InputError: the disk is full; what was kept before is still whole.
+
+        Writes: ``metrics.jsonl``, then ``checkpoints/``: a run killed in between lacks only the checkpoint. After the
+            last epoch the lock is released.
+        """
+        record = trainer.history[-1]
+        append_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in _to_lines(record)))
+        checkpoints.save(self._checkpoint(record.epoch), trainer.learner, record.epoch)
+        self._prune(trainer.history)
+        if trainer.ended:
+            self._release()
+
+    def restore(self, trainer: Trainer) -> None:
+        """Bring a new trainer to the last whole epoch, which may be the start, and the folder too.
+
+        From here on no other program can go on with the run, until its last epoch is saved or this program ends.
+
+        Raises:
+            InputError: a file of the run is damaged or of another configuration, or another program goes on with it.
+
+        Writes: the trainer; ``.lock``; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as that epoch left them.
+        """
+        self._release()
+        self._release = lock_for(self, self.path, "run", seconds=DYING_SECONDS)
+        history = self.history()
+        if history:
+            checkpoints.restore(self._checkpoint(len(history)), trainer.learner, len(history))
+        trainer.history = history
+        self._prune(history)
+        write_whole(self.path / "config.toml", tomli_w.dumps(self.config.to_dict()).encode())
+        lines = [line for record in history for line in _to_lines(record)]
+        write_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in lines))
+        if trainer.ended:
+            self._release()
+
+    def history(self) -> list[EpochRecord]:
+        """Return the epochs that were kept whole: those in ``metrics.jsonl`` up to the last checkpoint.
+
+        Raises:
+            InputError: ``metrics.jsonl`` is damaged, or lacks an epoch of which there is a checkpoint.
+        """
+        done = max(saved_epochs(self.path), default=0)
+        records: list[EpochRecord] = []
+        iterations: list[Iteration] = []
+        for number, line in enumerate(self._metrics_lines(), 1):
+            try:
+                values = json.loads(line)
+                if values.pop("kind") == "iteration":
+                    iterations.append(_to_iteration(values))
+                    continue
+                validation = Evaluation(**{name: _number(values[f"val_{name}"]) for name in _EVALUATION_FIELDS})
+                records.append(EpochRecord(len(records) + 1, tuple(iterations), validation, values["seconds"]))
+            except JSON_ERRORS as error:
+                raise InputError(f"{self._metrics} is damaged at line {number} ({error})") from error
+            iterations = []
+        if len(records) < done:
+            raise InputError(f"{self._metrics} ends with epoch {len(records)}; the last checkpoint is of epoch {done}")
+        return records[:done]
+
+    def _metrics_lines(self) -> list[bytes]:
+        """Return the whole lines; one that was cut short has no line break and is left out."""
+        return self._metrics.read_bytes().split(b"\n")[:-1] if self._metrics.exists() else []
+
+    def learners(self, epochs: list[int], image_shape: tuple[int, int, int]) -> list[MetaLearner]:
+        """Return the learners of some saved epochs, as for an ensemble.
+
+        Raises:
+            InputError: a checkpoint is missing or damaged.
+        """
+        learners = []
+        for epoch in epochs:
+            learner = MetaLearner.from_config(self.config, image_shape)
+            checkpoints.restore(self._checkpoint(epoch), learner, epoch)
+            learners.append(learner)
+        return learners
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write ``result.json``."""
+        write_whole(self.path / "result.json", dump_json(result, indent=2) + b"\n")
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def _checkpoint(self, epoch: int) -> Path:
+        return self.path / "checkpoints" / f"epoch-{epoch:04}.npz"
+
+    def _prune(self, history: Sequence[EpochRecord]) -> None:
+        """Delete the checkpoints of all epochs but the last and the best; one that is open elsewhere goes later."""
+        needed = {len(history), *best_epochs(history, self.config.ensemble)}
+        for epoch in set(saved_epochs(self.path)) - needed:
+            discard(self._checkpoint(epoch))
+
+
+def saved_epochs(path: Path) -> list[int]:
+    """Return the epochs of which the folder of a run has a checkpoint, in no order.
+
+    Pure: reads the file system only.
+    """
+    names = (CHECKPOINT.fullmatch(file.name) for file in (path / "checkpoints").glob("epoch-*.npz"))
+    return [int(name[1]) for name in names if name]
+
+
+_EVALUATION_FIELDS = tuple(field.name for field in dataclasses.fields(Evaluation))
+
+
+def _to_lines(record: EpochRecord) -> list[dict[str, Any]]:
+    lines = [
+        {"kind": "iteration", "epoch": record.epoch, **dataclasses.asdict(iteration)} for iteration in record.iterations
+    ]
+    values = {f"val_{name}": value for name, value in dataclasses.asdict(record.validation).items()}
+    train = {"train_loss": record.train_loss, "train_accuracy": record.train_accuracy, "nonfinite": record.nonfinite}
+    return [*lines, {"kind": "epoch", "epoch": record.epoch, **train, **values, "seconds": record.seconds}]
+
+
+def _to_iteration(values: dict[str, Any]) -> Iteration:
+    del values["epoch"]
+    norms = tuple(_number(norm) for norm in values.pop("inner_grad_norms"))
+    return Iteration(inner_grad_norms=norms, **{name: _number(value) for name, value in values.items()})
+
+
+def _no_lock() -> None:
+    """Release nothing: a folder that only was opened has no lock, and can be sent to another process."""
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value

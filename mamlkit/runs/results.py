@@ -1,0 +1,75 @@
+"""The result of a run: a number with its interval, and all that is needed to get it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mamlkit.runs.folder import RunFolder
+from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.trainer import EpochRecord
+
+
+def result(
+    folder: RunFolder,
+    history: Sequence[EpochRecord],
+    evaluations: dict[str, Evaluation],
+    *,
+    tested_epochs: Sequence[int],
+    test_seconds: float,
+) -> dict[str, Any]:
+    """Return what is kept of a run.
+
+    Args:
+        folder: the run.
+        history: its epochs.
+        evaluations: on the test split, by normalisation; the configuration's ``norm_eval`` is the headline.
+        tested_epochs: epochs whose mean logits were scored.
+        test_seconds: how long the test took.
+
+    Returns:
+        ``accuracy`` and ``ci95`` are fractions; ``ci95`` is half the width of the 95 % interval over ``episodes`` of
+        one run, so it says nothing about other seeds. ``minutes`` are wall-clock: training, validation and test.
+
+    Pure: nothing is read or written.
+    """
+    config = folder.config
+    headline = evaluations[config.norm_eval]
+    seconds = sum(record.seconds for record in history) + test_seconds
+    return {
+        "dataset": config.dataset,
+        "recipe": folder.about["recipe"],
+        "n_way": config.n_way,
+        "k_shot": config.k_shot,
+        "accuracy": headline.accuracy,
+        "ci95": headline.ci95,
+        "episodes": headline.episodes,
+        "seeds": [config.seed],
+        "iterations": sum(len(record.iterations) for record in history),
+        "minutes": round(seconds / 60, 1),
+        "nonfinite": sum(record.nonfinite for record in history),
+        "tested_epochs": list(tested_epochs),
+        "evaluations": {norm: dataclasses.asdict(evaluation) for norm, evaluation in evaluations.items()},
+        "curves": _curves(history),
+        "config": config.to_dict(),
+        "versions": folder.about["versions"],
+        "data_sha256": folder.about["data_sha256"],
+        "command": folder.about["command"],
+    }
+
+
+def _curves(history: Sequence[EpochRecord]) -> dict[str, list[Any]]:
+    """Return one value for each epoch."""
+    norms = [[i.grad_norm for i in record.iterations if math.isfinite(i.grad_norm)] for record in history]
+    return {
+        "iteration": [record.iterations[-1].iteration for record in history],
+        "minutes": [round(sum(r.seconds for r in history[: i + 1]) / 60, 2) for i in range(len(history))],
+        "train_loss": [round(record.train_loss, 5) for record in history],
+        "train_accuracy": [round(record.train_accuracy, 5) for record in history],
+        "val_accuracy": [record.validation.accuracy for record in history],
+        "val_ci95": [record.validation.ci95 for record in history],
+        "grad_norm_median": [round(sorted(row)[len(row) // 2], 5) if row else None for row in norms],
+        "grad_norm_max": [round(max(row), 5) if row else None for row in norms],
+    }

@@ -1,0 +1,1 @@
+"""What a reader looks at: plots, widgets, live pages, exercises, reports."""

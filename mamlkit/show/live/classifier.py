@@ -1,0 +1,110 @@
+"""A meta-trained start adapted to one picture of each class, and what it makes of a single query picture.
+
+Axis letters: ``K`` inner steps, ``N`` classes, ``Q`` query pictures.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import functional_call
+
+from mamlkit.core.episodes import Episode, check_choice
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import MetaParams, Params, adapt
+from mamlkit.core.schedules import eval_config
+from mamlkit.training.evaluation import NORMS
+from mamlkit.training.learner import MetaLearner
+
+NEAREST = "nearest neighbour"  # what a start is compared with, in words
+
+
+class Classifier:
+    """Adapt a start to N pictures, one of each class, on its device, and keep the network after every inner step.
+
+    A start for more classes serves fewer: its head keeps its first N rows.
+
+    Args:
+        learner: the start; only read.
+        support: [N, C, H, W] one picture of each class, in [0, 1]; 2 to as many as the start's classes.
+
+    Attributes:
+        steps: the parameters after 0..K inner steps.
+
+    Raises:
+        InputError: there are too few or too many classes.
+
+    Source: section 3 of the paper (adaptation).
+    """
+
+    def __init__(self, learner: MetaLearner, support: Tensor) -> None:
+        most = len(learner.params["head.bias"])
+        if not 2 <= len(support) <= most:
+            raise InputError(f"there are {len(support)} classes; this start serves 2 to {most}")
+        self.learner, self.support = learner, support.to(learner.inner_lrs)
+        labels = torch.arange(len(support), device=self.support.device)
+        episode = Episode(self.support, labels, self.support[:0], labels[:0])
+        meta = MetaParams(_fewer_classes(learner.params, len(support)), learner.inner_lrs)
+        settings = eval_config(learner.config, "batch")
+        with torch.no_grad():
+            moved = adapt(learner.model, meta, learner.buffers, episode, settings)
+            self.steps = [meta.model, *(step.params for step in moved)]
+
+    @property
+    def n_steps(self) -> int:
+        """K, how many inner steps it has made."""
+        return len(self.steps) - 1
+
+    def probabilities(self, queries: Tensor, norm: str = "batch") -> Tensor:
+        """Return what each query picture is taken for after every step: [Q, K + 1, N]; see ``after``."""
+        return torch.stack([self.after(step, queries, norm) for step in range(len(self.steps))], 1)
+
+    def after(self, step: int, queries: Tensor, norm: str = "batch") -> Tensor:
+        """Return what each query picture is taken for after ``step`` inner steps: [Q, N] probabilities.
+
+        No answer depends on another query picture. With ``norm = "batch"`` a query picture is normalised together with
+        the N given ones, as that many pictures were in training; with ``"running"`` by the recorded statistics.
+
+        Args:
+            step: 0 to K.
+            queries: [Q, C, H, W] in [0, 1].
+            norm: ``"batch"`` or ``"running"``.
+
+        Raises:
+            InputError: there is no such ``norm``.
+
+        Pure: nothing is changed.
+        """
+        check_choice("norm", norm, NORMS)
+        queries = queries.to(self.support)
+        if norm == "running":
+            return self._shares(step, queries, norm)
+        together = [torch.cat([self.support, query[None]]) for query in queries]  # Q of [N + 1, C, H, W]
+        rows = [self._shares(step, images, norm)[-1] for images in together]
+        return torch.stack(rows) if rows else self.support.new_empty(0, len(self.support))
+
+    def _shares(self, step: int, images: Tensor, norm: str) -> Tensor:
+        row = max(step - 1, 0)  # of the per-step tables: the same as before the update
+        given = (self.steps[step], self.learner.buffers), (images, row, norm)
+        with torch.no_grad():
+            logits, _ = functional_call(self.learner.model, *given, strict=True)
+        shares: Tensor = logits.softmax(-1)
+        return shares
+
+
+def nearest(support: NDArray[np.uint8], query: NDArray[np.uint8]) -> int:
+    """Return which of the given pictures differs least from a query picture, by its squared difference in pixels.
+
+    Args:
+        support: [N, H, W].
+        query: [H, W].
+
+    Pure: no state.
+    """
+    return int(((support.astype(int) - query) ** 2).sum((1, 2)).argmin())
+
+
+def _fewer_classes(params: Params, n_way: int) -> Params:
+    return {name: value[:n_way] if name.startswith("head.") else value for name, value in params.items()}

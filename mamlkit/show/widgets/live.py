@@ -1,0 +1,55 @@
+"""A figure that the kernel makes anew at every move: an ipywidgets control, a Python callback, and an explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+
+from mamlkit.show.widgets.explorer import Explorer
+
+NOTE = "This figure is computed while you move it: run this cell, and it lives."
+
+
+class Live(ipywidgets.VBox):  # type: ignore[misc]
+    """Compute a figure anew whenever a control moves; the latest position wins.
+
+    Args:
+        control: any ipywidgets control with a ``value`` and a ``description``.
+        make: value -> explorer; called in the kernel at the start and at each move, always for the same kind of
+            explorer. The explorer's own controls stay where the reader left them, unless the new one has other places
+            or begins elsewhere; then they go to where it begins.
+
+    Attributes:
+        figure: the explorer on show.
+
+    Writes: ``figure``. Without a kernel its picture is shown.
+    """
+
+    def __init__(self, control: ipywidgets.ValueWidget, make: Callable[[Any], Explorer]) -> None:
+        self.control, self.make = control, make
+        self.figure = make(control.value)
+        super().__init__([control, self.figure])
+        control.observe(self._moved, "value")
+
+    def _moved(self, change: dict[str, Any]) -> None:
+        made = self.make(change["new"])  # the browser keeps back all but the latest value while this runs
+        moves = made.spec["controls"] != self.figure.spec["controls"]
+        last = [len(control["values"]) - 1 for control in made.spec["controls"]]
+        self.figure.at = [min(place, most) for place, most in zip(self.figure.at, last)]  # a place in the old and new
+        self.figure.arrays = made.arrays
+        with self.figure.hold_sync():
+            self.figure.spec, self.figure.payload = made.spec, made.payload
+        if moves:
+            self.figure.at = made.at
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        view = super()._repr_mimebundle_(**kwargs)
+        live = dict(view[0] if isinstance(view, tuple) else view)
+        png = self.figure.png()
+        still = {"text/plain": repr(self), "text/html": self.figure.still(NOTE, png), "image/png": png}
+        return {**live, **still}, {}
+
+    def __repr__(self) -> str:
+        return f"Live({self.control.description} {self.control.value}, {self.figure!r})"

@@ -1,0 +1,232 @@
+"""A meta-training that is watched while it goes on, paused, moved by its inner rate, and started over."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import traitlets
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mamlkit.core.episodes import as_bytes
+from mamlkit.core.errors import InputError
+from mamlkit.show.live.theatre import Theatre
+from mamlkit.show.widgets.explorer import Control, KernelFigure, read_script, read_style
+from mamlkit.show.widgets.fit import COLOURS
+from mamlkit.show.widgets.probabilities import paint_bars, show_picture
+
+RATES = tuple(float(f"{10 ** (place / 20 - 2):.2g}") for place in range(53))  # 0.01 .. 4, twenty to a decade
+PERIOD = 0.25  # seconds between two updates of the figure
+RECENT = 20  # meta-iterations of which the thick curves are the mean
+ENDED = ("finished", "failed")
+NOTE = "This training goes on in a kernel: run this cell, then press Start."
+
+
+class TrainingTheatre(KernelFigure):
+    """Watch a training: meta-loss, query accuracy, batch-norm drift, meta-gradients by step, and one fixed drawing.
+
+    Only one trains at a time in a kernel: a new figure halts the one before, and so does Start.
+
+    Args:
+        make: (recipe, inner rate) -> a theatre that has not begun; called at once, and at Start over. All have the same
+            sizes and fixed task.
+        recipes: the recipes to choose from -> what the reader calls them; the first is taken at once.
+        rate: where the slider begins, one of ``RATES``.
+        ahead: meta-iterations to take at once.
+        title: stands above the figure.
+
+    Attributes:
+        theatre: the training on show.
+        recipe: its recipe.
+
+    Raises:
+        InputError: there is no such ``rate``; and what ``make`` raises.
+
+    Writes: ``theatre``, and up to four times a second what the browser is told of it. Without a kernel a picture is
+    shown.
+    """
+
+    _esm = read_script("classes.js", "theatre.js")
+    _css = read_style("theatre.css")
+    numbers = traitlets.Dict().tag(sync=True)  # what was measured, by name: float32 bytes
+    stage = traitlets.Unicode().tag(sync=True)  # see Theatre.stage
+    said = traitlets.Unicode().tag(sync=True)  # what happened last, in words
+    _on_stage: ClassVar[Theatre | None] = None  # the last that was shown or started
+
+    def __init__(
+        self,
+        make: Callable[[str, float], Theatre],
+        recipes: Mapping[str, str],
+        *,
+        rate: float = 0.1,
+        ahead: int = 0,
+        title: str = "Training theatre",
+    ) -> None:
+        if rate not in RATES:
+            nearest = min(RATES, key=lambda place: abs(place - rate))
+            raise InputError(f"rate = {rate:g} is not a place of the slider; the nearest is {nearest:g}")
+        self.make, self.recipes = make, dict(recipes)
+        self.recipe = next(iter(recipes))
+        self.theatre = make(self.recipe, rate)
+        self._following: asyncio.Task[None] | None = None
+        self._take_the_stage()
+        self.theatre.advance(ahead)
+        task, query, config = self.theatre.task, self.theatre.query, self.theatre.config
+        pictures = {"support": as_bytes(task.support_x[:: config.k_shot]), "query": as_bytes(task.query_x[query])}
+        _, channels, side, _ = pictures["support"].shape
+        spec = {
+            "total": self.theatre.total,
+            "steps": config.n_steps,
+            "truth": int(task.query_y[query]),
+            "recent": RECENT,
+            "side": side,
+            "channels": channels,
+        }
+        controls = [
+            Control("inner rate", [f"{place:g}" for place in RATES], RATES.index(rate)),
+            Control("recipe", list(recipes.values()), 0, "choice"),
+        ]
+        super().__init__(pictures, title=title, controls=controls, spec=spec)
+        self.show()
+        self.observe(self._moved, "at")
+        self.on_msg(self._pressed)
+
+    def show(self) -> None:
+        """Take a snapshot of the training and tell the browser.
+
+        Writes: ``numbers``, ``arrays``, and where it is another ``stage`` with ``said``.
+        """
+        stage, snapshot = self.theatre.stage, self.theatre.snapshot()
+        self.arrays = {**self.arrays, **snapshot}
+        with self.hold_sync():
+            self.numbers = {name: values.astype("<f4").tobytes() for name, values in snapshot.items()}
+            if stage != self.stage:
+                self.stage, self.said = stage, self._sentence(stage)
+
+    def play(self) -> None:
+        """Train, or train on, and let the figure follow; in a running event loop, as a kernel's."""
+        self._take_the_stage()
+        self.theatre.start()
+        self.show()
+        if self._following is None or self._following.done():
+            self._following = asyncio.get_running_loop().create_task(_follow(weakref.ref(self)))
+
+    def pause(self) -> None:
+        """Halt the training."""
+        self.theatre.halt()
+        self.show()
+
+    def start_over(self) -> None:
+        """Train from new weights, with the recipe and the inner rate that are chosen now.
+
+        Raises:
+            InputError: what ``make`` raises; then the training before stays.
+        """
+        self.pause()
+        place, choice = self.at
+        recipe = list(self.recipes)[choice]
+        self.theatre, self.recipe = self.make(recipe, RATES[place]), recipe
+        self.play()
+
+    def close(self) -> None:
+        """End the training's thread, then the figure."""
+        if self.stage:  # else it was never made
+            self.theatre.halt()
+        super().close()
+
+    def _take_the_stage(self) -> None:
+        before, TrainingTheatre._on_stage = TrainingTheatre._on_stage, self.theatre
+        if before is not None and before is not self.theatre:
+            before.halt()
+
+    def _pressed(self, _: Any, asked: dict[str, Any], buffers: Any) -> None:
+        buttons = {"play": self.play, "pause": self.pause, "again": self.start_over}
+        try:
+            buttons[asked["kind"]]()
+        except InputError as error:
+            self.said = str(error)
+
+    def _moved(self, change: dict[str, Any]) -> None:
+        (before, _), (place, choice) = change["old"], change["new"]
+        rate, name, training = RATES[place], self.recipes[self.recipe], self.stage not in ENDED
+        if place == before:
+            self.said = f"{list(self.recipes.values())[choice]} is what Start over will train; this is {name}."
+        elif not training:
+            self.said = f"Inner rate {rate:g} is where Start over will begin."
+        elif self.theatre.config.learn_inner_lrs:
+            factor = f"{rate:g} / {self.theatre.rate:g}"
+            self.said = f"From the next meta-iteration on, {name}'s learned rates are all multiplied by {factor}."
+        else:
+            self.said = f"From the next meta-iteration on, all inner rates are {rate:g}."
+        self.theatre.set_rate(rate)
+
+    def _sentence(self, stage: str) -> str:
+        done, error = len(self.theatre.history), self.theatre.error
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        return {
+            "ready": f"{done} of {self.theatre.total} meta-iterations are done. Press Start.",
+            "training": f"{self.recipes[self.recipe]} is training.",
+            "paused": f"Paused after {done} meta-iterations.",
+            "finished": f"Finished: all {done} meta-iterations are done. Start over trains anew.",
+            "failed": f"The training stopped: {reason}. Start over trains anew.",
+        }[stage]
+
+    @property
+    def places(self) -> str:
+        """What trains, and how far it is, in words."""
+        done = len(self.theatre.history)
+        return f"{self.recipes[self.recipe]}, inner rate {self.theatre.rate:g}, after {done} meta-iterations"
+
+    def paint(self, figure: Figure, *at: int) -> None:
+        """Draw the curves, the meta-gradients by step, and the fixed drawing with its probabilities."""
+        figure.set_size_inches(9, 5.4)
+        loss, accuracy, drift, norms, drawing, bars = figure.subplot_mosaic("LLAADD\nNNQBBB").values()
+        arrays = self.arrays
+        _paint_curve(loss, arrays["loss"], "meta-loss (nats)")
+        _paint_curve(accuracy, 100 * arrays["accuracy"], "query accuracy (%)")
+        drift.plot(arrays["at"], arrays["drift"].mean(1), color=COLOURS[0])
+        drift.fill_between(arrays["at"], arrays["drift"].min(1), arrays["drift"].max(1), color=COLOURS[0], alpha=0.2)
+        drift.set(title="batch-norm drift (sd)", xlabel="meta-iteration")
+        norms.semilogy(arrays["norms"][0], "s--", color=COLOURS[1], label="before")
+        norms.semilogy(arrays["norms"][-1], "o-", color=COLOURS[0], label="now")
+        norms.set(title="meta-gradient norm", xlabel="inner step")
+        norms.legend(fontsize="small")
+        show_picture(drawing, arrays["query"])
+        drawing.set_title("fixed drawing", fontsize="small")
+        paint_bars(bars, arrays["probabilities"][-1], arrays["support"], truth=self.spec["truth"], colour=COLOURS[0])
+        figure.suptitle(self.places, fontsize="medium")
+
+    def _html(self, png: bytes) -> str:
+        return self.still(NOTE, png)  # nothing here moves without its kernel
+
+
+async def _follow(shown: weakref.ref[TrainingTheatre]) -> None:
+    """Let a figure follow its training; the figure may be deleted meanwhile."""
+    while (figure := shown()) is not None:
+        figure.show()
+        if figure.stage != "training":
+            return
+        del figure
+        await asyncio.sleep(PERIOD)
+
+
+def recent(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return at each place the mean of the last ``RECENT`` finite values [I]; NaN where the place's own is not finite.
+
+    Pure: no state.
+    """
+    windows = [values[max(0, i + 1 - RECENT) : i + 1] for i in range(len(values))]
+    means = [w[np.isfinite(w)].mean() if np.isfinite(w[-1]) else np.nan for w in windows]
+    return np.array(means, dtype=np.float64)
+
+
+def _paint_curve(axes: Axes, values: NDArray[Any], title: str) -> None:
+    done = np.arange(1, len(values) + 1)
+    axes.plot(done, values, color=COLOURS[0], alpha=0.35, lw=1)
+    axes.plot(done, recent(values), color=COLOURS[0])
+    axes.set(title=title, xlabel="meta-iteration")

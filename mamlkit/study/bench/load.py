@@ -1,0 +1,125 @@
+"""What other programs cost: meta-iterations on a quiet machine, and beside one busy process on every core.
+
+Half of every core is left then, so that twice the time is what fairness costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+
+from mamlkit.core.config import Config
+from mamlkit.core.recipes import configure
+from mamlkit.study.bench.timing import WARM_UP
+from mamlkit.study.bench.worker import Sample, worker
+from mamlkit.study.bench.workloads import SIZES, WORKLOADS
+
+MOST = 2.5  # times as long as on a quiet machine
+MOST_COST = 0.03  # of the quiet time, for threads that wait briefly; the median over works and engines
+ROUNDS = 3  # in each, the quiet machine and the busy one take turns
+TORCHS_OWN = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # the defaults of GCC, and of LLVM and Intel
+
+
+class Beside(NamedTuple):
+    """One engine on one work.
+
+    Attributes:
+        work, engine: their names.
+        quiet_ms: median of a meta-iteration with nothing beside it, milliseconds.
+        torchs_own_ms: the same where threads wait as long as torch's OpenMP lets them by default.
+        beside_ms: median beside one busy process on every core.
+    """
+
+    work: str
+    engine: str
+    quiet_ms: float
+    torchs_own_ms: float
+    beside_ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every number by name, the two ratios included."""
+        return {**self._asdict(), "ratio": self.ratio, "cost": self.cost}
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long an iteration takes beside the load."""
+        return self.beside_ms / self.quiet_ms
+
+    @property
+    def cost(self) -> float:
+        """What brief waiting costs on the quiet machine, a fraction of its time; below 0 it gains."""
+        return self.quiet_ms / self.torchs_own_ms - 1
+
+
+def works() -> dict[str, Config]:
+    """Return what is timed, by name: the iteration of ``mamlkit tour``, and the first work of the table of speed."""
+    tour = configure("mamlpp", **{**SIZES, "filters": 32}, n_way=5, n_tasks=4)
+    return {"tour": tour, "W1": WORKLOADS["W1"].config}
+
+
+@contextlib.contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Keep cores busy: start processes that compute for ever, and end them."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(processes):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(process.kill)
+        yield
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(psutil.Process(), "cpu_affinity", None)  # macOS has none
+    return len(affinity()) if affinity else psutil.cpu_count() or 1
+
+
+def busy_share(seconds: float = 2.0) -> float:
+    """Return the share of the processors' time that is used now, in [0, 1].
+
+    Args:
+        seconds: spent on looking.
+    """
+    return float(psutil.cpu_percent(seconds)) / 100
+
+
+def measure(
+    work: str, contenders: Sequence[tuple[str, Config]], samples: int, on_sample: Callable[[], None]
+) -> list[Beside]:
+    """Return how long engines take on a quiet machine and beside a load, in turns.
+
+    Args:
+        work: the name of the work.
+        contenders: (engine, configuration); compiled already.
+        samples: iterations of each engine in each state and round.
+        on_sample: called after each.
+
+    Raises:
+        InputError: see ``mamlkit.study.bench.worker.worker``.
+    """
+    found = []
+    for engine, config in contenders:
+        with worker(engine, config) as brief, worker(engine, config, TORCHS_OWN) as own:
+            for run in (brief, own):
+                for _ in range(WARM_UP):
+                    run()
+            times: dict[str, list[float]] = {"quiet": [], "own": [], "beside": []}
+            for _ in range(ROUNDS):
+                for _ in range(samples):
+                    times["quiet"].append(_sample(brief, on_sample))
+                    times["own"].append(_sample(own, on_sample))
+                with busy(cores()):
+                    times["beside"] += [_sample(brief, on_sample) for _ in range(samples)]
+            found.append(Beside(work, engine, *(float(np.median(times[state])) for state in times)))
+    return found
+
+
+def _sample(run: Callable[[], Sample], on_sample: Callable[[], None]) -> float:
+    ms = run().ms
+    on_sample()
+    return ms

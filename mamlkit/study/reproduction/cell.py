@@ -1,0 +1,132 @@
+"""One cell of a grid: notebook 09, executed by papermill with its own parameters, and the record that it leaves.
+
+notebook.ipynb  the executed notebook; of a cell that failed, up to where it did
+run/            the run, see ``mamlkit.runs.folder``: metrics, resolved configuration, checkpoints, result
+cell.json       parameters, versions, data set, git commit and seconds; written last, so that a cell with it is done
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+from nbclient.exceptions import DeadKernelError
+from nbconvert.filters import strip_ansi
+from papermill.exceptions import PapermillExecutionError
+
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import write_whole
+from mamlkit.core.system.locks import lock
+from mamlkit.core.system.versions import versions
+from mamlkit.runs.folder import RunFolder
+from mamlkit.study.reproduction.execution import execute
+from mamlkit.study.reproduction.plan import Cell
+
+RECORD = "cell.json"
+NOTEBOOK = "notebook.ipynb"
+RUN = "run"
+PLACES = ("MAMLKIT_DATA", "MAMLKIT_CACHE")
+FOR_EVER = -1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended.
+
+    Attributes:
+        cell: its name.
+        error: empty where it is done; else the notebook's traceback.
+    """
+
+    cell: str
+    error: str = ""
+
+
+def folder_of(folder: Path, name: str) -> Path:
+    """Return the folder of a cell in that of its grid."""
+    return folder / "cells" / name
+
+
+def is_done(folder: Path, cell: Cell) -> bool:
+    """Return whether a cell has left its record and its result."""
+    place = folder_of(folder, cell.name)
+    return (place / RECORD).is_file() and (place / RUN / "result.json").is_file()
+
+
+def parameters_of(notebook: Path) -> dict[str, Any]:
+    """Return the parameters of a notebook, by name.
+
+    Pure: reads the notebook.
+    """
+    return dict(papermill.inspect_notebook(str(notebook)))
+
+
+def read_values(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return parameters as a command line gives them, their values read as YAML.
+
+    Raises:
+        InputError: a value is not YAML.
+
+    Pure: no state.
+
+    >>> read_values([("epochs", "3"), ("overrides", "{filters: 16}")])
+    {'epochs': 3, 'overrides': {'filters': 16}}
+    """
+    try:
+        return {name: yaml.safe_load(value) for name, value in pairs}
+    except yaml.YAMLError as error:
+        raise InputError(f"a value of -p cannot be read: {' '.join(str(error).split())}") from error
+
+
+def run_cell(folder: Path, cell: Cell, notebook: str) -> Outcome:
+    """Execute notebook 09 with the parameters of a cell; one that was killed goes on from its last whole epoch.
+
+    A cell that another worker still runs is waited for; one that is done is left as it is.
+
+    Args:
+        folder: of the grid.
+        cell: which one.
+        notebook: text of the notebook, as JSON.
+
+    Raises:
+        InputError: the record cannot be written.
+
+    Writes: the folder of the cell.
+    """
+    with lock(folder_of(folder, cell.name), "mamlkit reproduce", seconds=FOR_EVER):
+        return Outcome(cell.name) if is_done(folder, cell) else _execute(folder, cell, notebook)
+
+
+def _execute(folder: Path, cell: Cell, notebook: str) -> Outcome:
+    place, begin = folder_of(folder, cell.name).absolute(), time.perf_counter()
+    for name in PLACES:  # the kernel works in the folder of the cell
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+    try:
+        source = nbformat.reads(notebook, as_version=4)  # type: ignore[no-untyped-call]
+        execute(source, place / NOTEBOOK, {**cell.parameters, "out": RUN})
+    except PapermillExecutionError as error:
+        return Outcome(cell.name, strip_ansi("\n".join(error.traceback)))  # type: ignore[no-untyped-call]
+    except DeadKernelError as error:
+        return Outcome(cell.name, f"the notebook's kernel died: {error}")
+    record = {
+        "cell": cell.name,
+        "setting": cell.setting,
+        "seed": cell.seed,
+        "parameters": cell.parameters,
+        "notebook_sha256": hashlib.sha256(notebook.encode()).hexdigest(),
+        "data_sha256": RunFolder.open(place / RUN).about["data_sha256"],
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+    write_whole(place / RECORD, json.dumps(record, indent=1).encode())
+    return Outcome(cell.name)

@@ -1,0 +1,213 @@
+"""What the runs of a grid measured, as one tidy table: a row for each measured value.
+
+setting, label, recipe, seed     the run; ``label`` also names the task where the table has several
+dataset, n_way, k_shot, n_steps  its task, and its inner steps in training
+measure                          what ``value`` is, see below
+norm                             statistics that normalised the query set: batch or running
+epoch, iteration                 from 1; of an epoch's last meta-iteration
+step, tensor                     inner step, from 0; name of a parameter
+value                            NaN where nothing finite was measured
+ci95, episodes                   half the 95 % interval of ``value`` over so many episodes of one run
+seconds, flop                    since the start of the run: training and validation; training alone, counted
+
+    test accuracy                  fraction, of the ensemble; a row for each kind of statistics
+    validation accuracy            fraction, after each epoch
+    training loss                  nats, mean over an epoch
+    meta-gradient norm             median over an epoch
+    largest meta-gradient norm     of an epoch
+    inner gradient norm            median over an epoch, for each step
+    inner rate                     of the epoch that was best in validation, for each tensor and step, where learned
+    refused steps                  of the run: their meta-gradient was not finite
+    minutes                        of the run: training, validation and test
+
+A column that does not apply is null. The table's ``attrs``, kept in the file too, are ``plan``, the content of
+``plan.json``, and ``cells``: from the names of the runs that are done to their ``cell.json``, with versions and commit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pyarrow import ArrowException
+
+from mamlkit.core.errors import InputError
+from mamlkit.core.schedules import step_config
+from mamlkit.core.system.files import why, write_whole
+from mamlkit.engines.work import iteration_flop
+from mamlkit.runs.folder import RunFolder
+from mamlkit.study.reproduction.cell import RECORD, RUN, folder_of, is_done
+from mamlkit.study.reproduction.plan import Cell, Plan
+from mamlkit.training import diagnostics
+from mamlkit.training.trainer import EpochRecord, best_epochs
+
+COLUMNS = {
+    "setting": "string",
+    "label": "string",
+    "recipe": "string",
+    "seed": "int64",
+    "dataset": "string",
+    "n_way": "int64",
+    "k_shot": "int64",
+    "n_steps": "int64",
+    "measure": "string",
+    "norm": "string",
+    "epoch": "Int64",
+    "iteration": "Int64",
+    "step": "Int64",
+    "tensor": "string",
+    "value": "float64",
+    "ci95": "Float64",
+    "episodes": "Int64",
+    "seconds": "Float64",
+    "flop": "Float64",
+}
+Rows = Iterator[dict[str, Any]]
+
+
+def collect(plan: Plan, folder: Path) -> pd.DataFrame:
+    """Return what the runs of a grid that are done have measured, setting after setting, each seed after seed.
+
+    Args:
+        plan: of the grid.
+        folder: of the grid.
+
+    Raises:
+        InputError: a run that is done has a damaged file.
+
+    Pure: reads the folder.
+    """
+    order = [setting["name"] for setting in plan.settings]
+    done = sorted((cell for cell in plan.cells if is_done(folder, cell)), key=lambda cell: order.index(cell.setting))
+    names = labels(plan)
+    records, rows = {}, []
+    for cell in done:
+        place = folder_of(folder, cell.name)
+        records[cell.name] = _read_json(place / RECORD)
+        about = _about(cell, names[cell.setting])
+        rows += [{**about, **row} for row in _measured(place / RUN, plan.image_shape)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    frame.attrs = {"plan": json.loads(json.dumps(dataclasses.asdict(plan))), "cells": records}
+    return frame
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """Write the table, and its ``attrs``, as Parquet.
+
+    Raises:
+        InputError: the file cannot be written; then no part of it is left.
+
+    Writes: ``path``.
+    """
+    stream = io.BytesIO()
+    frame.to_parquet(stream, engine="pyarrow", index=False)
+    write_whole(path, stream.getvalue())
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return a table that ``write`` wrote.
+
+    Raises:
+        InputError: the file is missing, or is not such a table.
+    """
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+    except (OSError, ValueError, ArrowException) as error:
+        raise InputError(f"{path} cannot be read ({why(error)}); mamlkit reproduce writes it again") from error
+    if list(frame) != list(COLUMNS) or not {"plan", "cells"} <= frame.attrs.keys():
+        raise InputError(f"{path} is no table of measurements; give the results.parquet of mamlkit reproduce")
+    return frame
+
+
+def plan_of(frame: pd.DataFrame) -> Plan:
+    """Return the plan of a table.
+
+    Pure: no state.
+    """
+    return Plan.from_dict(frame.attrs["plan"])
+
+
+def bare(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without its ``attrs``, which pandas copies at every step.
+
+    Pure: the table itself keeps them.
+    """
+    copy = frame.copy()
+    copy.attrs = {}
+    return copy
+
+
+def labels(plan: Plan) -> dict[str, str]:
+    """Return the label of each setting, with its task where the plan has several.
+
+    Pure: no state.
+    """
+    configs = {setting["name"]: setting["config"] for setting in plan.settings}
+    tasks = {name: f"{config['n_way']}-way {config['k_shot']}-shot" for name, config in configs.items()}
+    several = len(set(tasks.values())) > 1
+    return {s["name"]: f"{tasks[s['name']]}: {s['label']}" if several else s["label"] for s in plan.settings}
+
+
+def _about(cell: Cell, label: str) -> dict[str, Any]:
+    task = {key: cell.config[key] for key in ("dataset", "n_way", "k_shot", "n_steps")}
+    return {"setting": cell.setting, "label": label, "recipe": cell.parameters["recipe"], "seed": cell.seed, **task}
+
+
+def _measured(path: Path, image_shape: tuple[int, int, int]) -> Rows:
+    run, result = RunFolder.open(path), _read_json(path / "result.json")
+    history = run.history()
+    try:
+        for norm, test in result["evaluations"].items():
+            test_row = {"norm": norm, "value": test["accuracy"], "ci95": test["ci95"], "episodes": test["episodes"]}
+            yield {"measure": "test accuracy", **test_row}
+        yield {"measure": "minutes", "value": result["minutes"]}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path / 'result.json'} is damaged ({error}); delete {path.parent}, and run it again"
+        ) from error
+    yield {"measure": "refused steps", "value": sum(record.nonfinite for record in history)}
+    yield from _epochs(run, history, image_shape)
+    if run.config.learn_inner_lrs:
+        [epoch] = best_epochs(history, 1)
+        here = RunFolder(path, dataclasses.replace(run.config, device="cpu"), run.about)  # it may have run elsewhere
+        [learner] = here.learners([epoch], image_shape)
+        for row in diagnostics.inner_rates(learner):
+            yield {"measure": "inner rate", "epoch": epoch, "value": row.pop("rate"), **row}
+
+
+def _epochs(run: RunFolder, history: list[EpochRecord], image_shape: tuple[int, int, int]) -> Rows:
+    seconds = flop = 0.0
+    for record in history:
+        when = {"epoch": record.epoch, "iteration": record.iterations[-1].iteration}
+        each = iteration_flop(run.config, step_config(run.config, record.epoch - 1), image_shape)
+        seconds, flop = seconds + record.seconds, flop + each * len(record.iterations)
+        test = record.validation
+        validation = {"norm": test.norm, "value": test.accuracy, "ci95": test.ci95, "episodes": test.episodes}
+        yield {"measure": "validation accuracy", **when, **validation, "seconds": seconds, "flop": flop}
+        yield {"measure": "training loss", **when, "value": record.train_loss}
+        norms = _finite([iteration.grad_norm for iteration in record.iterations])
+        yield {"measure": "meta-gradient norm", **when, "value": statistics.median(norms)}
+        yield {"measure": "largest meta-gradient norm", **when, "value": max(norms)}
+        for step, column in enumerate(zip(*(iteration.inner_grad_norms for iteration in record.iterations))):
+            yield {"measure": "inner gradient norm", **when, "step": step, "value": statistics.median(_finite(column))}
+
+
+def _finite(values: Any) -> list[float]:
+    """Return the finite ones of some values, or NaN alone if there is none."""
+    return [value for value in values if math.isfinite(value)] or [math.nan]
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged ({why(error)}); delete the folder of its cell, and run it again"
+        ) from error

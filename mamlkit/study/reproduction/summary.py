@@ -1,0 +1,173 @@
+"""Means, intervals, effects, and how many runs diverged: pure functions of the table of measurements.
+
+Accuracies and their differences are fractions. An interval is given as half its width. Three kinds are told apart:
+
+over episodes          ``ci95``: of one run; says nothing about other seeds
+over seeds             ``over_seeds``: Student's t of the runs' mean; NaN for one seed
+over all episodes      ``pooled``: of the runs' mean, as if these runs were all that could be: sqrt(sum of squares) / n
+
+A run DIVERGED if a step was refused since its meta-gradient was not finite; or its last validation accuracy is below
+half of its best; or it never rose above twice chance (of two classes: above 75 %). It was UNSTABLE if it did not
+diverge, but its validation accuracy once fell more than 10 points below the best before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mamlkit.study.reproduction.measurements import bare, plan_of
+
+DIVERGED, UNSTABLE, STEADY = "diverged", "unstable", "steady"
+HELPS, HURTS, SAME, ONE_SEED = "helps", "hurts", "not told apart", "one seed: not told"
+LOST_SHARE = 0.5  # of the best validation accuracy
+FALL = 0.10
+TASK = ["n_way", "k_shot"]
+
+
+def over_seeds(values: Sequence[float]) -> float:
+    """Return half the 95 % interval of the mean of a few runs, by Student's t; NaN for one.
+
+    Pure: no state.
+
+    >>> round(over_seeds([0.90, 0.92, 0.94]), 4)
+    0.0497
+    """
+    n = len(values)
+    return float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+
+
+def runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each run.
+
+    Returns:
+        ``setting, label, seed, n_way, k_shot``; ``accuracy, ci95, episodes`` of the test, with the statistics that the
+        run's ``norm_eval`` names, and ``other_accuracy, other_ci95`` with the other ones; ``minutes, refused``;
+        ``best, last`` validation accuracy and its largest ``fall`` below the best before; ``state`` and ``why``.
+
+    Pure: no state.
+    """
+    headline = {setting["name"]: setting["config"]["norm_eval"] for setting in plan_of(frame).settings}
+    found = []
+    for (setting, _), run in bare(frame).groupby(["setting", "seed"], sort=False):
+        about = run.iloc[0][["setting", "label", "seed", *TASK]].to_dict()
+        tests = run[run.measure == "test accuracy"].set_index("norm")
+        own, other = (tests.loc[norm] for norm in sorted(tests.index, key=lambda norm: norm != headline[setting]))
+        about |= {"accuracy": own.value, "ci95": float(own.ci95), "episodes": int(own.episodes)}
+        about |= {"other_accuracy": other.value, "other_ci95": float(other.ci95)}
+        values = {measure: rows.value.to_numpy() for measure, rows in run.groupby("measure")}
+        about |= {"minutes": values["minutes"][0], "refused": int(values["refused steps"][0])}
+        found.append(about | _course(values["validation accuracy"], about))
+    return pd.DataFrame(found)
+
+
+def settings(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each setting that has runs.
+
+    Returns:
+        ``setting, label, n_way, k_shot, n_seeds``; ``accuracy``, mean over seeds; its ``over_seeds``; ``sd`` over
+        seeds, NaN for one; ``ci95``, mean over the runs; ``pooled``; ``episodes`` of one run; the same with ``other_``
+        for the statistics that ``norm_eval`` does not name; ``minutes``, mean; ``refused``, ``diverged`` and
+        ``unstable``, sums.
+
+    Pure: no state.
+    """
+    rows = []
+    for _, group in runs(frame).groupby("setting", sort=False):
+        row = group.iloc[0][["setting", "label", *TASK]].to_dict() | {"n_seeds": len(group)}
+        for which in ("", "other_"):
+            values, half = group[f"{which}accuracy"], group[f"{which}ci95"]
+            row[f"{which}accuracy"], row[f"{which}sd"] = values.mean(), values.std(ddof=1)
+            row[f"{which}over_seeds"], row[f"{which}ci95"] = over_seeds(values), half.mean()
+            row[f"{which}pooled"] = math.sqrt((half**2).sum()) / len(half)
+        row |= {"episodes": group.episodes.iloc[0], "minutes": group.minutes.mean(), "refused": group.refused.sum()}
+        rows.append(row | {state: (group.state == state).sum() for state in (DIVERGED, UNSTABLE)})
+    return pd.DataFrame(rows)
+
+
+def effects(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return each setting minus the plan's first setting of the same task, paired by seed.
+
+    Returns:
+        ``setting, label, reference`` (a label), ``n_seeds`` that both have, ``difference``, its mean; ``over_seeds``;
+        and ``verdict``. A setting without a common seed has no row.
+
+    Pure: no state.
+    """
+    rows, tests = [], runs(frame)
+    accuracy = {name: group.set_index("seed").accuracy for name, group in tests.groupby("setting")}
+    label = dict(zip(tests.setting, tests.label))
+    for setting, first in references(frame).items():
+        if setting == first or not {setting, first} <= accuracy.keys():
+            continue
+        gains = (accuracy[setting] - accuracy[first]).dropna()
+        if len(gains):
+            row = {"setting": setting, "label": label[setting], "reference": label[first], "n_seeds": len(gains)}
+            mean, half = float(gains.mean()), over_seeds(gains)
+            rows.append(row | {"difference": mean, "over_seeds": half, "verdict": verdict(mean, half)})
+    columns = ["setting", "label", "reference", "n_seeds", "difference", "over_seeds", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def references(frame: pd.DataFrame) -> dict[str, str]:
+    """Return for every setting of the plan the one that it is compared with: the first of its task.
+
+    Pure: no state.
+    """
+    tasks = {s["name"]: tuple(s["config"][key] for key in TASK) for s in plan_of(frame).settings}
+    first = {task: name for name, task in reversed(tasks.items())}
+    return {name: first[task] for name, task in tasks.items()}
+
+
+def verdict(difference: float, half: float) -> str:
+    """Return in words where a difference stands to zero; NaN for ``half`` says that there is no interval.
+
+    Pure: no state.
+
+    >>> verdict(0.03, 0.01), verdict(0.03, 0.04), verdict(0.03, float("nan"))
+    ('helps', 'not told apart', 'one seed: not told')
+    """
+    if math.isnan(half):
+        return ONE_SEED
+    return SAME if abs(difference) <= half else HELPS if difference > 0 else HURTS
+
+
+def failures(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how often runs failed, a row for each setting.
+
+    Returns:
+        ``setting, label, n_runs``; ``diverged`` with ``diverged_share`` and Wilson's 95 % interval ``diverged_low`` to
+        ``diverged_high``; and the same of ``either``, the runs that diverged or were unstable.
+
+    Pure: no state.
+    """
+    rows = []
+    for _, group in runs(frame).groupby("setting", sort=False):
+        row = group.iloc[0][["setting", "label"]].to_dict() | {"n_runs": len(group)}
+        for name, states in ((DIVERGED, [DIVERGED]), ("either", [DIVERGED, UNSTABLE])):
+            count = int(group.state.isin(states).sum())
+            low, high = stats.binomtest(count, len(group)).proportion_ci(method="wilson")
+            row |= {name: count, f"{name}_share": count / len(group), f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _course(values: np.ndarray[Any, np.dtype[np.float64]], run: dict[str, Any]) -> dict[str, Any]:
+    """Return how the validation accuracy of a run went, and what that makes of it."""
+    best, last = float(values.max()), float(values[-1])
+    fall = float((np.maximum.accumulate(values) - values).max())
+    floor = min(2 / run["n_way"], (1 + 1 / run["n_way"]) / 2)
+    reasons = {
+        f"steps refused: {run['refused']}": run["refused"] > 0,
+        f"ended at {100 * last:.0f} % after {100 * best:.0f} %": last < LOST_SHARE * best,
+        f"never above {100 * floor:.0f} %": best <= floor,
+    }
+    why = "; ".join(reason for reason, holds in reasons.items() if holds)
+    state = DIVERGED if why else UNSTABLE if fall > FALL else STEADY
+    why = why or (f"fell by {100 * fall:.0f} points" if state == UNSTABLE else "")
+    return {"best": best, "last": last, "fall": fall, "state": state, "why": why}

@@ -1,0 +1,84 @@
+"""What was trained beforehand and ships with the package: starts to adapt from, and short runs to compare.
+
+Everything here is written by ``python data/build_stored.py`` and ``python data/build_drawing_starts.py``; nothing in it
+is code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import check_choice
+from mamlkit.core.errors import InputError
+from mamlkit.runs import checkpoints
+from mamlkit.training.learner import MetaLearner
+
+HERE = Path(__file__).parent
+RUNS = HERE / "runs.jsonl"
+STARTS = HERE / "starts"
+IMAGE = (1, 28, 28)  # of glyphs and Omniglot
+
+
+def start_names() -> tuple[str, ...]:
+    """Return the names of the stored starts."""
+    return tuple(sorted(path.stem for path in STARTS.glob("*.npz")))
+
+
+def start(name: str, *, dtype: str = "float32") -> MetaLearner:
+    """Return a meta-trained learner, a ``Conv4`` for 28 x 28 pictures.
+
+    Args:
+        name: one of ``start_names()``: 5-way 1-shot on glyphs with 16 filters, or, beginning with ``drawings-``, 20-way
+            1-shot on characters that were traced and drawn again (``mamlkit.datasets.drawings``) with 32.
+        dtype: precision of the learner, ``"float32"`` as it was trained, or ``"float64"``.
+
+    Raises:
+        InputError: there is no such start.
+    """
+    check_choice("start", name, start_names())
+    return checkpoints.read_start(STARTS / f"{name}.npz", IMAGE, dtype=dtype)
+
+
+def rate_history(name: str) -> NDArray[np.float32]:
+    """Return the inner rates of a stored start before its training and after each epoch: [E + 1, n_adapted, K].
+
+    Raises:
+        InputError: there is no such start, or it has none.
+    """
+    check_choice("start", name, start_names())
+    with np.load(STARTS / f"{name}.npz", allow_pickle=False) as archive:
+        if "rate_history" not in archive:
+            raise InputError(f"start {name!r} was kept without the inner rates of its training")
+        rates: NDArray[np.float32] = archive["rate_history"]
+    return rates
+
+
+def runs(**wanted: Any) -> list[dict[str, Any]]:
+    """Return the stored runs that have every wanted value.
+
+    Each has ``group``, ``fixes`` (a sorted list), ``changes`` (what else differs from plain MAML), ``seed``, and what
+    was measured: ``val``, ``val_ci95``, ``grad_norm`` (median) and ``grad_norm_max`` by epoch, ``test``,
+    ``test_ci95``, ``running`` (test accuracy by recorded statistics), ``running_ci95``, ``nonfinite``.
+
+    >>> len({tuple(run["fixes"]) for run in runs(group="switchboard")})
+    32
+    """
+    lines = RUNS.read_text("utf-8").splitlines()[1:]
+    return [run for run in map(json.loads, lines) if all(run[key] == value for key, value in wanted.items())]
+
+
+def about_runs() -> dict[str, Any]:
+    """Return what the stored runs share: ``config`` of plain MAML, test ``episodes``, ``versions``, ``command``."""
+    about: dict[str, Any] = json.loads(RUNS.read_text("utf-8").splitlines()[0])
+    return about
+
+
+def base_config() -> Config:
+    """Return the configuration that every stored run differs from."""
+    return Config.from_dict(about_runs()["config"])

@@ -1,0 +1,1 @@
+"""Meta-training: the learner, the loop over epochs, evaluation, several processes."""

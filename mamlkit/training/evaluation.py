@@ -1,0 +1,141 @@
+"""Measure a meta-learner, or an ensemble of its epochs, on fixed episodes, with a 95 % interval.
+
+Axis letters: ``E`` episodes, ``M`` normalisations, ``T`` tasks at once, ``Q`` query images, ``N`` way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mamlkit.core.episodes import Episode, check_choice
+from mamlkit.core.errors import InputError
+from mamlkit.engines import JUDGED_AT_ONCE
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.parallel import ALONE, Ranks
+from mamlkit.training.prefetch import prefetch
+
+NORMS = ("batch", "running")
+Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+
+
+class Sampler(Protocol):
+    """What episodes are drawn from: see ``mamlkit.core.episodes.EpisodeSampler``."""
+
+    def batch(self, first_index: int, n_tasks: int) -> Episode:
+        """Return episodes ``first_index .. first_index + n_tasks - 1`` with a leading [T]."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on fixed episodes, to six digits.
+
+    Attributes:
+        accuracy: mean over episodes, fraction in [0, 1]; NaN for a regression.
+        ci95: half the width of its 95 % interval over episodes.
+        loss: mean query loss, nats for a classification.
+        episodes: how many.
+        norm: ``"batch"`` (transductive: the query set is normalised by itself) or ``"running"`` (recorded statistics:
+            a prediction does not depend on the other query images).
+    """
+
+    accuracy: float
+    ci95: float
+    loss: float
+    episodes: int
+    norm: str
+
+
+def mean_ci95(values: Tensor) -> tuple[float, float]:
+    """Return the mean of ``values`` [E] and half the width of its 95 % interval, 1.96 * sd / sqrt(E).
+
+    Both are computed on the CPU in double precision.
+
+    >>> mean, half = mean_ci95(torch.tensor([0.5, 0.75]))
+    >>> mean, round(half, 6)
+    (0.625, 0.244996)
+    """
+    exact = values.cpu().double()
+    half = Z95 * float(exact.std()) / math.sqrt(len(exact)) if len(exact) > 1 else math.nan
+    return float(exact.mean()), half
+
+
+def evaluate(
+    learners: Sequence[MetaLearner],
+    sampler: Sampler,
+    episodes: int,
+    *,
+    norm: str | None = None,
+    on_episodes: Callable[[int], None] | None = None,
+    ranks: Ranks = ALONE,
+) -> Evaluation:
+    """Return ``evaluate_norms`` of one normalisation; default: the configuration's ``norm_eval``."""
+    norms = [norm] if norm else [learner.config.norm_eval for learner in learners[:1]]
+    [evaluation] = evaluate_norms(
+        learners, sampler, episodes, norms=norms, on_episodes=on_episodes, ranks=ranks
+    ).values()
+    return evaluation
+
+
+def evaluate_norms(
+    learners: Sequence[MetaLearner],
+    sampler: Sampler,
+    episodes: int,
+    *,
+    norms: Sequence[str] = NORMS,
+    on_episodes: Callable[[int], None] | None = None,
+    ranks: Ranks = ALONE,
+) -> dict[str, Evaluation]:
+    """Adapt every learner to each episode by itself, and score the mean of their logits, by normalisation.
+
+    Args:
+        learners: one, or an ensemble of equal configuration.
+        sampler: where episodes ``0 .. episodes - 1`` are drawn from.
+        episodes: E, at least 2.
+        norms: statistics of the query pass, ``"batch"`` or ``"running"``.
+        on_episodes: called with the number of episodes just done, for a progress bar.
+        ranks: the processes over which the episodes are split; each returns the evaluation of all.
+
+    Raises:
+        InputError: there is no learner, fewer than 2 episodes, or no such norm.
+
+    Pure: no learner is changed. Source: the mean of logits over epochs is the authors' code's; the paper only says
+    that the best three epochs form an ensemble (section 4.2).
+    """
+    if not learners:
+        raise InputError("learners is empty; one or more are needed")
+    if episodes < 2:
+        raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
+    for norm in norms:
+        check_choice("norm", norm, NORMS)
+    chunk = (learners[0].config.tasks_per_chunk or JUDGED_AT_ONCE) * torch.get_num_threads()
+    mine = ranks.share(episodes)
+    # Accuracies and losses by normalisation, on the CPU; 0 where another process has them.
+    scores = torch.zeros(len(norms), 2, episodes, dtype=torch.float64)
+    with prefetch(lambda first: sampler.batch(first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
+        for first, batch in zip(mine[::chunk], map(learners[0].to_device, drawn)):
+            done = slice(first, first + len(batch.query_y))
+            logits = torch.stack([learner.query_logits(batch, norms) for learner in learners]).mean(0)  # [M, T, Q, N]
+            losses = [torch.stack(list(map(learners[0].loss_fn, table, batch.query_y))) for table in logits]  # M of [T]
+            scores[:, 0, done] = _accuracies(logits.cpu(), batch.query_y.cpu())
+            scores[:, 1, done] = torch.stack(losses).cpu()
+            if on_episodes is not None:
+                on_episodes(len(batch.query_y))
+    [total] = ranks.total([scores])
+    evaluations = {}
+    for norm, table in zip(norms, total):
+        (accuracy, half), (loss, _) = map(mean_ci95, table)
+        # Rounded, so that the order in which a sum was taken makes no difference between two equal epochs.
+        evaluations[norm] = Evaluation(round(accuracy, 6), round(half, 6), round(loss, 6), episodes, norm)
+    return evaluations
+
+
+def _accuracies(logits: Tensor, y: Tensor) -> Tensor:
+    if y.is_floating_point():
+        return torch.full(logits.shape[:2], torch.nan)
+    return (logits.argmax(-1) == y).double().mean(-1)  # [M, T, Q] -> [M, T]

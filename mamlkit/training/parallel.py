@@ -1,0 +1,185 @@
+"""One run over several processes, on one machine or on many, as torchrun starts them.
+
+    torchrun --nproc-per-node 2 -m mamlkit train --recipe mamlpp
+
+Each process holds the whole learner and computes its share of each meta-batch. The meta-gradients are summed, so all
+take the same step from the same weights. An episode depends on its index alone, never on the process that draws it.
+
+Axis letters: ``R`` processes, ``T`` tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
+from torch.utils import _pytree as pytree
+
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import Params
+from mamlkit.core.outer_loop import MetaStep, fold_batch_stats
+from mamlkit.core.schedules import StepConfig
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The place of this process among all of a run.
+
+    Attributes:
+        rank: from 0; the first process alone writes files and speaks.
+        size: R, processes in all.
+        local_rank: from 0 on each machine.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+
+    def share(self, n: int) -> range:
+        """Return which of ``n`` things in a row are this process's; no share is larger than another by more than one.
+
+        >>> [[*Ranks(rank, 3, rank).share(7)] for rank in range(3)]
+        [[0, 1], [2, 3], [4, 5, 6]]
+        """
+        return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
+
+    def tasks(self, n_tasks: int) -> range:
+        """Return which tasks of a meta-batch are this process's.
+
+        Raises:
+            InputError: the processes would not have equally many.
+        """
+        if n_tasks % self.size:
+            *most, last = [str(size) for size in range(1, n_tasks + 1) if n_tasks % size == 0]
+            allowed = f"{', '.join(most)} or {last} are" if most else f"{last} is"
+            raise InputError(f"n_tasks = {n_tasks} cannot be split over {self.size} processes; {allowed} allowed")
+        return self.share(n_tasks)
+
+    def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the sums over processes, the same bits on each, of tensors that have the same shapes on each."""
+        if self.size == 1:
+            return [*tensors]
+        flat = _flat(tensors)
+        dist.all_reduce(flat)
+        return _split(flat, tensors)
+
+    def gather(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the tensors of all processes end to end, in the order of the processes, on each process.
+
+        Args:
+            tensors: [T/R, ...] of this process; the same shapes on each.
+        """
+        if self.size == 1:
+            return [*tensors]
+        flat = _flat(tensors)
+        everyone = [torch.empty_like(flat) for _ in range(self.size)]
+        dist.all_gather(everyone, flat)
+        shares = (_split(one, tensors) for one in everyone)
+        return [torch.cat(parts) for parts in zip(*shares)]
+
+    def combine(self, step: MetaStep, buffers: Params, config: StepConfig) -> MetaStep:
+        """Return the meta-step of the whole meta-batch, on each process.
+
+            gradient = 1/R sum_r gradient(tasks of r)
+
+        Args:
+            step: that of this process's tasks.
+            buffers: the model's buffers before the step.
+            config: see ``mamlkit.core.outer_loop.fold_batch_stats``.
+
+        Returns:
+            The mean gradient and loss, the trace of all T tasks in order, and the buffers with all their statistics.
+
+        Pure: no argument is changed.
+        """
+        if self.size == 1:
+            return step
+        means, means_spec = pytree.tree_flatten((step.gradient, step.loss))
+        gradient, loss = pytree.tree_unflatten(self.total([mean / self.size for mean in means]), means_spec)
+        rows, trace_spec = pytree.tree_flatten(step.trace)  # [T/R, ...]
+        trace = pytree.tree_unflatten(self.gather(rows), trace_spec)  # [T, ...]
+        return MetaStep(gradient, loss, trace, fold_batch_stats(buffers, trace, config))
+
+    def from_first(self, make: Callable[[], Made]) -> Made:
+        """Return on each process what ``make`` returns on the first, where alone it is called."""
+        made = [make() if self.rank == 0 else None]
+        if self.size > 1:
+            dist.broadcast_object_list(made)
+        return made[0]  # type: ignore[return-value]
+
+    @contextlib.contextmanager
+    def first_here(self) -> Iterator[None]:
+        """Let the first process of each machine go before the others, who then find what it put into the cache."""
+        if self.local_rank:
+            self._wait_for_all()
+        yield
+        if not self.local_rank:
+            self._wait_for_all()
+
+    def _wait_for_all(self) -> None:
+        self.total([torch.zeros(1)])
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors end to end, on the CPU if their device has no NCCL."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    return flat if f"{flat.device.type}:nccl" in dist.get_backend_config() else flat.cpu()
+
+
+def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    pieces = torch.split(flat, [tensor.numel() for tensor in like])
+    return [piece.view(tensor.shape).to(tensor) for piece, tensor in zip(pieces, like)]
+
+
+ALONE = Ranks(rank=0, size=1, local_rank=0)
+
+
+def choose_backend(*, cuda: bool, nccl: bool) -> str:
+    """Return the backend of torch.distributed; tensors of a device without NCCL go through the CPU.
+
+    Args:
+        cuda: this machine has a CUDA device.
+        nccl: this torch has NCCL, which Windows lacks.
+
+    >>> choose_backend(cuda=True, nccl=False)
+    'gloo'
+    """
+    return "cpu:gloo,cuda:nccl" if cuda and nccl else "gloo"
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Ranks]:
+    """Join the processes that torchrun started, and part at the end; without torchrun this one is alone.
+
+    Of several processes the first that fails raises its error. The others, who fail alike or for want of it, end
+    without a word.
+
+    Raises:
+        SystemExit: with code 2, on a process that failed after another.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        yield ALONE
+        return
+    local_rank, cuda = int(os.environ["LOCAL_RANK"]), torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
+    backend = choose_backend(cuda=cuda, nccl=dist.is_nccl_available())
+    store, rank, size = next(rendezvous("env://"))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    try:
+        yield Ranks(rank, size, local_rank)
+    except (Exception, KeyboardInterrupt) as error:
+        if store.add("failed", 1) > 1:
+            raise SystemExit(2) from error
+        raise
+    finally:
+        dist.destroy_process_group()

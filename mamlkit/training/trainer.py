@@ -1,0 +1,219 @@
+"""Meta-training, epoch by epoch: notebooks, command line, widgets and tests share this one loop.
+
+``Trainer.epochs()`` is a generator. Whoever drives it decides what to show, when to save and when to stop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
+from mamlkit.core.errors import InputError
+from mamlkit.core.outer_loop import MetaStep
+from mamlkit.core.schedules import outer_lr, step_config
+from mamlkit.training.evaluation import Evaluation, Sampler, evaluate
+from mamlkit.training.learner import MetaLearner
+from mamlkit.training.parallel import ALONE, Ranks
+from mamlkit.training.prefetch import prefetch
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One meta-iteration.
+
+    Attributes:
+        iteration: from 1 over the whole run.
+        loss: meta-loss, nats.
+        accuracy: of the query sets after the last inner step, fraction in [0, 1].
+        grad_norm: l2 norm of the whole meta-gradient of what Adam moves, before any clamp or clip.
+        inner_grad_norms: [K] l2 norm of the support gradient at each inner step, mean over tasks.
+        second_order: whether the inner gradient was differentiated through.
+        outer_lr: Adam's rate.
+        finite: False where the meta-gradient was not, and the step was not taken.
+    """
+
+    iteration: int
+    loss: float
+    accuracy: float
+    grad_norm: float
+    inner_grad_norms: tuple[float, ...]
+    second_order: bool
+    outer_lr: float
+    finite: bool
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch.
+
+    Attributes:
+        epoch: epochs done, from 1.
+        iterations: every meta-iteration of the epoch.
+        validation: on the fixed validation episodes after the epoch.
+        seconds: wall-clock time of training and validation.
+    """
+
+    epoch: int
+    iterations: tuple[Iteration, ...]
+    validation: Evaluation
+    seconds: float
+
+    @property
+    def nonfinite(self) -> int:
+        """Number of steps that were not taken because the meta-gradient was not finite."""
+        return sum(not iteration.finite for iteration in self.iterations)
+
+    @property
+    def train_loss(self) -> float:
+        """Mean meta-loss of the steps taken, nats."""
+        return _mean([iteration.loss for iteration in self.iterations if iteration.finite])
+
+    @property
+    def train_accuracy(self) -> float:
+        """Mean query accuracy of the steps taken."""
+        return _mean([iteration.accuracy for iteration in self.iterations if iteration.finite])
+
+
+def make_sampler(store: ImageStore, config: Config, split: str, *, training: bool = False) -> EpisodeSampler:
+    """Return the episodes of a split as a configuration asks for them, for evaluation or for training.
+
+    Raises:
+        InputError: the split cannot supply such episodes.
+    """
+    turned_in_training_only = config.rotation == "episodes" and not training
+    return EpisodeSampler(
+        store,
+        split,
+        n_way=config.n_way,
+        k_shot=config.k_shot,
+        q_query=config.q_query if training else config.eval_query,
+        seed=config.seed,
+        rotation="none" if turned_in_training_only else config.rotation,
+    )
+
+
+def best_epochs(history: Sequence[EpochRecord], n: int) -> list[int]:
+    """Return the ``n`` epochs with the best validation accuracy, best first; of equals the earlier one.
+
+    Where there is no accuracy, as in a regression, the lowest loss is the best.
+    """
+    ranked = sorted(history, key=lambda record: -_rank(record.validation))
+    return [record.epoch for record in ranked[:n]]
+
+
+class Trainer:
+    """Train a meta-learner on one sampler and validate it on another.
+
+    Args:
+        learner: what is trained.
+        train: training episodes; iteration ``i`` takes the ``n_tasks`` from ``i * n_tasks`` on, so none comes twice.
+        val: validation episodes, the same after each epoch.
+        ranks: the processes over which each meta-batch and the validation are split, see ``mamlkit.training.parallel``;
+            all of them train, and come to the same weights and history.
+
+    Attributes:
+        history: the epochs done.
+        tasks: which tasks of each meta-batch this process computes.
+
+    Raises:
+        InputError: ``n_tasks`` cannot be split over so many processes.
+
+    Source: section 4.2 of the paper (an epoch, validation after each).
+    """
+
+    def __init__(self, learner: MetaLearner, train: Sampler, val: Sampler, *, ranks: Ranks = ALONE) -> None:
+        self.learner, self.train, self.val, self.ranks = learner, train, val, ranks
+        self.tasks = ranks.tasks(learner.config.n_tasks)
+        self.history: list[EpochRecord] = []
+
+    @classmethod
+    def from_config(cls, config: Config, store: ImageStore, *, ranks: Ranks = ALONE) -> Trainer:
+        """Build the learner and both samplers that a configuration names.
+
+        Raises:
+            InputError: the data cannot supply the episodes, or ``n_tasks`` cannot be split.
+        """
+        train, val = make_sampler(store, config, "train", training=True), make_sampler(store, config, "val")
+        return cls(MetaLearner.from_config(config, train.image_shape), train, val, ranks=ranks)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether ``patience`` epochs have passed without a better validation."""
+        patience = self.learner.config.patience
+        return bool(patience and self.history) and len(self.history) - best_epochs(self.history, 1)[0] >= patience
+
+    @property
+    def ended(self) -> bool:
+        """Whether no epoch is left: all are done, or the training stopped early."""
+        return len(self.history) >= self.learner.config.epochs or self.stopped_early
+
+    def epochs(self, *, on_iteration: Callable[[Iteration], None] | None = None) -> Iterator[EpochRecord]:
+        """Train and yield epoch after epoch, from the first that ``history`` lacks.
+
+        Args:
+            on_iteration: called after each meta-iteration, for a progress bar.
+
+        Raises:
+            InputError: a meta-gradient is not finite and ``on_nonfinite`` is ``"stop"``.
+
+        Writes: the learner, ``history``.
+        """
+        config = self.learner.config
+        while not self.ended:
+            begin = time.perf_counter()
+            iterations, epoch = [], len(self.history)
+            indices = range(epoch * config.iterations_per_epoch, (epoch + 1) * config.iterations_per_epoch)
+            with prefetch(self._batch, indices) as batches:
+                for index, batch in zip(indices, batches):
+                    iterations.append(self._iterate(epoch, index, batch))
+                    if on_iteration is not None:
+                        on_iteration(iterations[-1])
+            validation = evaluate([self.learner], self.val, config.val_episodes, ranks=self.ranks)
+            seconds = time.perf_counter() - begin
+            self.history.append(EpochRecord(epoch + 1, tuple(iterations), validation, seconds))
+            yield self.history[-1]
+
+    def _batch(self, index: int) -> Episode:
+        return self.train.batch(index * self.learner.config.n_tasks + self.tasks.start, len(self.tasks))
+
+    def _iterate(self, epoch: int, index: int, batch: Episode) -> Iteration:
+        config = self.learner.config
+        own_step = self.learner.meta_step(batch, epoch)
+        meta_step = self.ranks.combine(own_step, self.learner.buffers, step_config(config, epoch))
+        finite = self.learner.apply(meta_step, epoch)
+        if not finite and config.on_nonfinite == "stop":
+            raise InputError(
+                f"the meta-gradient of iteration {index + 1} is not finite (meta-loss {float(meta_step.loss):g}), and "
+                f"on_nonfinite is 'stop'; lower inner_lr = {config.inner_lr:g} or outer_lr = {config.outer_lr:g}, set "
+                "grad_clip, or set on_nonfinite to 'skip'"
+            )
+        return _describe(meta_step, index + 1, self.learner, epoch, finite=finite)
+
+
+def _describe(step: MetaStep, iteration: int, learner: MetaLearner, epoch: int, *, finite: bool) -> Iteration:
+    gradients = learner.learned(step.gradient)
+    inner = step.trace.grad_norm.square().sum(2).sqrt().mean(0)  # [T, K, n_adapted] -> [K]
+    return Iteration(
+        iteration=iteration,
+        loss=float(step.loss),
+        accuracy=float(step.trace.query_accuracy[:, -1].mean()),
+        grad_norm=float(torch.stack([gradient.norm() for gradient in gradients]).norm()),
+        inner_grad_norms=tuple(inner.tolist()),
+        second_order=step_config(learner.config, epoch).second_order,
+        outer_lr=outer_lr(learner.config, epoch),
+        finite=finite,
+    )
+
+
+def _rank(evaluation: Evaluation) -> float:
+    return -evaluation.loss if math.isnan(evaluation.accuracy) else evaluation.accuracy
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
