@@ -25,8 +25,9 @@ wait_briefly()  # before torch is loaded
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import MetaParams, adapt, inner_loop
+from mamlkit.core.inner_loop import adapt, inner_loop
 from mamlkit.core.outer_loop import MetaStep, meta_gradient
+from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.recipes import RECIPES, configure
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace
@@ -47,6 +48,7 @@ __all__ = [
     "MetaLearner",
     "MetaParams",
     "MetaStep",
+    "Problem",
     "StepConfig",
     "Trainer",
     "adapt",

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 import click
 from tqdm import tqdm
 
-from mamlkit import engines
 from mamlkit.core.config import Config
-from mamlkit.engines import Choice
+from mamlkit.core.episodes import ImageStore
 from mamlkit.training.evaluation import Evaluation, Sampler, evaluate_norms
 from mamlkit.training.learner import MetaLearner
+from mamlkit.training.parallel import ALONE, Ranks
 from mamlkit.training.trainer import EpochRecord, Iteration, Trainer
 
 RECENT = 25  # iterations whose mean loss and accuracy the bar shows
@@ -32,13 +32,13 @@ def compiling() -> Iterator[Callable[[int, int], None]]:
         yield move
 
 
-def prepare(config: Config, image_shape: tuple[int, ...]) -> Choice:
-    """Choose the engine of a run, compile what it needs under a bar, and say what was chosen and why."""
+def trainer(config: Config, store: ImageStore, *, ranks: Ranks = ALONE) -> Trainer:
+    """Return a trainer; its engine is chosen, compiled under a bar, and said with its reason."""
     with compiling() as move:
-        choice = engines.prepare(config, image_shape, known=config.backbone == "conv4", on_part=move)
-    for sentence in choice.why:
+        made = Trainer.from_config(config, store, ranks=ranks, on_part=move)
+    for sentence in made.choice.why:
         click.echo(sentence)
-    return choice
+    return made
 
 
 def train(trainer: Trainer, title: str, *, position: int = 0) -> Iterator[EpochRecord]:

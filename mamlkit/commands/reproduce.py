@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import torch
 from tqdm import tqdm
 
-from mamlkit import engines
 from mamlkit.commands import progress
 from mamlkit.commands.lab import notebooks_folder
 from mamlkit.commands.lazy import lazily
 from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.locks import lock
 from mamlkit.runs.folder import saved_epochs
 from mamlkit.study.reproduction.plan import Cell, Plan, check_parameters, make_plan, merge, read_plan
 from mamlkit.study.reproduction.tables import SCALES, TABLES
+from mamlkit.training.learner import MetaLearner
 
 if TYPE_CHECKING:
     from mamlkit.study.reproduction.cell import Outcome
@@ -127,13 +129,23 @@ def _compile(plan: Plan, *, choose: bool) -> None:
         for setting in plan.settings:
             config = Config(**setting["config"])
             if config.engine == "auto":  # what does not repay compiling in one run does in many
-                config = dataclasses.replace(config, engine="compiled")
-            choice = engines.prepare(config, plan.image_shape, known=config.backbone == "conv4", on_part=move)
+                config = dataclasses.replace(config, epochs=config.epochs * len(plan.cells))
+            learner = MetaLearner.from_config(config, plan.image_shape)
+            choice = learner.choose_engine(_blank_batch(config, plan.image_shape), on_part=move)
             if choose:  # from here on it stays, so that a run that goes on is the same
                 setting["config"]["engine"] = choice.engine
             why |= dict.fromkeys(choice.why)
     for sentence in why:
         click.echo(sentence)
+
+
+def _blank_batch(config: Config, image_shape: tuple[int, int, int]) -> Episode:
+    """Return a meta-batch in the shapes of a configuration."""
+    sets: list[torch.Tensor] = []
+    for per_class in (config.k_shot, config.q_query):
+        n = config.n_tasks, config.n_way * per_class
+        sets += [torch.zeros(*n, *image_shape), torch.zeros(n, dtype=torch.int64)]
+    return Episode(*sets)
 
 
 def _run(client: Any, size: Any, folder: Path, missing: list[Cell], notebook: Path) -> list[Outcome]:

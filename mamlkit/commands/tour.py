@@ -16,6 +16,7 @@ from rich.table import Table
 from mamlkit.commands import progress
 from mamlkit.commands.tour_report import HEADS, Side, page
 from mamlkit.core.config import Config
+from mamlkit.core.episodes import ImageStore
 from mamlkit.core.recipes import configure
 from mamlkit.core.system.files import check_writable, write_whole
 from mamlkit.datasets import load
@@ -57,7 +58,7 @@ def command(*, out: Path, **options: int | str) -> None:
     store = load(config.dataset, image_size=config.image_size)
     sampler = make_sampler(store, config, "test")
     check_writable(out)
-    engine = _prepare(configs["MAML++"], sampler.image_shape)
+    engine = _choose_engine(configs["MAML++"], store)
     configs = {name: dataclasses.replace(c, engine=engine) for name, c in configs.items()}
     sides = [Side(name, Trainer.from_config(c, store)) for name, c in configs.items()]
     click.echo(
@@ -84,10 +85,10 @@ def _print_table(sides: Sequence[Side]) -> None:
     )
 
 
-def _prepare(config: Config, image_shape: tuple[int, int, int]) -> str:
+def _choose_engine(config: Config, store: ImageStore) -> str:
     """Return the engine that ends the tour first, with what it compiles; both methods use the same code."""
     both = dataclasses.replace(config, epochs=len(RECIPES) * config.epochs)
-    return progress.prepare(both, image_shape).engine
+    return progress.trainer(both, store).choice.engine
 
 
 def _train_in_turns(sides: Sequence[Side]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import click
 from torch import Tensor
 
-from mamlkit import engines
 from mamlkit.commands import progress, tables
 from mamlkit.commands.evaluate import open_data
 from mamlkit.commands.events import check_tensorboard, event_log
@@ -72,7 +71,6 @@ def command(
         with ranks.first_here():
             store = open_data(folder)
             trainer = Trainer.from_config(folder.config, store, ranks=ranks)
-            engines.prepare(*_own_work(ranks, folder.config, store), known=folder.config.backbone == "conv4")
         _restore(folder, trainer)
         _train(folder, trainer, tensorboard)
     if ranks.rank == 0:
@@ -85,26 +83,19 @@ def _begin(
     """Begin a run; whatever cannot be done is refused before anything is written."""
     name, config = _configure(recipe, config_file, given)
     store = load(config.dataset, path=config.data_path, image_size=config.image_size)
-    Trainer.from_config(config, store, ranks=ranks)  # for what it refuses, as the next line does of the test
-    own_work = _own_work(ranks, config, store)
     what = f"{config.dataset}-{config.n_way}way-{config.k_shot}shot-{name}-seed{config.seed}"
     path = out or Path("runs") / what
     RunFolder.check_free(path)
-    engine = progress.prepare(*own_work).engine
+    make_sampler(store, config, "test")  # for what it refuses
+    engine = progress.trainer(config, store, ranks=ranks).choice.engine
     config = dataclasses.replace(config, engine=engine)  # a resumed or repeated run takes the same
     return RunFolder.create(path, config, store, recipe=name, command=command_line(name, config))
 
 
 def _reopen(ranks: Ranks, path: Path) -> RunFolder:
     folder = RunFolder.open(path)
-    progress.prepare(*_own_work(ranks, folder.config, open_data(folder)))
+    progress.trainer(folder.config, open_data(folder), ranks=ranks)
     return folder
-
-
-def _own_work(ranks: Ranks, config: Config, store: ImageStore) -> tuple[Config, tuple[int, int, int]]:
-    """Return what the engine of one process is for: its own tasks of a meta-batch, and the images' shape."""
-    own = dataclasses.replace(config, n_tasks=len(ranks.tasks(config.n_tasks)))
-    return own, make_sampler(store, config, "test").image_shape
 
 
 def _configure(recipe: str | None, config_file: Path | None, given: dict[str, Any]) -> tuple[str, Config]:

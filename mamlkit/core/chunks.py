@@ -8,7 +8,6 @@ The results come in the order of the chunks, so that their sum has the same bits
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import queue
 import threading
@@ -17,34 +16,35 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch.utils import _pytree as pytree
 
-from mamlkit.core.episodes import Episode
+from mamlkit.core.episodes import Episode, count
+from mamlkit.core.problem import Problem, own_modules
 
 Result = TypeVar("Result")
-Work = Callable[[nn.Module, Episode], Result]  # what is computed of a network and a chunk
+Work = Callable[[Problem, Episode], Result]  # a computation with a problem and a chunk
 
 
 class Spread(Protocol):
     """A way to compute with chunks: ``in_turn`` or ``side_by_side``."""
 
-    def __call__(self, work: Work[Result], model: nn.Module, chunks: Sequence[Episode]) -> Iterator[Result]:
-        """Yield ``work(model, chunk)`` of each chunk in their order."""
+    def __call__(self, work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
+        """Yield ``work(problem, chunk)`` of each chunk in their order."""
 
 
 def split(batch: Episode, tasks_per_chunk: int) -> list[Episode]:
     """Return the chunks of a meta-batch, each with a leading [tasks_per_chunk]; the last may be smaller."""
-    starts = range(0, len(batch.support_x), tasks_per_chunk)
-    return [Episode(*(x[first : first + tasks_per_chunk] for x in batch)) for first in starts]
+    starts = range(0, count(batch), tasks_per_chunk)
+    return [pytree.tree_map(lambda x, i=first: x[i : i + tasks_per_chunk], batch) for first in starts]
 
 
-def in_turn(work: Work[Result], model: nn.Module, chunks: Sequence[Episode]) -> Iterator[Result]:
-    """Yield ``work(model, chunk)`` of each chunk, computed on this thread when it is asked for."""
-    return (work(model, chunk) for chunk in chunks)
+def in_turn(work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
+    """Yield ``work(problem, chunk)`` of each chunk, computed on this thread when it is asked for."""
+    return (work(problem, chunk) for chunk in chunks)
 
 
-def side_by_side(work: Work[Result], model: nn.Module, chunks: Sequence[Episode]) -> Iterator[Result]:
-    """Yield ``work(model, chunk)`` of each chunk, computed by as many threads as torch has on this one.
+def side_by_side(work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
+    """Yield ``work(problem, chunk)`` of each chunk, computed by as many threads as torch has on this one.
 
     ``torch.func.functional_call`` puts its tensors into the module itself while it runs, so each thread has a copy of
     the network's modules; their tensors are shared. With one thread or one chunk this is ``in_turn``.
@@ -52,26 +52,26 @@ def side_by_side(work: Work[Result], model: nn.Module, chunks: Sequence[Episode]
     Args:
         work: is given to several threads at once, with the caller's gradient mode and autocast. The network and the
             loss must not draw random numbers: threads would draw them in no fixed order.
-        model: the network.
+        problem: whose network the threads copy.
         chunks: of one meta-batch, on the CPU.
     """
     cores = torch.get_num_threads()
     workers = min(cores, len(chunks))
     if workers < 2:
-        yield from in_turn(work, model, chunks)
+        yield from in_turn(work, problem, chunks)
         return
-    models: queue.SimpleQueue[nn.Module] = queue.SimpleQueue()
+    problems: queue.SimpleQueue[Problem] = queue.SimpleQueue()
     for _ in range(workers):
-        models.put(_own_modules(model))
+        problems.put(problem.with_network(own_modules(problem.network)))
     surroundings = _surroundings()
 
     def compute(chunk: Episode) -> Result:
-        own = models.get()
+        own = problems.get()
         try:
             with surroundings():
                 return work(own, chunk)
         finally:
-            models.put(own)
+            problems.put(own)
 
     pool = _pool(workers, cores // workers)
     torch.set_num_threads(cores)  # the pool's threads leave theirs to threads that other code starts
@@ -91,11 +91,6 @@ def _pool(workers: int, cores_each: int) -> ThreadPoolExecutor:
 def _take_cores(n: int) -> None:
     torch.set_num_threads(n)
     torch.get_num_threads()  # a thread's first look takes over the number set last, by whatever thread: look now
-
-
-def _own_modules(model: nn.Module) -> nn.Module:
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared)
 
 
 def _surroundings() -> Callable[[], contextlib.AbstractContextManager[None]]:

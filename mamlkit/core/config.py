@@ -24,6 +24,7 @@ else:
 
 DATASETS = ("glyphs", "omniglot", "mini-imagenet", "folder", "wall")
 WITH_A_PATH = ("mini-imagenet", "folder", "wall")
+CONV4_ALONE = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch", "max_pool": True}
 
 
 def _option(
@@ -76,9 +77,22 @@ class Config:
     n_steps: int = _option(5, "Inner loop", "Inner steps in training.", low=1, high=100)
     eval_steps: int = _option(0, "Inner loop", "Inner steps at evaluation; 0: as in training.", low=0, high=100)
     inner_lr: float = _option(0.1, "Inner loop", "Inner learning rate, or where the learned ones start.")
-    learn_inner_lrs: bool = _option(False, "Inner loop", "Learn one inner rate per tensor and step, sign included.")
+    learn_inner_lrs: bool = _option(False, "Inner loop", "Learn the inner rates, sign included.")
+    inner_lr_per: str = _option(
+        "tensor",
+        "Inner loop",
+        "What has an inner rate of its own. tensor: each tensor at each step (LSLR); number: each number of each "
+        "tensor, at all steps (Meta-SGD).",
+        choices=("tensor", "number"),
+    )
+    inner_rule: str = _option(
+        "sgd", "Inner loop", "How an inner step uses the gradient.", choices=("sgd", "momentum", "adam")
+    )
+    inner_decay: float = _option(0.0, "Inner loop", "Weight decay of the inner loop.", low=0.0)
     adapt: str = _option("all", "Inner loop", "Tensors that the inner loop moves.", choices=("all", "head", "body"))
+    adapt_norms: bool = _option(False, "Inner loop", "Normalisation layers adapt too.")
 
+    method: str = _option("maml", "Outer loop", "What is learned from a task.", choices=("maml",))
     n_tasks: int = _option(4, "Outer loop", "Tasks in a meta-batch.", low=1)
     outer_lr: float = _option(1e-3, "Outer loop", "Adam's learning rate.", low=0.0)
     beta2: float = _option(0.999, "Outer loop", "Adam's second-moment decay.", low=0.0, high=0.999999)
@@ -138,7 +152,8 @@ class Config:
             if FIELD_TYPES[field.name] is float and type(value) is int:
                 object.__setattr__(self, field.name, float(value))  # 1 and 1.0 are one configuration
             _check(field, getattr(self, field.name))
-        if self.eval_steps > self.n_steps and (self.per_step_bn or self.per_step_stats or self.learn_inner_lrs):
+        learned_per_step = self.learn_inner_lrs and self.inner_lr_per == "tensor"
+        if self.eval_steps > self.n_steps and (self.per_step_bn or self.per_step_stats or learned_per_step):
             raise InputError(
                 f"eval_steps = {self.eval_steps} is more than the {self.n_steps} steps of the per-step tables; "
                 f"at most n_steps = {self.n_steps} is allowed"
@@ -154,6 +169,13 @@ class Config:
             raise InputError(
                 f"first_order_share = {self.first_order_share:g} has no meaning where second_order is off; 0 is allowed"
             )
+        if self.inner_lr_per == "number" and not self.learn_inner_lrs:
+            raise InputError("inner_lr_per = 'number' has no meaning where learn_inner_lrs is off; 'tensor' is allowed")
+        for name, value in CONV4_ALONE.items():
+            if self.backbone == "mlp" and getattr(self, name) != value:
+                raise InputError(
+                    f"{name} = {getattr(self, name)!r} has no meaning for backbone = 'mlp'; {value!r} is allowed"
+                )
         if self.engine == "eager" and self.tasks_per_chunk > 1:
             raise InputError(
                 f"tasks_per_chunk = {self.tasks_per_chunk} has no meaning where engine = 'eager', which takes one task "

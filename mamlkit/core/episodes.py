@@ -11,12 +11,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from mamlkit.core.errors import InputError
 
@@ -53,12 +54,28 @@ class ImageStore:
 
 
 class Episode(NamedTuple):
-    """One few-shot task; a meta-batch is an ``Episode`` whose four tensors begin with ``[T]``."""
+    """One few-shot task; a meta-batch is an ``Episode`` whose tensors all begin with ``[T]``.
+
+    An own task may hold any pytree of tensors in each place, such as a dictionary of token tensors.
+    """
 
     support_x: Tensor  # [S, C, H, W] float32 in [0, 1], S = n_way * k_shot, ordered by class
     support_y: Tensor  # [S] int64 in [0, n_way)
     query_x: Tensor  # [Q, C, H, W], Q = n_way * q_query
     query_y: Tensor  # [Q]
+
+
+def count(batch: Any) -> int:
+    """Return T, the tasks of a meta-batch, or of any pytree of tensors with a leading [T]."""
+    return len(pytree.tree_leaves(batch)[0])
+
+
+def like(batch: Episode, tensor: Tensor) -> Episode:
+    """Return a meta-batch on the device of ``tensor``, its real numbers in the precision of ``tensor``."""
+    moved: Episode = pytree.tree_map(
+        lambda x: x.to(tensor.device, tensor.dtype if x.is_floating_point() else x.dtype), batch
+    )
+    return moved
 
 
 class EpisodeSampler:

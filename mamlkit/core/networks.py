@@ -1,11 +1,11 @@
-"""Networks of the few-shot literature, written as ``model(x, step) -> (logits, statistics)``.
+"""Networks of the few-shot literature that know the inner step: ``network(x, step, norm) -> (logits, statistics)``.
 
 Axis letters: ``B`` images in a batch, ``K`` inner steps, ``C, H, W`` channels, height, width.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -145,22 +145,6 @@ class MLP(nn.Module):
         for layer in self.layers:
             x = F.relu(layer(x))
         return self.head(x), {}
-
-
-class Plain(nn.Module):
-    """Give any module of one input the signature ``model(x, step, norm)``.
-
-    The module must not change its buffers: a ``BatchNorm2d`` needs ``track_running_stats=False``. Its layers stay in
-    the mode they are in: call ``module.eval()`` first to switch a ``Dropout`` off.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor, step: int, norm: str = "batch") -> tuple[Tensor, dict[str, BatchStats]]:
-        """Return ``module(x)`` and no statistics."""
-        return cast(Tensor, self.module(x)), {}
 
 
 def _xavier(model: nn.Module) -> None:

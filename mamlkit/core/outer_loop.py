@@ -6,21 +6,25 @@ Axis letters: ``T`` tasks, ``K`` inner steps, ``C`` channels.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.chunks import Spread, in_turn, split
-from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import LossFn, MetaParams, Params, inner_loop
+from mamlkit.core.episodes import Episode, count
+from mamlkit.core.inner_loop import inner_loop
 from mamlkit.core.networks import BatchStats
+from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.recompute import map_tasks, recomputed_gradient
+from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace
+
+# (problem, meta, buffers, episode, step) -> (loss of one task, trace)
+Method = Callable[[Problem, MetaParams, Params, Episode, StepConfig], tuple[Tensor, InnerTrace]]
 
 MOMENTUM = 0.1
 
@@ -32,7 +36,7 @@ class MetaStep(NamedTuple):
         gradient: of the meta-loss, shaped as the meta-parameters.
         loss: mean over tasks, scalar, nats.
         trace: see ``InnerTrace``, with a leading [T].
-        buffers: the model's buffers with this batch's statistics folded in.
+        buffers: the network's buffers with this batch's statistics folded in.
     """
 
     gradient: MetaParams
@@ -42,49 +46,50 @@ class MetaStep(NamedTuple):
 
 
 def meta_gradient(
-    model: nn.Module,
+    problem: Problem,
     meta: MetaParams,
     buffers: Params,
     batch: Episode,
-    config: StepConfig,
+    step: StepConfig,
     *,
-    loss_fn: LossFn = F.cross_entropy,
     tasks_per_chunk: int = 1,
     low_memory: bool = False,
     spread: Spread = in_turn,
+    method: Method = inner_loop,
 ) -> MetaStep:
     """Return the gradient of the mean task loss with respect to the meta-parameters.
 
         gradient = d/d meta  1/T sum_t inner_loop(task t)
 
     Args:
-        model, meta, buffers, loss_fn: see ``mamlkit.core.inner_loop.adapt``.
-        batch: a meta-batch; all four tensors have a leading [T].
-        config: see ``mamlkit.core.schedules.StepConfig``.
+        problem, meta, buffers: see ``mamlkit.core.inner_loop.adapt``.
+        batch: a meta-batch; all its tensors have a leading [T].
+        step: see ``mamlkit.core.schedules.StepConfig``.
         tasks_per_chunk: 1 is a plain loop over tasks, T one ``vmap`` over all of them; memory grows with it.
-        low_memory: compute each inner step again instead of keeping its graph, see ``mamlkit.core.recompute``.
+        low_memory: compute each inner step again instead of keeping its graph, see ``mamlkit.core.recompute``; of
+            ``inner_loop`` alone.
         spread: how the chunks are computed, see ``mamlkit.core.chunks``.
+        method: the loss of one task: ``inner_loop`` is MAML, others are in ``mamlkit.core.methods``.
 
     Returns:
         See ``MetaStep``.
 
-    Pure: no argument is changed. Source: section 3 of the paper, which sums over tasks; the mean is the authors'
-    code's, and Adam's step is the same for both up to its epsilon.
+    Source: section 3 of the paper, which sums over tasks; the mean is the authors' code's, and Adam's step is the same
+    for both up to its epsilon.
     """
-    n_tasks = batch.support_x.shape[0]
-    leaves = MetaParams(*pytree.tree_map(lambda x: x.detach().requires_grad_(), tuple(meta)))
+    leaves: MetaParams = pytree.tree_map(lambda x: x.detach().requires_grad_(), meta)
     tensors, spec = pytree.tree_flatten(leaves)
 
-    def differentiate(own: nn.Module, chunk: Episode) -> tuple[Sequence[Tensor], Tensor, InnerTrace]:
+    def differentiate(own: Problem, chunk: Episode) -> tuple[Sequence[Tensor], Tensor, InnerTrace]:
         if low_memory:
-            return recomputed_gradient(own, leaves, buffers, chunk, config, loss_fn=loss_fn)
-        loss, trace = run_tasks(own, leaves, buffers, chunk, config, loss_fn=loss_fn)
+            return recomputed_gradient(own, leaves, buffers, chunk, step)
+        loss, trace = run_tasks(own, leaves, buffers, chunk, step, method=method)
         gradients = torch.autograd.grad(loss.sum(), tensors, allow_unused=True, materialize_grads=True)
         return gradients, loss.detach(), trace
 
-    total = [torch.zeros_like(tensor) for tensor in tensors]
+    n_tasks, total = count(batch), [torch.zeros_like(tensor) for tensor in tensors]
     losses, traces = [], []
-    for gradients, loss, trace in spread(differentiate, model, split(batch, tasks_per_chunk)):
+    for gradients, loss, trace in spread(differentiate, problem, split(batch, tasks_per_chunk)):
         total = [a + b / n_tasks for a, b in zip(total, gradients)]
         losses.append(loss)
         traces.append(trace)
@@ -93,28 +98,28 @@ def meta_gradient(
         gradient=pytree.tree_unflatten(total, spec),
         loss=torch.cat(losses).mean(),
         trace=trace,
-        buffers=fold_batch_stats(buffers, trace, config),
+        buffers=fold_batch_stats(buffers, trace, step),
     )
 
 
 def run_tasks(
-    model: nn.Module,
+    problem: Problem,
     meta: MetaParams,
     buffers: Params,
     batch: Episode,
-    config: StepConfig,
+    step: StepConfig,
     *,
-    loss_fn: LossFn = F.cross_entropy,
+    method: Method = inner_loop,
 ) -> tuple[Tensor, InnerTrace]:
-    """Return ``inner_loop`` of every task at once: losses [T] and a trace with a leading [T]."""
+    """Return ``method`` of every task at once: losses [T] and a trace with a leading [T]."""
 
     def task(episode: Episode) -> tuple[Tensor, InnerTrace]:
-        return inner_loop(model, meta, buffers, episode, config, loss_fn=loss_fn)
+        return method(problem, meta, buffers, episode, step)
 
     return map_tasks(task, batch)  # type: ignore[no-any-return]
 
 
-def fold_batch_stats(buffers: Params, trace: InnerTrace, config: StepConfig, momentum: float = MOMENTUM) -> Params:
+def fold_batch_stats(buffers: Params, trace: InnerTrace, step: StepConfig, momentum: float = MOMENTUM) -> Params:
     """Return the buffers with the statistics of a meta-batch folded into the running ones.
 
         running <- (1 - momentum) * running + momentum * batch
@@ -125,10 +130,10 @@ def fold_batch_stats(buffers: Params, trace: InnerTrace, config: StepConfig, mom
     Args:
         buffers: the model's buffers.
         trace: of a meta-batch, with a leading [T].
-        config: whose ``loss_weights`` tell which query passes count.
+        step: whose ``loss_weights`` tell which query passes count.
         momentum: weight of the newest statistics, in [0, 1].
 
-    Pure: no argument is changed. Source: section 4 of the paper (per-step running statistics); order and momentum
+    Source: section 4 of the paper (per-step running statistics); order and momentum
     from the authors' code.
     """
     folded = dict(buffers)
@@ -137,7 +142,7 @@ def fold_batch_stats(buffers: Params, trace: InnerTrace, config: StepConfig, mom
             name = f"{layer}.running_{field}"
             given, asked = getattr(support, field), getattr(trace.query_stats[layer], field)  # [T, K, C]
             steps = [  # K of one or two [T, C]
-                [given[:, k], asked[:, k]] if weight else [given[:, k]] for k, weight in enumerate(config.loss_weights)
+                [given[:, k], asked[:, k]] if weight else [given[:, k]] for k, weight in enumerate(step.loss_weights)
             ]
             if buffers[name].dim() == 1:
                 folded[name] = _ema(buffers[name], torch.stack([*itertools.chain(*steps)], 1), momentum)

@@ -10,13 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import LossFn, MetaParams, Params, adapted_names, advance, check_judged, check_rates
+from mamlkit.core.episodes import Episode, count
+from mamlkit.core.inner_loop import advance, begin, check_scored
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.randomness import generator_states, restore_generators
+from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace, stack_rows
+
+Moved = tuple[Params, Any]  # the adapted parameters and the rule's state, with a leading [T]
 
 
 def map_tasks(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -24,75 +29,78 @@ def map_tasks(function: Callable[..., Any], *arguments: Any) -> Any:
 
     A single task runs without ``vmap``, so that ``print`` and ``breakpoint()`` work inside.
     """
-    if len(pytree.tree_leaves(arguments)[0]) == 1:
+    if count(arguments) == 1:
         result = function(*pytree.tree_map(lambda x: x[0], arguments))
         return pytree.tree_map(lambda x: x.unsqueeze(0), result)
     return torch.vmap(function, randomness="different")(*arguments)
 
 
 def recomputed_gradient(
-    model: nn.Module,
-    leaves: MetaParams,
-    buffers: Params,
-    batch: Episode,
-    config: StepConfig,
-    *,
-    loss_fn: LossFn,
+    problem: Problem, leaves: MetaParams, buffers: Params, batch: Episode, step: StepConfig
 ) -> tuple[list[Tensor], Tensor, InnerTrace]:
     """Return the derivative of the tasks' summed loss by each leaf, the losses [T] and the trace.
 
+    A network that draws random numbers draws the same ones the second time.
+
     Args:
-        model, buffers, config, loss_fn: see ``mamlkit.core.inner_loop.adapt``.
+        problem, buffers, step: see ``mamlkit.core.inner_loop.adapt``.
         leaves: meta-parameters that require a gradient.
         batch: tasks with a leading [T].
 
     Raises:
         InputError: see ``mamlkit.core.inner_loop.inner_loop``.
-
-    Pure: no argument is changed. A network that draws random numbers would draw others the second time.
     """
-    names = adapted_names(model, config.adapt)
-    check_rates(names, leaves.inner_lrs, len(config.loss_weights))
-    check_judged(config)
+    check_scored(step)
+    names, device = problem.adapted, pytree.tree_leaves(batch)[0].device
 
-    def step(adapted: Params, k: int) -> tuple[Params, Tensor, InnerTrace]:
-        def task(own: Params, episode: Episode) -> tuple[Params, Tensor, InnerTrace]:
-            params = {**leaves.model, **own}
-            params, loss, row = advance(model, leaves, buffers, episode, config, k=k, params=params, loss_fn=loss_fn)
-            return {name: params[name] for name in names}, loss, row
+    def move(moved: Moved, k: int) -> tuple[Moved, Tensor, InnerTrace]:
+        def task(own: Moved, episode: Episode) -> tuple[Moved, Tensor, InnerTrace]:
+            params, state = {**leaves.model, **own[0]}, own[1]
+            params, state, loss, row = advance(problem, leaves, buffers, episode, step, k=k, params=params, state=state)
+            return ({name: params[name] for name in names}, state), loss, row
 
-        return map_tasks(task, adapted, batch)  # type: ignore[no-any-return]
+        return map_tasks(task, moved, batch)  # type: ignore[no-any-return]
 
-    start = {name: leaves.model[name].detach() for name in names}
-    adapted = {name: value.expand(len(batch.support_x), *value.shape) for name, value in start.items()}
-    visited, losses, rows = [], [], []
     with torch.no_grad():
-        for k in range(len(config.loss_weights)):
-            visited.append(adapted)
-            adapted, loss, row = step(adapted, k)
+        params, state = begin(problem, leaves, step)
+        start: Moved = ({name: params[name] for name in names}, state)
+        moved = pytree.tree_map(lambda x: x.detach().expand(count(batch), *x.shape), start)
+        visited, losses, rows = [], [], []
+        for k in range(len(step.loss_weights)):
+            visited.append((moved, generator_states(device)))
+            moved, loss, row = move(moved, k)
             losses.append(loss)
             rows.append(row)
-    total = _back(step, visited, leaves)
+    total = _back(move, visited, leaves, names)
     return total, torch.stack(losses).sum(0), stack_rows(rows, 1)
 
 
 def _back(
-    step: Callable[[Params, int], tuple[Params, Tensor, InnerTrace]], visited: list[Params], leaves: MetaParams
+    move: Callable[[Moved, int], tuple[Moved, Tensor, InnerTrace]],
+    visited: list[tuple[Moved, list[Tensor]]],
+    leaves: MetaParams,
+    names: tuple[str, ...],
 ) -> list[Tensor]:
-    """Return the derivative by each leaf: that by the parameters after a step becomes that by those before it."""
+    """Return the derivative by each leaf: that by the results of a step becomes that by its inputs."""
     tensors = pytree.tree_leaves(tuple(leaves))
     total = [torch.zeros_like(tensor) for tensor in tensors]
-    adjoint = [torch.zeros_like(value) for value in visited[0].values()]
+    adjoint = [torch.zeros_like(value) for value in pytree.tree_leaves(visited[0][0])]
+    device = tensors[0].device
+    ended = generator_states(device)
     for k in reversed(range(len(visited))):
-        own = {name: value.detach().requires_grad_() for name, value in visited[k].items()}
-        after, loss, _ = step(own, k)
-        outputs, seeds = [*after.values(), loss], [*adjoint, torch.ones_like(loss)]
-        found = _grad(outputs, [*own.values(), *tensors], seeds)
-        adjoint = found[: len(own)]
-        total = [a + b for a, b in zip(total, found[len(own) :])]
-    by_start = {name: value.sum(0) for name, value in zip(visited[0], adjoint)}
-    names = [*leaves.model, ""]  # the last leaf is the rates
-    return [value + by_start.get(name, 0.0) for name, value in zip(names, total)]
+        moved, states = visited[k]
+        restore_generators(states, device)
+        own = pytree.tree_map(lambda value: value.detach().requires_grad_(), moved)
+        after, loss, _ = move(own, k)
+        inputs = pytree.tree_leaves(own)
+        outputs, seeds = [*pytree.tree_leaves(after), loss], [*adjoint, torch.ones_like(loss)]
+        found = _grad(outputs, [*inputs, *tensors], seeds)
+        adjoint = found[: len(inputs)]
+        total = [a + b for a, b in zip(total, found[len(inputs) :])]
+    restore_generators(ended, device)
+    by_start = dict(zip(names, (value.sum(0) for value in adjoint)))  # the state at the start is a constant
+    keys = [*leaves.model, *([""] * (len(tensors) - len(leaves.model)))]  # the rule's tensors come last
+    return [value + by_start.get(name, 0.0) for name, value in zip(keys, total)]
 
 
 def _grad(outputs: list[Tensor], inputs: list[Tensor], seeds: list[Tensor]) -> list[Tensor]:

@@ -23,14 +23,12 @@ class StepConfig:
         second_order: differentiate through the inner gradient.
         track_query: make the query pass after every step, for the trace alone.
         norm: ``"batch"`` normalises the query set with its own statistics, ``"running"`` with the recorded ones.
-        adapt: the tensors that move, ``"all"``, ``"head"`` or ``"body"``.
     """
 
     loss_weights: tuple[float, ...]
     second_order: bool = True
     track_query: bool = False
     norm: str = "batch"
-    adapt: str = "all"
 
 
 def msl_weights(n_steps: int, epoch: int, msl_epochs: int) -> tuple[float, ...]:
@@ -110,7 +108,7 @@ def step_config(config: Config, epoch: int) -> StepConfig:
     multi_step = config.multi_step_loss and epoch < msl_epochs
     weights = msl_weights(config.n_steps, epoch, msl_epochs) if multi_step else last_step_only(config.n_steps)
     second_order = config.second_order and epoch >= first_order_epochs
-    return StepConfig(loss_weights=weights, second_order=second_order, adapt=config.adapt)
+    return StepConfig(loss_weights=weights, second_order=second_order)
 
 
 def _share(share: float, epochs: int) -> int:
@@ -120,4 +118,4 @@ def _share(share: float, epochs: int) -> int:
 def eval_config(config: Config, norm: str, *, track_query: bool = False) -> StepConfig:
     """Return the settings of evaluation: first-order, the last step's query pass alone, normalised by ``norm``."""
     weights = last_step_only(config.eval_steps or config.n_steps)
-    return StepConfig(weights, second_order=False, track_query=track_query, norm=norm, adapt=config.adapt)
+    return StepConfig(weights, second_order=False, track_query=track_query, norm=norm)

@@ -9,46 +9,40 @@ Axis letter: ``K`` inner steps.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import LossFn, MetaParams, Params, adapt
+from mamlkit.core.inner_loop import adapt
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 
 
 def meta_gradients_by_step(
-    model: nn.Module,
-    meta: MetaParams,
-    buffers: Params,
-    episode: Episode,
-    config: StepConfig,
-    *,
-    loss_fn: LossFn = F.cross_entropy,
+    problem: Problem, meta: MetaParams, buffers: Params, episode: Episode, step: StepConfig
 ) -> Params:
     """Return the gradient with respect to the start of the query loss after each inner step.
 
         gradient_k = d/d theta_0  loss(f(query_x; theta_k), query_y),    k = 0..K
 
     Args:
-        model, meta, buffers, loss_fn: see ``mamlkit.core.inner_loop.adapt``.
+        problem, meta, buffers: see ``mamlkit.core.inner_loop.adapt``.
         episode: one task.
-        config: its length of ``loss_weights`` is K, its ``second_order`` decides whether the steps are differentiated
+        step: its length of ``loss_weights`` is K, its ``second_order`` decides whether the steps are differentiated
             through; the weights themselves are not used.
 
     Returns:
         name of a parameter -> [K + 1, *shape]; row 0 is the network before any step. The meta-gradient of a weighted
         loss is the weighted sum of the rows 1..K. With first order each row is the gradient at theta_k itself.
 
-    Pure: no argument is changed. Source: section 3.1 of the paper, which names the product of steps as the cause of
+    Source: section 3.1 of the paper, which names the product of steps as the cause of
     exploding gradients.
     """
     leaves = {name: p.detach().requires_grad_() for name, p in meta.model.items()}
 
-    def gradient(params: Params, step: int) -> list[Tensor]:
-        logits, _ = functional_call(model, (params, buffers), (episode.query_x, step, config.norm), strict=True)
-        loss = loss_fn(logits, episode.query_y)
+    def gradient(params: Params, k: int) -> list[Tensor]:
+        outputs, _ = problem.forward(params, buffers, episode.query_x, k, step.norm)
+        loss = problem.loss(outputs, episode.query_y)
         return list(
             torch.autograd.grad(
                 loss, list(leaves.values()), retain_graph=True, allow_unused=True, materialize_grads=True
@@ -56,8 +50,8 @@ def meta_gradients_by_step(
         )
 
     rows = [gradient(leaves, 0)]
-    steps = adapt(model, meta._replace(model=leaves), buffers, episode, config, loss_fn=loss_fn)
-    rows += [gradient(step.params, k) for k, step in enumerate(steps)]
+    steps = adapt(problem, meta._replace(model=leaves), buffers, episode, step)
+    rows += [gradient(taken.params, k) for k, taken in enumerate(steps)]
     return {
         name: torch.stack(column) for name, column in zip(leaves, zip(*rows))
     }  # K + 1 of [*shape] -> [K + 1, *shape]
@@ -71,8 +65,6 @@ def layer_norms(gradients: Params) -> dict[str, Tensor]:
 
     Returns:
         layer (``convs.0``, .., ``head``; a norm layer counts to the convolution before it) -> [K + 1]; ``total`` last.
-
-    Pure: nothing is changed.
     """
     squares: dict[str, Tensor] = {}
     for name, gradient in gradients.items():

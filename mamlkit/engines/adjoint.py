@@ -15,19 +15,21 @@ Letters as in ``mamlkit.engines.closed_form``; ``T`` tasks of the meta-batch, ``
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.chunks import side_by_side, split
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import MetaParams, Params, adapted_names, check_judged, check_rates
+from mamlkit.core.inner_loop import check_scored
 from mamlkit.core.networks import BatchStats, Conv4
 from mamlkit.core.outer_loop import MetaStep, fold_batch_stats
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
-from mamlkit.core.trace import InnerTrace, Stats, query_accuracy
+from mamlkit.core.trace import InnerTrace, Stats
 from mamlkit.engines import packing
 from mamlkit.engines.closed_form import STAGES, Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
@@ -66,10 +68,11 @@ class Sums(NamedTuple):
 class Chunk:
     """Tasks that are computed at once: their shape, their data, and the functions made for them."""
 
-    def __init__(self, model: Conv4, meta: MetaParams, batch: Episode, config: StepConfig, *, make: Make) -> None:
-        self.meta, self.batch, self.config = meta, batch, config
-        self.names = adapted_names(model, config.adapt)
-        self.shape, query = (packing.shape_of(model, meta.model, x) for x in (batch.support_x, batch.query_x))
+    def __init__(self, problem: Problem, meta: MetaParams, batch: Episode, step: StepConfig, *, make: Make) -> None:
+        self.meta, self.batch, self.settings = meta, batch, step
+        self.names = problem.adapted
+        network = cast(Conv4, problem.network)
+        self.shape, query = (packing.shape_of(network, meta.model, x) for x in (batch.support_x, batch.query_x))
         self.functions = make(self.shape, query)
         self.support = Patches.of(batch.support_x, self.shape.stride), batch.support_y
         self.query = Patches.of(batch.query_x, self.shape.stride), batch.query_y
@@ -77,15 +80,15 @@ class Chunk:
     def adapt(self, *, keep: bool) -> list[Step]:
         """Take the inner steps; ``keep`` what the way back would otherwise compute again."""
         theta, steps = packing.pack(self.shape, self.meta.model), []
-        for k, weight in enumerate(self.config.loss_weights):
+        for k, weight in enumerate(self.settings.loss_weights):
             norms = packing.norms(self.meta.model, k)
             support = self.functions.support(theta, norms, *self.support)
             grad_norms = packing.task_norms(self.shape, support.theta)
             after = theta - self.scale(support.theta, k)
             query = None
-            if weight != 0 or self.config.track_query:
+            if weight != 0 or self.settings.track_query:
                 query = self.functions.query(after, norms, *self.query)._replace(saved=())
-            if not self.config.second_order:
+            if not self.settings.second_order:
                 support = support._replace(saved=())
             elif not keep:
                 support = support._replace(theta=theta.new_empty(0), saved=())
@@ -103,7 +106,7 @@ class Chunk:
         rates, gammas, betas = [], [], []
         for k, step in reversed(list(enumerate(steps))):
             gamma, beta = torch.zeros_like(step.norms[0]), torch.zeros_like(step.norms[1])
-            weight = self.config.loss_weights[k]
+            weight = self.settings.loss_weights[k]
             if step.query is not None:
                 adjoint = adjoint + weight * step.query.theta
                 gamma, beta = weight * step.query.gamma.sum(1), weight * step.query.beta.sum(1)
@@ -111,7 +114,7 @@ class Chunk:
             if not support.theta.numel():
                 support = self.functions.support(*arguments)
             rates.append(-packing.products(self.shape, adjoint, support.theta))
-            if self.config.second_order:
+            if self.settings.second_order:
                 v = self.scale(adjoint, k)
                 product = self.functions.hessian_product(*arguments, v=v, saved=support.saved)
                 adjoint = adjoint - product.theta
@@ -130,11 +133,11 @@ class Chunk:
         for name, row in zip(self.shape.tensors, sums.rates):
             if name in self.names:
                 inner_lrs[self.names.index(name), : len(row)] = row
-        return MetaParams(model, inner_lrs)
+        return MetaParams(model, {"inner_lrs": inner_lrs})
 
     def loss(self, steps: list[Step]) -> Tensor:
         """Return the weighted sum of each task's query losses, [G]."""
-        pairs = zip(self.config.loss_weights, steps)
+        pairs = zip(self.settings.loss_weights, steps)
         return torch.stack([weight * step.query.loss for weight, step in pairs if step.query is not None]).sum(0)
 
     def trace(self, steps: list[Step]) -> InnerTrace:
@@ -142,12 +145,12 @@ class Chunk:
         support, query = [step.support for step in steps], [step.query for step in steps]
         last = next(q for q in reversed(query) if q is not None)
         absent, zero = torch.full_like(last.loss, torch.nan), torch.zeros_like(last.loss)
-        hits = [absent if q is None else query_accuracy(q.logits, self.batch.query_y) for q in query]
+        hits = [absent if q is None else _accuracy(q.logits, self.batch.query_y) for q in query]
         rows = [torch.stack([step.grad_norms.get(name, zero) for name in self.names], 1) for step in steps]
         return InnerTrace(
             support_loss=torch.stack([s.loss for s in support], 1),
             query_loss=torch.stack([absent if q is None else q.loss for q in query], 1),
-            query_accuracy=torch.stack(hits, 1),
+            query_metric=torch.stack(hits, 1),
             query_logits=last.logits,
             grad_norm=torch.stack(rows, 1),
             support_stats=self._stats(support, self.batch.support_x),
@@ -168,12 +171,16 @@ class Chunk:
         return stats
 
 
+def _accuracy(logits: Tensor, y: Tensor) -> Tensor:
+    return (logits.argmax(-1) == y).to(logits.dtype).mean(-1)  # [G, Q, N] -> [G]
+
+
 def meta_gradient(
-    model: Conv4,
+    problem: Problem,
     meta: MetaParams,
     buffers: Params,
     batch: Episode,
-    config: StepConfig,
+    step: StepConfig,
     *,
     make: Make,
     tasks_per_chunk: int = 1,
@@ -182,7 +189,7 @@ def meta_gradient(
     """Return what ``mamlkit.core.outer_loop.meta_gradient`` returns for a ``Conv4`` and the cross-entropy.
 
     Args:
-        model, meta, buffers, batch, config: see there; query passes are normalised by their own statistics.
+        problem, meta, buffers, batch, step: see there; query passes are normalised by their own statistics.
         make: gives the functions for the shapes of a chunk's support and query images.
         tasks_per_chunk: tasks computed at once.
         keep: keep what each inner step leaves for its second derivative; else compute it again, so that memory grows
@@ -190,24 +197,22 @@ def meta_gradient(
 
     Raises:
         InputError: see ``mamlkit.core.inner_loop.adapt``.
-
-    Pure: no argument is changed.
     """
-    check_rates(adapted_names(model, config.adapt), meta.inner_lrs, len(config.loss_weights))
-    check_judged(config)
+    problem.need_rule.check(meta.rule, problem.adapted, len(step.loss_weights))
+    check_scored(step)
     n_tasks = batch.support_x.shape[0]
 
-    def differentiate(_: nn.Module, tasks: Episode) -> tuple[MetaParams, Tensor, InnerTrace]:
-        chunk = Chunk(model, meta, tasks, config, make=make)
+    def differentiate(own: Problem, tasks: Episode) -> tuple[MetaParams, Tensor, InnerTrace]:
+        chunk = Chunk(own, meta, tasks, step, make=make)
         steps = chunk.adapt(keep=keep)
         return chunk.gradient(chunk.differentiate(steps)), chunk.loss(steps), chunk.trace(steps)
 
     with torch.no_grad():
-        gradients, losses, traces = zip(*side_by_side(differentiate, model, split(batch, tasks_per_chunk)))
+        gradients, losses, traces = zip(*side_by_side(differentiate, problem, split(batch, tasks_per_chunk)))
         trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
         return MetaStep(
-            gradient=MetaParams(*pytree.tree_map(lambda *parts: sum(parts) / n_tasks, *map(tuple, gradients))),
+            gradient=pytree.tree_map(lambda *parts: sum(parts) / n_tasks, *gradients),
             loss=torch.cat(losses).mean(),
             trace=trace,
-            buffers=fold_batch_stats(buffers, trace, config),
+            buffers=fold_batch_stats(buffers, trace, step),
         )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mamlkit.core.inner_loop import Params
 from mamlkit.core.networks import Conv4
+from mamlkit.core.rules import Params
 from mamlkit.engines.closed_form import STAGES, Shape
 
 

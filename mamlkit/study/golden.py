@@ -21,8 +21,8 @@ from mamlkit import engines
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import MetaParams
 from mamlkit.core.outer_loop import MetaStep
+from mamlkit.core.problem import MetaParams
 from mamlkit.core.schedules import StepConfig, last_step_only, msl_weights
 from mamlkit.core.system.files import BAD_ARCHIVE, why
 from mamlkit.engines import Choice
@@ -114,7 +114,7 @@ def recompute(settings: Mapping[str, Any], arrays: Arrays, engine: str = "eager"
     names = ("support_x", "support_y", "query_x", "query_y")
     batch = Episode(*(torch.from_numpy(arrays[name]) for name in names))
     choice = Choice(engine, 1 if engine == "eager" else len(batch.support_x), ())
-    compute = engines.make(choice, learner.config, learner.model, learner.loss_fn)
+    compute = engines.make(choice, learner.problem, learner.config)
     step = compute(learner.meta, learner.buffers, batch, _step_config(settings, arrays))
     if not learner.apply(step._replace(gradient=_settle_noise(learner, step.gradient, arrays)), epoch=0):
         raise InputError("the recomputed meta-gradient is not finite")
@@ -135,7 +135,7 @@ def _settle_noise(learner: MetaLearner, gradient: MetaParams, arrays: Arrays) ->
 
     rates = [settle(row, f"grad_inner_lr/{_theirs(name)}") for row, name in zip(gradient.inner_lrs, learner.rows)]
     model = {name: settle(value, f"grad/{_theirs(name)}") for name, value in gradient.model.items()}
-    return MetaParams(model, torch.stack(rates))
+    return MetaParams(model, {"inner_lrs": torch.stack(rates)})
 
 
 def _learner(settings: Mapping[str, Any], arrays: Arrays) -> MetaLearner:

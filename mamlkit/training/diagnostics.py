@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from mamlkit.core.chunks import split
 from mamlkit.core.episodes import Episode
 from mamlkit.core.outer_loop import run_tasks
 from mamlkit.core.schedules import eval_config
@@ -37,9 +38,8 @@ def trace_batch(learner: MetaLearner, batch: Episode, *, norm: str = "batch") ->
     settings, batch = eval_config(learner.config, norm, track_query=True), learner.to_device(batch)
     traces = []
     with torch.no_grad():
-        for task in range(len(batch.support_x)):  # one after the other: more of them do not fit a core's cache
-            one = Episode(*(x[task : task + 1] for x in batch))  # [1, ...]
-            _, trace = run_tasks(learner.model, learner.meta, learner.buffers, one, settings, loss_fn=learner.loss_fn)
+        for one in split(batch, 1):  # one after the other: more of them do not fit a core's cache
+            _, trace = run_tasks(learner.problem.at_evaluation, learner.meta, learner.buffers, one, settings)
             traces.append(trace)
     return pytree.tree_map(lambda *tasks: torch.cat(tasks), *traces)  # type: ignore[no-any-return]  # -> [T, ...]
 

@@ -5,17 +5,21 @@ Axis letters: ``E`` episodes, ``M`` normalisations, ``T`` tasks at once, ``Q`` q
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from operator import itemgetter
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
-from mamlkit.core.episodes import Episode, check_choice
+from mamlkit.core.episodes import Episode, check_choice, count
 from mamlkit.core.errors import InputError
-from mamlkit.engines import JUDGED_AT_ONCE
+from mamlkit.core.problem import Problem
+from mamlkit.engines.graph import EVALUATED_AT_ONCE
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import ALONE, Ranks
 from mamlkit.training.prefetch import prefetch
@@ -113,19 +117,17 @@ def evaluate_norms(
         raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
     for norm in norms:
         check_choice("norm", norm, NORMS)
-    chunk = (learners[0].config.tasks_per_chunk or JUDGED_AT_ONCE) * torch.get_num_threads()
+    chunk = (learners[0].config.tasks_per_chunk or EVALUATED_AT_ONCE) * torch.get_num_threads()
     mine = ranks.share(episodes)
     # Accuracies and losses by normalisation, on the CPU; 0 where another process has them.
     scores = torch.zeros(len(norms), 2, episodes, dtype=torch.float64)
     with prefetch(lambda first: sampler.batch(first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
         for first, batch in zip(mine[::chunk], map(learners[0].to_device, drawn)):
-            done = slice(first, first + len(batch.query_y))
-            logits = torch.stack([learner.query_logits(batch, norms) for learner in learners]).mean(0)  # [M, T, Q, N]
-            losses = [torch.stack(list(map(learners[0].loss_fn, table, batch.query_y))) for table in logits]  # M of [T]
-            scores[:, 0, done] = _accuracies(logits.cpu(), batch.query_y.cpu())
-            scores[:, 1, done] = torch.stack(losses).cpu()
+            answers = [learner.query_logits(batch, norms) for learner in learners]
+            outputs = pytree.tree_map(lambda *each: torch.stack(each).mean(0), *answers)  # [M, T, Q, ...]
+            scores[:, :, first : first + count(batch)] = _scores(learners[0].problem, outputs, batch, len(norms))
             if on_episodes is not None:
-                on_episodes(len(batch.query_y))
+                on_episodes(count(batch))
     [total] = ranks.total([scores])
     evaluations = {}
     for norm, table in zip(norms, total):
@@ -135,7 +137,29 @@ def evaluate_norms(
     return evaluations
 
 
-def _accuracies(logits: Tensor, y: Tensor) -> Tensor:
-    if y.is_floating_point():
-        return torch.full(logits.shape[:2], torch.nan)
-    return (logits.argmax(-1) == y).double().mean(-1)  # [M, T, Q] -> [M, T]
+def _scores(problem: Problem, outputs: Any, batch: Episode, n_norms: int) -> Tensor:
+    """Return metrics and losses, [M, 2, T] on the CPU, of outputs [M, T, Q, ...]."""
+    metrics, losses = torch.zeros(2, n_norms, count(batch), dtype=torch.float64)
+    for m, t in itertools.product(range(n_norms), range(count(batch))):
+        answer, y = pytree.tree_map(itemgetter((m, t)), outputs), pytree.tree_map(itemgetter(t), batch.query_y)
+        losses[m, t] = problem.loss(answer, y).cpu()
+        metrics[m, t] = problem.score(_exact(answer), _exact(y))
+    check_metric(problem, metrics)
+    return torch.stack([metrics, losses], 1)
+
+
+def _exact(tree: Any) -> Any:
+    """Return tensors on the CPU, real numbers in double precision."""
+    return pytree.tree_map(lambda x: x.cpu().double() if x.is_floating_point() else x.cpu(), tree)
+
+
+def check_metric(problem: Problem, values: Tensor) -> None:
+    """Raise unless all values of the problem's metric are in [0, 1] or NaN.
+
+    Raises:
+        InputError: one is not.
+    """
+    wrong = values[(values < 0) | (values > 1)]
+    if len(wrong):
+        name = getattr(problem.metric, "__name__", repr(problem.metric))
+        raise InputError(f"the metric {name} is {float(wrong[0]):g} on a task; a number in [0, 1] or NaN is allowed")

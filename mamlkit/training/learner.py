@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from mamlkit import engines
 from mamlkit.core import networks
 from mamlkit.core.config import Config
-from mamlkit.core.episodes import Episode
+from mamlkit.core.episodes import Episode, like
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import LossFn, MetaParams, Params, adapted_names
 from mamlkit.core.outer_loop import MetaStep
-from mamlkit.core.schedules import StepConfig, eval_config, outer_lr, step_config
-from mamlkit.engines import Engine, Judge
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import rule_of
+from mamlkit.core.schedules import eval_config, outer_lr, step_config
+from mamlkit.engines import Choice, Engine, Evaluator
+
+log = logging.getLogger("mamlkit")
 
 
 def pick_device(name: str) -> torch.device:
@@ -36,39 +41,32 @@ def pick_device(name: str) -> torch.device:
 
 
 class MetaLearner:
-    """A network under meta-training.
+    """A problem under meta-training.
 
     Args:
-        model: ``model(x, step, norm) -> (outputs, statistics)``; see ``mamlkit.core.networks.Plain`` for any other
-            module. Its weights are copied; the module itself stays as it is.
-        config: see ``mamlkit.core.config.Config``.
-        loss_fn: ``(outputs, targets) -> scalar``.
+        problem: see ``mamlkit.core.problem.Problem``; the network's weights are copied, the module stays as it is.
+        config: see ``mamlkit.core.config.Config``; says what the problem leaves open.
 
     Attributes:
-        params: every parameter by name, moved by Adam alone.
-        inner_lrs: [n_adapted, K]; see ``MetaParams``.
-        buffers: the model's buffers, with the recorded batch-norm statistics.
-        rows: names of the rows of ``inner_lrs``.
-        engine: what computes meta-gradients, see ``mamlkit.engines``; chosen at the first step.
+        problem: with rule and adapted tensors settled.
+        params: every trained parameter by name, moved by Adam alone.
+        rule_tensors: the tensors of the rule by name, see ``MetaParams``.
+        buffers: the network's other tensors, with the recorded batch-norm statistics.
+        choice: the engine that computes meta-gradients, see ``mamlkit.engines``; None before it is chosen.
+
+    Raises:
+        InputError: the problem and the configuration contradict each other.
 
     Source: section 3 of the paper; Adam as in section 4.2.
     """
 
-    def __init__(self, model: nn.Module, config: Config, *, loss_fn: LossFn = F.cross_entropy) -> None:
-        self.model = model
-        self.config = config
-        self.loss_fn = loss_fn
-        self.engine: Engine = self._first_step
-        self._judges: dict[tuple[int, ...], Judge] = {}  # by shape of the support sets
-        self.rows = adapted_names(model, config.adapt)
-        place = {"device": pick_device(config.device), "dtype": getattr(torch, config.dtype)}
-        self.params: Params = {name: p.detach().clone().to(**place) for name, p in model.named_parameters()}
-        self.buffers: Params = {
-            name: b.detach().clone().to(place["device"], place["dtype"] if b.is_floating_point() else b.dtype)
-            for name, b in model.named_buffers()
-        }
-        columns = max(config.n_steps, config.eval_steps)
-        self.inner_lrs = torch.full((len(self.rows), columns), config.inner_lr, **place)
+    def __init__(self, problem: Problem, config: Config) -> None:
+        self.problem, self.config = problem.configured(config), config
+        self.choice: Choice | None = None
+        self._engine: Engine | None = None
+        self._evaluator: Evaluator | None = None
+        meta, self.buffers = self.problem.start(device=pick_device(config.device), dtype=getattr(torch, config.dtype))
+        self.params, self.rule_tensors = meta
         self.optimizer = torch.optim.Adam(
             self.learned(self.meta), lr=config.outer_lr, betas=(0.9, config.beta2), eps=1e-8
         )
@@ -80,11 +78,14 @@ class MetaLearner:
         Args:
             config: see ``mamlkit.core.config.Config``.
             image_shape: (C, H, W) of the data.
+
+        Raises:
+            InputError: the network cannot be found or built.
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every GPU too
-            model = networks.build(config, image_shape)
-        return cls(model, config)
+            network = networks.build(config, image_shape)
+        return cls(Problem(network), config)
 
     def reconfigure(self, config: Config) -> MetaLearner:
         """Return a learner with these tensors, copied, that is evaluated as ``config`` says.
@@ -92,61 +93,110 @@ class MetaLearner:
         Args:
             config: of the same network; may differ in all that concerns evaluation alone, as ``eval_steps``.
         """
-        other = MetaLearner(self.model, config, loss_fn=self.loss_fn)
-        columns = min(self.inner_lrs.shape[1], other.inner_lrs.shape[1])
-        rates = other.inner_lrs.clone()
-        rates[:, :columns] = self.inner_lrs[:, :columns]
-        other.load_state({**self.state(), "inner_lrs": rates})
+        own = self.problem if self.problem.rule != rule_of(self.config) else replace(self.problem, rule=None)
+        other = MetaLearner(own, config)
+        state = {**other.state(), **self.state()}
+        for name, mine in other.state().items():
+            if mine.shape != state[name].shape:  # a table with a column for each step
+                columns = min(mine.shape[-1], state[name].shape[-1])
+                table = mine.clone()
+                table[..., :columns] = state[name][..., :columns]
+                state[name] = table
+        other.load_state(state)
         return other
 
     @property
     def meta(self) -> MetaParams:
         """Return what the outer loop learns, without a copy."""
-        return MetaParams(self.params, self.inner_lrs)
+        return MetaParams(self.params, self.rule_tensors)
+
+    @property
+    def inner_lrs(self) -> Tensor:
+        """The inner rates of ``SGD``, [n_adapted, K]; ``rows`` names its rows."""
+        return self.meta.inner_lrs
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the adapted tensors."""
+        return self.problem.adapted
+
+    @property
+    def device(self) -> torch.device:
+        """Where the learner computes."""
+        return self._like.device
+
+    @property
+    def _like(self) -> Tensor:
+        return next(iter(self.params.values()))
 
     def to_device(self, batch: Episode) -> Episode:
         """Return a meta-batch on the learner's device, its real numbers in the learner's precision."""
-        like = self.inner_lrs
-        return Episode(*(x.to(like.device, like.dtype if x.is_floating_point() else x.dtype) for x in batch))
+        return like(batch, self._like)
+
+    def use(self, choice: Choice) -> None:
+        """Take the engine of a choice for all meta-gradients.
+
+        Writes: ``choice``.
+        """
+        self.choice, self._engine = choice, engines.make(choice, self.problem, self.config)
+
+    def choose_engine(self, batch: Episode, *, on_part: Callable[[int, int], None] | None = None) -> Choice:
+        """Choose an engine for such meta-batches, unless one is chosen already, and return the choice.
+
+        Args:
+            batch: a meta-batch.
+            on_part: see ``mamlkit.engines.prepare``.
+
+        Raises:
+            InputError: the network cannot take the batch, or the engine does not know a setting.
+
+        Writes: ``choice``; the cache of compiled code.
+        """
+        if self.choice is None:
+            self.problem.check_forward(self.meta, self.buffers, self.to_device(batch))
+            choice = engines.prepare(self.problem, self.config, batch, on_part=on_part)
+            for sentence in choice.why:
+                log.info(sentence)
+            self.use(choice)
+        return cast(Choice, self.choice)
 
     def meta_step(self, batch: Episode, epoch: int) -> MetaStep:
         """Return the meta-gradient of a batch in an epoch.
 
         Nothing that is learned is changed; ``apply`` takes the step. The first call chooses the engine.
         """
-        return self.engine(self.meta, self.buffers, self.to_device(batch), step_config(self.config, epoch))
+        if self._engine is None:
+            self.choose_engine(batch)
+        step = step_config(self.config, epoch)
+        return cast(Engine, self._engine)(self.meta, self.buffers, self.to_device(batch), step)
 
-    def query_logits(self, batch: Episode, norms: Sequence[str]) -> Tensor:
-        """Return the query logits [M, T, Q, N] after adapting to each task, as at evaluation.
+    def query_logits(self, batch: Episode, norms: Sequence[str]) -> Any:
+        """Return the query outputs [M, T, Q, ...] after adapting to each task, as at evaluation.
 
         Args:
             batch: a meta-batch on the learner's device.
             norms: M statistics of the query pass, each ``"batch"`` or ``"running"``.
         """
-        shapes = tuple(batch.support_x.shape)
-        if shapes not in self._judges:
-            self._judges[shapes] = engines.make_judge(self.config, self.model, self.loss_fn, batch)
-        settings = [eval_config(self.config, norm) for norm in norms]
-        return self._judges[shapes](self.meta, self.buffers, batch, settings)
-
-    def _first_step(self, meta: MetaParams, buffers: Params, batch: Episode, config: StepConfig) -> MetaStep:
-        n_tasks, _, *image_shape = batch.support_x.shape
-        settings = dataclasses.replace(self.config, n_tasks=n_tasks)  # one process's share may be smaller
-        choice = engines.prepare(settings, tuple(image_shape), known=engines.is_known(self.model, self.loss_fn))
-        self.engine = engines.make(choice, settings, self.model, self.loss_fn)
-        return self.engine(meta, buffers, batch, config)
+        if self._evaluator is None:
+            problem, choice = self.problem.at_evaluation, self.choice
+            if choice is None:  # nothing is compiled for an evaluation alone, unless it is asked for
+                asked = "vmap" if self.config.engine == "auto" else self.config.engine
+                choice = engines.choose(problem, replace(self.config, engine=asked), batch)
+            self._evaluator = engines.make_evaluator(choice, problem, self.config)
+        return self._evaluator(self.meta, self.buffers, batch, [eval_config(self.config, norm) for norm in norms])
 
     def learned(self, meta: MetaParams) -> list[Tensor]:
-        """Return those of ``meta``, parameters or gradients, that Adam moves: the rates only where they are learned."""
-        return [*meta.model.values(), *([meta.inner_lrs] if self.config.learn_inner_lrs else [])]
+        """Return those tensors of ``meta``, or of a gradient of its shape, that Adam moves."""
+        rule = [meta.rule[name] for name in self.problem.need_rule.learned]
+        return [*meta.model.values(), *pytree.tree_leaves(rule)]
 
     def apply(self, step: MetaStep, epoch: int) -> bool:
-        """Take one Adam step and the new buffers; refuse a step in which any number is not finite.
+        """Take one Adam step and the new buffers, but no step in which a number is not finite.
 
         Returns:
             False where the step was refused; then nothing was changed.
 
-        Writes: params, inner_lrs where they are learned, buffers, Adam's moments.
+        Writes: params, the learned tensors of the rule, buffers, Adam's moments.
         """
         gradients = self.learned(step.gradient)
         finite = [torch.isfinite(x).all() for x in (*gradients, step.loss, *step.buffers.values())]
@@ -167,11 +217,11 @@ class MetaLearner:
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that a checkpoint must hold, by a flat name; no copy.
 
-        ``model/<name>``, ``buffers/<name>``, ``inner_lrs``, ``adam/<i>/<moment>``.
+        ``model/<name>``, ``buffers/<name>``, the rule's such as ``inner_lrs``, ``adam/<i>/<moment>``.
         """
         state = {f"model/{name}": value for name, value in self.params.items()}
         state |= {f"buffers/{name}": value for name, value in self.buffers.items()}
-        state["inner_lrs"] = self.inner_lrs
+        state |= _flat(self.rule_tensors)
         for i, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"adam/{i}/{name}": value for name, value in moments.items()}
         return state
@@ -182,7 +232,7 @@ class MetaLearner:
         Raises:
             InputError: a tensor is missing, unknown or of another shape.
 
-        Writes: params, inner_lrs, buffers, Adam's moments.
+        Writes: params, the rule's tensors, buffers, Adam's moments.
         """
         mine = {name: value for name, value in self.state().items() if not name.startswith("adam/")}
         if any(name.startswith("adam/") for name in state):  # it has taken a step
@@ -210,3 +260,10 @@ class MetaLearner:
             blank[f"adam/{i}/step"] = torch.zeros(())
             blank |= {f"adam/{i}/{name}": torch.zeros_like(tensor) for name in ("exp_avg", "exp_avg_sq")}
         return blank
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Tensor]:
+    """Return the tensors of nested dictionaries by their path, ``inner_lrs/head.weight``."""
+    if isinstance(tree, Tensor):
+        return {prefix: tree}
+    return {name: x for key in tree for name, x in _flat(tree[key], f"{prefix}/{key}" if prefix else key).items()}

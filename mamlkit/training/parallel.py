@@ -23,8 +23,8 @@ from torch.distributed.rendezvous import rendezvous
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import Params
 from mamlkit.core.outer_loop import MetaStep, fold_batch_stats
+from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 
 Made = TypeVar("Made")

@@ -1,13 +1,16 @@
-"""Meta-training, epoch by epoch: notebooks, command line, widgets and tests share this one loop.
+"""Meta-training: notebooks, command line, live pages and tests share this one loop.
 
-``Trainer.epochs()`` is a generator. Whoever drives it decides what to show, when to save and when to stop.
+``Trainer.iterations()`` is a generator, and so is ``Trainer.epochs()`` on top of it, which validates. Whoever drives
+them decides what to show, when to save and when to stop.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +19,9 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep
+from mamlkit.core.randomness import drawn_from
 from mamlkit.core.schedules import outer_lr, step_config
-from mamlkit.training.evaluation import Evaluation, Sampler, evaluate
+from mamlkit.training.evaluation import Evaluation, Sampler, check_metric, evaluate
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import ALONE, Ranks
 from mamlkit.training.prefetch import prefetch
@@ -30,7 +34,8 @@ class Iteration:
     Attributes:
         iteration: from 1 over the whole run.
         loss: meta-loss, nats.
-        accuracy: of the query sets after the last inner step, fraction in [0, 1].
+        accuracy: of the query sets after the last inner step, fraction in [0, 1]; the problem's metric, if it has one
+            of its own.
         grad_norm: l2 norm of the whole meta-gradient of what Adam moves, before any clamp or clip.
         inner_grad_norms: [K] l2 norm of the support gradient at each inner step, mean over tasks.
         second_order: whether the inner gradient was differentiated through.
@@ -117,30 +122,52 @@ class Trainer:
         ranks: the processes over which each meta-batch and the validation are split, see ``mamlkit.training.parallel``;
             all of them train, and come to the same weights and history.
 
+        on_part: called while the engine compiles, see ``mamlkit.engines.prepare``.
+
     Attributes:
         history: the epochs done.
+        current: the meta-iterations done of the next epoch.
         tasks: which tasks of each meta-batch this process computes.
+        choice: the engine, and why.
 
     Raises:
-        InputError: ``n_tasks`` cannot be split over so many processes.
+        InputError: ``n_tasks`` cannot be split over so many processes; see ``MetaLearner.choose_engine``.
 
     Source: section 4.2 of the paper (an epoch, validation after each).
     """
 
-    def __init__(self, learner: MetaLearner, train: Sampler, val: Sampler, *, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        learner: MetaLearner,
+        train: Sampler,
+        val: Sampler,
+        *,
+        ranks: Ranks = ALONE,
+        on_part: Callable[[int, int], None] | None = None,
+    ) -> None:
         self.learner, self.train, self.val, self.ranks = learner, train, val, ranks
         self.tasks = ranks.tasks(learner.config.n_tasks)
         self.history: list[EpochRecord] = []
+        self.current: list[Iteration] = []
+        self.choice = learner.choose_engine(self._batch(0), on_part=on_part)
 
     @classmethod
-    def from_config(cls, config: Config, store: ImageStore, *, ranks: Ranks = ALONE) -> Trainer:
-        """Build the learner and both samplers that a configuration names.
+    def from_config(
+        cls,
+        config: Config,
+        store: ImageStore,
+        *,
+        ranks: Ranks = ALONE,
+        on_part: Callable[[int, int], None] | None = None,
+    ) -> Trainer:
+        """Build the learner and both samplers that a configuration names; ``ranks``, ``on_part``: see the class.
 
         Raises:
-            InputError: the data cannot supply the episodes, or ``n_tasks`` cannot be split.
+            InputError: the data cannot supply the episodes, or the trainer cannot be made.
         """
         train, val = make_sampler(store, config, "train", training=True), make_sampler(store, config, "val")
-        return cls(MetaLearner.from_config(config, train.image_shape), train, val, ranks=ranks)
+        learner = MetaLearner.from_config(config, train.image_shape)
+        return cls(learner, train, val, ranks=ranks, on_part=on_part)
 
     @property
     def stopped_early(self) -> bool:
@@ -153,6 +180,26 @@ class Trainer:
         """Whether no epoch is left: all are done, or the training stopped early."""
         return len(self.history) >= self.learner.config.epochs or self.stopped_early
 
+    @property
+    def done(self) -> int:
+        """Meta-iterations done."""
+        return len(self.history) * self.learner.config.iterations_per_epoch + len(self.current)
+
+    def iterations(self) -> Generator[Iteration]:
+        """Train and yield meta-iteration after meta-iteration, from the first that is not done to the last of all.
+
+        Raises:
+            InputError: a meta-gradient is not finite and ``on_nonfinite`` is ``"stop"``; the metric is outside [0, 1].
+
+        Writes: the learner, ``current``.
+        """
+        config = self.learner.config
+        left = range(self.done, config.epochs * config.iterations_per_epoch)
+        with prefetch(self._batch, left) as batches:
+            for index, batch in zip(left, batches):
+                self.current.append(self._iterate(index // config.iterations_per_epoch, index, batch))
+                yield self.current[-1]
+
     def epochs(self, *, on_iteration: Callable[[Iteration], None] | None = None) -> Iterator[EpochRecord]:
         """Train and yield epoch after epoch, from the first that ``history`` lacks.
 
@@ -160,31 +207,30 @@ class Trainer:
             on_iteration: called after each meta-iteration, for a progress bar.
 
         Raises:
-            InputError: a meta-gradient is not finite and ``on_nonfinite`` is ``"stop"``.
+            InputError: see ``iterations``.
 
-        Writes: the learner, ``history``.
+        Writes: the learner, ``current``, ``history``.
         """
         config = self.learner.config
-        while not self.ended:
-            begin = time.perf_counter()
-            iterations, epoch = [], len(self.history)
-            indices = range(epoch * config.iterations_per_epoch, (epoch + 1) * config.iterations_per_epoch)
-            with prefetch(self._batch, indices) as batches:
-                for index, batch in zip(indices, batches):
-                    iterations.append(self._iterate(epoch, index, batch))
+        with contextlib.closing(self.iterations()) as iterations:
+            while not self.ended:
+                begin = time.perf_counter()
+                for iteration in itertools.islice(iterations, config.iterations_per_epoch - len(self.current)):
                     if on_iteration is not None:
-                        on_iteration(iterations[-1])
-            validation = evaluate([self.learner], self.val, config.val_episodes, ranks=self.ranks)
-            seconds = time.perf_counter() - begin
-            self.history.append(EpochRecord(epoch + 1, tuple(iterations), validation, seconds))
-            yield self.history[-1]
+                        on_iteration(iteration)
+                validation = evaluate([self.learner], self.val, config.val_episodes, ranks=self.ranks)
+                seconds = time.perf_counter() - begin
+                self.history.append(EpochRecord(len(self.history) + 1, tuple(self.current), validation, seconds))
+                self.current = []
+                yield self.history[-1]
 
     def _batch(self, index: int) -> Episode:
         return self.train.batch(index * self.learner.config.n_tasks + self.tasks.start, len(self.tasks))
 
     def _iterate(self, epoch: int, index: int, batch: Episode) -> Iteration:
         config = self.learner.config
-        own_step = self.learner.meta_step(batch, epoch)
+        with drawn_from(config.seed, index, self.tasks.start, device=self.learner.device):
+            own_step = self.learner.meta_step(batch, epoch)
         meta_step = self.ranks.combine(own_step, self.learner.buffers, step_config(config, epoch))
         finite = self.learner.apply(meta_step, epoch)
         if not finite and config.on_nonfinite == "stop":
@@ -197,14 +243,17 @@ class Trainer:
 
 
 def _describe(step: MetaStep, iteration: int, learner: MetaLearner, epoch: int, *, finite: bool) -> Iteration:
-    gradients = learner.learned(step.gradient)
     inner = step.trace.grad_norm.square().sum(2).sqrt().mean(0)  # [T, K, n_adapted] -> [K]
+    outer = torch.stack([gradient.norm() for gradient in learner.learned(step.gradient)]).norm()
+    numbers = torch.stack([step.loss, step.trace.query_metric[:, -1].mean(), outer, *inner])
+    loss, accuracy, grad_norm, *inner_grad_norms = numbers.tolist()  # waits for the device, once
+    check_metric(learner.problem, step.trace.query_metric[:, -1])
     return Iteration(
         iteration=iteration,
-        loss=float(step.loss),
-        accuracy=float(step.trace.query_accuracy[:, -1].mean()),
-        grad_norm=float(torch.stack([gradient.norm() for gradient in gradients]).norm()),
-        inner_grad_norms=tuple(inner.tolist()),
+        loss=loss,
+        accuracy=accuracy,
+        grad_norm=grad_norm,
+        inner_grad_norms=tuple(inner_grad_norms),
         second_order=step_config(learner.config, epoch).second_order,
         outer_lr=outer_lr(learner.config, epoch),
         finite=finite,

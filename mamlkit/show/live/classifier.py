@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call
 
 from mamlkit.core.episodes import Episode, check_choice
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import MetaParams, Params, adapt
+from mamlkit.core.inner_loop import adapt
+from mamlkit.core.problem import MetaParams
+from mamlkit.core.rules import Params
 from mamlkit.core.schedules import eval_config
 from mamlkit.training.evaluation import NORMS
 from mamlkit.training.learner import MetaLearner
@@ -43,13 +44,13 @@ class Classifier:
         most = len(learner.params["head.bias"])
         if not 2 <= len(support) <= most:
             raise InputError(f"there are {len(support)} classes; this start serves 2 to {most}")
-        self.learner, self.support = learner, support.to(learner.inner_lrs)
+        self.learner, self.support = learner, support.to(learner.params["head.bias"])
         labels = torch.arange(len(support), device=self.support.device)
         episode = Episode(self.support, labels, self.support[:0], labels[:0])
-        meta = MetaParams(_fewer_classes(learner.params, len(support)), learner.inner_lrs)
+        meta = MetaParams(_fewer_classes(learner.params, len(support)), learner.rule_tensors)
         settings = eval_config(learner.config, "batch")
         with torch.no_grad():
-            moved = adapt(learner.model, meta, learner.buffers, episode, settings)
+            moved = adapt(learner.problem.at_evaluation, meta, learner.buffers, episode, settings)
             self.steps = [meta.model, *(step.params for step in moved)]
 
     @property
@@ -87,9 +88,9 @@ class Classifier:
 
     def _shares(self, step: int, images: Tensor, norm: str) -> Tensor:
         row = max(step - 1, 0)  # of the per-step tables: the same as before the update
-        given = (self.steps[step], self.learner.buffers), (images, row, norm)
         with torch.no_grad():
-            logits, _ = functional_call(self.learner.model, *given, strict=True)
+            problem = self.learner.problem.at_evaluation
+            logits, _ = problem.forward(self.steps[step], self.learner.buffers, images, row, norm)
         shares: Tensor = logits.softmax(-1)
         return shares
 

@@ -48,10 +48,8 @@ def look(learner: MetaLearner, task: Episode, query: int, *, at: int) -> Look:
 
     Pure: nothing is changed.
     """
-    exact = StepConfig(last_step_only(learner.config.n_steps), adapt=learner.config.adapt)
-    gradients = meta_gradients_by_step(
-        learner.model, learner.meta, learner.buffers, task, exact, loss_fn=learner.loss_fn
-    )
+    exact = StepConfig(last_step_only(learner.config.n_steps))
+    gradients = meta_gradients_by_step(learner.problem, learner.meta, learner.buffers, task, exact)
     rows = bn_drift(trace_batch(learner, Episode(*(x[None] for x in task))))
     last = max(row["step"] for row in rows)
     drift = [row["shift"] for row in rows if row["step"] == last and row["pass"] == "query"]

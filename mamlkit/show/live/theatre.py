@@ -154,7 +154,7 @@ class Theatre:
         step = self.learner.meta_step(self.train.batch(index * n_tasks, n_tasks), epoch)
         taken = self.learner.apply(step, epoch)
         loss = float(step.loss)
-        accuracy = float(step.trace.query_accuracy[:, -1].mean()) if math.isfinite(loss) else math.nan
+        accuracy = float(step.trace.query_metric[:, -1].mean()) if math.isfinite(loss) else math.nan
         return Passed(loss, accuracy, taken)
 
     def run(self) -> None:

@@ -5,18 +5,18 @@ Axis letters: ``K`` inner steps, ``G`` places along an axis of the grid, ``N`` c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import Params, adapt
-from mamlkit.core.schedules import StepConfig, eval_config, last_step_only
-from mamlkit.core.trace import query_accuracy
+from mamlkit.core.inner_loop import adapt
+from mamlkit.core.rules import Params
+from mamlkit.core.schedules import eval_config, last_step_only
 from mamlkit.training.learner import MetaLearner
 
 CHUNK = 21  # networks computed at once: more gain little
@@ -83,9 +83,9 @@ def travel(
     episode, axis = learner.to_device(episode), torch.linspace(-reach, reach, grid).to(learner.inner_lrs)
     settings = eval_config(learner.config, "batch")
     if n_steps is not None:
-        settings = StepConfig(last_step_only(n_steps), second_order=False, adapt=learner.config.adapt)
+        settings = dataclasses.replace(settings, loss_weights=last_step_only(n_steps))
     with torch.no_grad():
-        moved = adapt(learner.model, learner.meta, learner.buffers, episode, settings, loss_fn=learner.loss_fn)
+        moved = adapt(learner.problem, learner.meta, learner.buffers, episode, settings)
         steps = [learner.params, *(step.params for step in moved)]  # K + 1
         return _look_around(learner, episode, steps, axis, seed)
 
@@ -110,7 +110,7 @@ def random_direction(update: Params, seed: int) -> Params:
 
 
 def _look_around(learner: MetaLearner, episode: Episode, steps: Sequence[Params], axis: Tensor, seed: int) -> Travel:
-    names, last = learner.rows, len(steps) - 2  # last: the last step, from 0
+    names, last = learner.problem.adapted, len(steps) - 2  # last: the last step, from 0
     updates = [{name: after[name] - before[name] for name in names} for before, after in zip(steps, steps[1:])]
     planes = [(update, random_direction(update, seed)) for update in updates]
     planes.append(planes[last])
@@ -129,15 +129,15 @@ def _look_around(learner: MetaLearner, episode: Episode, steps: Sequence[Params]
         update_norms=torch.stack([torch.stack([update[name].norm() for name in names]) for update in updates]),
         rates=learner.inner_lrs[:, : last + 1].clone(),
         confusion=torch.stack([_confusion(logits, episode.query_y) for logits in query]),
-        support_loss=torch.stack([learner.loss_fn(logits, episode.support_y) for logits in support]),
-        reached_loss=torch.stack([learner.loss_fn(logits, episode.support_y) for logits in reached]),
-        query_loss=torch.stack([learner.loss_fn(logits, episode.query_y) for logits in query]),
-        query_accuracy=torch.stack([query_accuracy(logits, episode.query_y) for logits in query]),
+        support_loss=torch.stack([learner.problem.loss(logits, episode.support_y) for logits in support]),
+        reached_loss=torch.stack([learner.problem.loss(logits, episode.support_y) for logits in reached]),
+        query_loss=torch.stack([learner.problem.loss(logits, episode.query_y) for logits in query]),
+        query_accuracy=torch.stack([learner.problem.score(logits, episode.query_y) for logits in query]),
     )
 
 
 def _logits(learner: MetaLearner, params: Params, images: Tensor, row: int) -> Tensor:
-    logits: Tensor = functional_call(learner.model, (params, learner.buffers), (images, row), strict=True)[0]
+    logits: Tensor = learner.problem.forward(params, learner.buffers, images, row)[0]
     return logits
 
 
@@ -148,7 +148,7 @@ def _surface(
 
     def loss(place: Tensor) -> Tensor:  # [2]
         moved = {name: params[name] + place[0] * along[name] + place[1] * across[name] for name in along}
-        return learner.loss_fn(_logits(learner, params | moved, episode.support_x, row), episode.support_y)
+        return learner.problem.loss(_logits(learner, params | moved, episode.support_x, row), episode.support_y)
 
     places = torch.cartesian_prod(axis, axis).flip(1)  # [G * G, 2], the place along changes fastest
     return torch.func.vmap(loss, chunk_size=CHUNK)(places).reshape(len(axis), len(axis))

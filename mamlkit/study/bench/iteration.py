@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import cast
 
-from mamlkit import engines
 from mamlkit.core.config import Config
 from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep
@@ -41,11 +40,11 @@ class Iteration:
         self.engine = engine
         asked = "eager" if engine == "naive" else engine
         config = dataclasses.replace(config, engine=asked)
-        choice = engines.prepare(config, sampler.image_shape, known=config.backbone == "conv4", on_part=on_part)
-        if choice.engine != asked:
-            raise UnavailableError(choice.why[-1].split(": ", 1)[-1])
         self.learner = MetaLearner.from_config(config, sampler.image_shape)
         self.batch = self.learner.to_device(sampler.batch(0, config.n_tasks))
+        choice = self.learner.choose_engine(self.batch, on_part=on_part)
+        if choice.engine != asked:
+            raise UnavailableError(choice.why[-1].split(": ", 1)[-1])
 
     def __call__(self) -> None:
         """Do it once.
@@ -63,7 +62,7 @@ class Iteration:
         if self.engine != "naive":
             return learner.meta_step(self.batch, EPOCH)
         settings = step_config(learner.config, EPOCH)
-        step = naive.meta_gradient(learner.model, learner.meta, learner.buffers, self.batch, settings)
+        step = naive.meta_gradient(learner.problem, learner.meta, learner.buffers, self.batch, settings)
         return cast(MetaStep, step)  # it has all that the learner's Adam reads
 
 

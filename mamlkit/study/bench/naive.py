@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import LossFn, MetaParams, Params, adapted_names
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 
 
@@ -32,52 +32,43 @@ class NaiveStep(NamedTuple):
     buffers: Params
 
 
-def meta_gradient(
-    model: nn.Module,
-    meta: MetaParams,
-    buffers: Params,
-    batch: Episode,
-    config: StepConfig,
-    *,
-    loss_fn: LossFn = F.cross_entropy,
-) -> NaiveStep:
+def meta_gradient(problem: Problem, meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> NaiveStep:
     """Return the gradient of the mean task loss with respect to the meta-parameters.
 
     Args:
-        model, meta, buffers, batch, config, loss_fn: see ``mamlkit.core.outer_loop.meta_gradient``; ``track_query``
-            changes nothing, as there is no trace.
+        problem, meta, buffers, batch, step: see ``mamlkit.core.outer_loop.meta_gradient``; ``track_query`` changes
+            nothing, as there is no trace.
 
     Raises:
-        InputError: nothing is left to adapt, see ``mamlkit.core.inner_loop.adapted_names``.
+        InputError: nothing is left to adapt, see ``mamlkit.core.problem.Problem.adapted``.
 
-    Pure: no argument is changed. Source: algorithm 1 of Finn et al. 2017; section 4 of the paper (multi-step loss).
+    Source: algorithm 1 of Finn et al. 2017; section 4 of the paper (multi-step loss).
     """
-    start = {name: value.detach().requires_grad_() for name, value in meta.model.items()}
-    inner_lrs = meta.inner_lrs.detach().requires_grad_()
-    tensors = [*start.values(), inner_lrs]
+    leaves: MetaParams = pytree.tree_map(lambda x: x.detach().requires_grad_(), meta)
+    tensors, spec = pytree.tree_flatten(leaves)
     total = [torch.zeros_like(tensor) for tensor in tensors]
     losses = []
     for task in zip(*batch):  # [T, ...] -> T x [...]
-        loss = _task_loss(model, MetaParams(start, inner_lrs), buffers, Episode(*task), config, loss_fn=loss_fn)
+        loss = _task_loss(problem, leaves, buffers, Episode(*task), step)
         gradients = torch.autograd.grad(loss, tensors, allow_unused=True, materialize_grads=True)
         total = [a + b / len(batch.support_x) for a, b in zip(total, gradients)]
         losses.append(loss.detach())
-    gradient = MetaParams(dict(zip(start, total)), total[-1])
-    return NaiveStep(gradient, torch.stack(losses).mean(), buffers)
+    return NaiveStep(pytree.tree_unflatten(total, spec), torch.stack(losses).mean(), buffers)
 
 
-def _task_loss(
-    model: nn.Module, meta: MetaParams, buffers: Params, task: Episode, config: StepConfig, *, loss_fn: LossFn
-) -> Tensor:
-    names = adapted_names(model, config.adapt)
+def _task_loss(problem: Problem, meta: MetaParams, buffers: Params, task: Episode, step: StepConfig) -> Tensor:
+    names, rule = problem.adapted, problem.need_rule
     params, total = dict(meta.model), task.query_x.new_zeros(())
-    for k, weight in enumerate(config.loss_weights):
-        logits, _ = functional_call(model, (params, buffers), (task.support_x, k))
-        loss = loss_fn(logits, task.support_y)
-        gradients = torch.autograd.grad(loss, [params[name] for name in names], create_graph=config.second_order)
-        rates = meta.inner_lrs[:, k]  # [n_adapted, K] -> [n_adapted]
-        params |= {name: params[name] - rate * g for name, rate, g in zip(names, rates, gradients)}
+    state = rule.init({name: params[name] for name in names})
+    for k, weight in enumerate(step.loss_weights):
+        logits, _ = problem.forward(params, buffers, task.support_x, k)
+        adapted = {name: params[name] for name in names}
+        gradients = torch.autograd.grad(
+            problem.loss(logits, task.support_y), list(adapted.values()), create_graph=step.second_order
+        )
+        moved, state = rule.update(meta.rule, dict(zip(names, gradients)), state, adapted, k)
+        params |= moved
         if weight:
-            logits, _ = functional_call(model, (params, buffers), (task.query_x, k, config.norm))
-            total = total + weight * loss_fn(logits, task.query_y)
+            logits, _ = problem.forward(params, buffers, task.query_x, k, step.norm)
+            total = total + weight * problem.loss(logits, task.query_y)
     return total

@@ -1,0 +1,278 @@
+"""What is learned on, as a value: a network, a loss, the rule of the inner loop, and a metric.
+
+Axis letters: ``N`` way, ``Q`` query images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
+
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
+from mamlkit.core.networks import MLP, Conv4, PerStepBatchNorm2d
+from mamlkit.core.rules import Params, Rule, Tensors, rule_of
+
+Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> scalar
+Metric = Callable[[Any, Any], Tensor]  # (outputs, targets) of one task -> scalar in [0, 1], or NaN
+
+_NormBase = nn.modules.batchnorm._NormBase  # batch norm and instance norm
+NORM_LAYERS = (PerStepBatchNorm2d, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+class MetaParams(NamedTuple):
+    """What the outer loop learns.
+
+    Attributes:
+        model: every parameter of the network that requires a gradient, by its name; where each inner loop starts.
+        rule: the rule's tensors by name; ``inner_lrs`` [n_adapted, K] of ``SGD``, whose rows are ``Problem.adapted``; a
+            negative rate ascends.
+    """
+
+    model: Params
+    rule: Tensors
+
+    @property
+    def inner_lrs(self) -> Tensor:
+        """The rule's table of inner rates, [n_adapted, K]."""
+        return self.rule["inner_lrs"]  # type: ignore[no-any-return]
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the fraction of ``outputs`` [Q, N, ...] whose largest class is ``targets`` [Q, ...]; NaN for a regression.
+
+    Raises:
+        InputError: the outputs are not a number for each class of each target.
+    """
+    if targets.is_floating_point():  # a regression has no accuracy
+        return torch.full_like(outputs.detach().sum(), torch.nan)
+    if outputs.dim() != targets.dim() + 1:
+        raise InputError(
+            f"outputs {list(outputs.shape)} are not one number per class of targets {list(targets.shape)}, so there is "
+            "no accuracy; give Problem(metric=...) one that fits"
+        )
+    return (outputs.detach().argmax(1) == targets).to(outputs.dtype).mean()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network and what it means to learn with it.
+
+    Args:
+        network: any module of one input, ``network(x) -> outputs``; or one that knows the inner step,
+            ``network(x, step, norm) -> (outputs, statistics)``, see ``mamlkit.core.networks``. Parameters that require
+            no gradient stay as they are. Its own weights are where meta-training starts; they are copied.
+        loss: ``(outputs, targets) -> scalar``.
+        rule: how the inner loop moves parameters; None: that of the configuration, see ``mamlkit.core.rules.rule_of``.
+        metric: ``(outputs, targets) -> scalar`` in [0, 1] for one task; NaN where there is none.
+        adapt: tensors that the inner loop moves: ``"all"`` (MAML), ``"head"`` (ANIL) or ``"body"`` (BOIL), whose last
+            layer is called ``head``; None: as the configuration says.
+        adapt_norms: whether normalisation layers adapt too; None: as the configuration says.
+
+    Raises:
+        InputError: the network has no parameters, or on several devices; a layer writes its statistics in place.
+    """
+
+    network: nn.Module
+    loss: Loss = F.cross_entropy
+    rule: Rule | None = None
+    metric: Metric = accuracy
+    adapt: str | None = None
+    adapt_norms: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check the network."""
+        devices = {str(parameter.device) for parameter in self.network.parameters()}
+        if len(devices) != 1:
+            where = f"parameters on {', '.join(sorted(devices))}" if devices else "no parameters"
+            raise InputError(f"the network {self.name} has {where}; parameters on one device are needed")
+        for name, layer in self.network.named_modules():
+            if isinstance(layer, _NormBase) and layer.track_running_stats and layer.training:
+                kind, own = type(layer).__name__, layer.num_features
+                raise InputError(
+                    f"layer {name!r} of the network, {kind}({own}), writes its running statistics in place; write "
+                    f"{kind}({own}, track_running_stats=False), or mamlkit.core.networks.PerStepBatchNorm2d"
+                )
+
+    @property
+    def name(self) -> str:
+        """The class of the network."""
+        return type(self.network).__name__
+
+    @property
+    def need_rule(self) -> Rule:
+        """The rule.
+
+        Raises:
+            InputError: there is none yet.
+        """
+        if self.rule is None:
+            raise InputError("the problem has no rule; give Problem(rule=...), such as SGD(0.1, n_steps=5)")
+        return self.rule
+
+    @functools.cached_property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the parameters that require a gradient."""
+        return tuple(name for name, parameter in self.network.named_parameters() if parameter.requires_grad)
+
+    @functools.cached_property
+    def adapted(self) -> tuple[str, ...]:
+        """Names of the tensors that the inner loop moves, in the network's order.
+
+        Raises:
+            InputError: none is left, or ``"head"`` or ``"body"`` is asked of a network without a ``head``.
+
+        Source: the paper's inner loop leaves batch norm alone; Raghu et al. 2020 (ANIL); Oh et al. 2021 (BOIL).
+        """
+        norms = tuple(f"{n}." for n, layer in self.network.named_modules() if isinstance(layer, NORM_LAYERS) and n)
+        fixed = () if self.adapt_norms else norms
+        names = [name for name in self.trained if not name.startswith(fixed)]
+        heads = {name for name in names if "head" in name.split(".")[:-1]}
+        adapt = self.adapt or "all"
+        chosen = tuple(name for name in names if adapt == "all" or (name in heads) == (adapt == "head"))
+        if not chosen or (adapt != "all" and not heads):
+            there = ", ".join(names) or "no tensors that may adapt"
+            raise InputError(f"adapt = {adapt!r} needs a layer called head and others; the network has {there}")
+        return chosen
+
+    @functools.cached_property
+    def _knows_the_step(self) -> bool:
+        return "step" in inspect.signature(self.network.forward).parameters
+
+    @functools.cached_property
+    def at_evaluation(self) -> Problem:
+        """The problem with its network in evaluation mode, which switches dropout off; the tensors are shared."""
+        return dataclasses.replace(self, network=own_modules(self.network).eval())
+
+    def with_network(self, network: nn.Module) -> Problem:
+        """Return the problem with another copy of its network."""
+        return self if network is self.network else dataclasses.replace(self, network=network)
+
+    def forward(self, params: Params, buffers: Params, x: Any, step: int, norm: str = "batch") -> tuple[Any, Any]:
+        """Return the outputs of the network with these tensors, and the statistics {layer: BatchStats} of its batch.
+
+        Args:
+            params, buffers: together every tensor of the network, by name.
+            x: the inputs, a tensor or what else the network takes.
+            step: the inner step, from 0.
+            norm: ``"batch"`` normalises by the batch's own statistics, ``"running"`` by the recorded ones.
+        """
+        with contextlib.nullcontext() if type(self.network) in (Conv4, MLP) else _twice_differentiable():
+            if self._knows_the_step:
+                return functional_call(self.network, (params, buffers), (x, step, norm), strict=True)  # type: ignore[no-any-return]
+            return functional_call(self.network, (params, buffers), (x,), strict=True), {}
+
+    def check_forward(self, meta: MetaParams, buffers: Params, batch: Episode) -> None:
+        """Pass the support set of the first task through the network once.
+
+        Raises:
+            InputError: the network cannot take it, writes a buffer in place, or returns other things than it should.
+        """
+        if type(self.network) in (Conv4, MLP):
+            return
+        x, own = pytree.tree_map(lambda value: value[0], batch.support_x), {n: b.clone() for n, b in buffers.items()}
+        versions = {name: buffer._version for name, buffer in own.items()}
+        try:
+            with torch.no_grad():
+                answer = self.forward(meta.model, own, x, 0)
+        except (RuntimeError, TypeError, ValueError) as error:
+            shapes = ", ".join(str(list(leaf.shape)) for leaf in pytree.tree_leaves(x))
+            raise InputError(f"the network {self.name} cannot take inputs of shape {shapes}: {error}") from error
+        written = [name for name, buffer in own.items() if buffer._version != versions[name]]
+        if written:
+            raise InputError(
+                f"the network {self.name} writes its buffer {written[0]!r} in place; return statistics instead"
+            )
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            raise InputError(f"the network {self.name}, which takes the step, returns no pair (outputs, statistics)")
+
+    def score(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the metric of one task as a scalar tensor.
+
+        Raises:
+            InputError: the metric is no scalar.
+        """
+        like = pytree.tree_leaves(outputs)[0]
+        value = torch.as_tensor(self.metric(outputs, targets), dtype=like.dtype, device=like.device)
+        if value.dim():
+            raise InputError(f"the metric returns a tensor of shape {list(value.shape)}; a scalar is needed")
+        return value.detach()
+
+    def configured(self, config: Config) -> Problem:
+        """Return the problem with what it leaves open taken from a configuration.
+
+        Raises:
+            InputError: the configuration says something else than the problem, or what the network cannot do.
+        """
+        wanted: dict[str, Any] = {"rule": rule_of(config), "adapt": config.adapt, "adapt_norms": config.adapt_norms}
+        open_fields = {key: value for key, value in wanted.items() if getattr(self, key) is None}
+        default = Config()
+        for key, fields in SETTLED_BY.items():
+            given = {name: getattr(config, name) for name in fields if getattr(config, name) != getattr(default, name)}
+            if key not in open_fields and given and getattr(self, key) != wanted[key]:
+                name, value = next(iter(given.items()))
+                raise InputError(f"{name} = {value!r} has no meaning: the problem has {key} = {getattr(self, key)!r}")
+        per_step = any(isinstance(layer, PerStepBatchNorm2d) for layer in self.network.modules())
+        for name in ("per_step_bn", "per_step_stats"):
+            if getattr(config, name) and not per_step:
+                raise InputError(f"{name} = True has no meaning: the network {self.name} has no PerStepBatchNorm2d")
+        return dataclasses.replace(self, **open_fields)
+
+    def start(self, **place: Any) -> tuple[MetaParams, Params]:
+        """Return where meta-training starts, and the tensors that it leaves alone; all are copies.
+
+        Args:
+            place: ``device`` and ``dtype`` of the copies; integers keep their dtype.
+
+        Returns:
+            meta: the network's parameters that require a gradient, and the rule's tensors.
+            buffers: the network's buffers, and its parameters that require none.
+        """
+        tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+        copies = {name: _copy(tensor, **place) for name, tensor in tensors.items()}
+        params = {name: copies.pop(name) for name in self.trained}
+        return MetaParams(params, self.need_rule.tensors({name: params[name] for name in self.adapted})), copies
+
+
+# Fields of the configuration that say what a field of the problem may say instead.
+SETTLED_BY = {
+    "rule": ("inner_rule", "inner_lr", "inner_lr_per", "learn_inner_lrs", "inner_decay"),
+    "adapt": ("adapt",),
+    "adapt_norms": ("adapt_norms",),
+}
+
+
+def own_modules(network: nn.Module) -> nn.Module:
+    """Return a copy of a network's modules, which share its tensors."""
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    return copy.deepcopy(network, shared)
+
+
+def _copy(tensor: Tensor, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Tensor:
+    return tensor.detach().clone().to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+
+
+@contextlib.contextmanager
+def _twice_differentiable() -> Iterator[None]:
+    """Take the attention that has a second derivative: the fused kernels have none."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,0 +1,261 @@
+"""How the inner loop moves the adapted parameters, as pairs of ``init`` and ``update`` in the manner of Optax.
+
+A rule moves parameters: ``SGD`` (with learned rates: LSLR) or ``MetaSGD``. Before it, ``chain`` puts transforms of the
+gradient: ``Momentum``, ``AdamScaling``, ``WeightDecay``. Everything is differentiated through, state included.
+
+To add a fix of the inner loop: write its transform or rule here, give its setting a field in ``mamlkit.core.config``,
+and read the field in ``rule_of``. An engine that does not know the field or the rule refuses it by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamlkit.core.config import Config
+from mamlkit.core.errors import InputError
+
+Params = dict[str, Tensor]
+Tensors = dict[str, Any]  # name -> a tensor, or a dictionary of tensors by parameter
+
+SQUARE_FLOOR = 1e-16  # under the root of Adam's second moment, whose derivative is infinite at 0
+
+
+class Transform:
+    """A change of the gradient before the rule sees it: ``update`` returns gradients. It learns and keeps nothing."""
+
+    def init(self, params: Params) -> Any:
+        """Return the state before the first step, any pytree of tensors, for the adapted parameters at the start."""
+        return ()
+
+    def update(self, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        """Return the gradients, by the names of ``params``, and the state after inner step ``step``, from 0."""
+        raise NotImplementedError
+
+
+class Rule:
+    """How an inner step moves the adapted parameters. A rule of your own defines ``update``, and what it needs.
+
+    Attributes:
+        learned: names of those of ``tensors`` that the outer loop learns.
+    """
+
+    learned: tuple[str, ...] = ()
+
+    def tensors(self, params: Params) -> Tensors:
+        """Return the tensors that the rule computes with, at the start of meta-training, by name.
+
+        Args:
+            params: the adapted parameters, in the order of the network.
+        """
+        return {}
+
+    def init(self, params: Params) -> Any:
+        """Return the state before the first step, any pytree of tensors."""
+        return ()
+
+    def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        """Return the parameters and the state after an inner step.
+
+        Args:
+            tensors: what ``tensors`` returned, as far as the outer loop has learned it.
+            gradients: of the support loss, by the names of ``params``.
+            state: after the step before.
+            params: the adapted parameters before the step.
+            step: from 0.
+        """
+        raise NotImplementedError
+
+    def check(self, tensors: Tensors, names: Sequence[str], n_steps: int) -> None:
+        """Raise InputError unless ``tensors`` are those of the parameters ``names`` and enough for ``n_steps``."""
+
+
+@dataclass(frozen=True)
+class SGD(Rule):
+    """Gradient descent with one rate for each tensor and step.
+
+        theta_k+1 = theta_k - inner_lrs[:, k] * gradient_k
+
+    Args:
+        rate: where all the rates start.
+        n_steps: K, columns of the table ``inner_lrs`` [n_adapted, K].
+        learn: the outer loop learns the rates, sign included: LSLR.
+
+    Source: section 3 of the paper; learned per layer and step: section 4.
+    """
+
+    rate: float
+    n_steps: int
+    learn: bool = False
+
+    @property
+    def learned(self) -> tuple[str, ...]:  # type: ignore[override]
+        """``("inner_lrs",)`` where the rates are learned."""
+        return ("inner_lrs",) if self.learn else ()
+
+    def tensors(self, params: Params) -> Tensors:
+        """Return ``inner_lrs``, [n_adapted, K]."""
+        like = next(iter(params.values()))
+        return {"inner_lrs": like.new_full((len(params), self.n_steps), self.rate)}
+
+    def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        """Descend by each tensor's rate of this step."""
+        rates = tensors["inner_lrs"][:, step]  # [n_adapted, K] -> [n_adapted]
+        return {name: params[name] - rate * gradients[name] for name, rate in zip(params, rates)}, state
+
+    def check(self, tensors: Tensors, names: Sequence[str], n_steps: int) -> None:
+        """Raise unless ``inner_lrs`` has one row for each adapted tensor and at least ``n_steps`` columns."""
+        rows, columns = tensors["inner_lrs"].shape
+        if rows != len(names):
+            raise InputError(f"inner_lrs has {rows} rows; the {len(names)} adapted tensors are {', '.join(names)}")
+        if n_steps > columns:
+            raise InputError(
+                f"{n_steps} inner steps are more than the {columns} of the per-step tables; use 1 to {columns}"
+            )
+
+
+@dataclass(frozen=True)
+class MetaSGD(Rule):
+    """Gradient descent with a learned rate for each number of each tensor, the same at every step.
+
+        theta_k+1 = theta_k - inner_lrs * gradient_k,    inner_lrs shaped as theta
+
+    Args:
+        rate: where all the rates start.
+
+    Source: Li et al. 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", arXiv:1707.09835.
+    """
+
+    rate: float
+    learned = ("inner_lrs",)
+
+    def tensors(self, params: Params) -> Tensors:
+        """Return ``inner_lrs``, a rate for each number of each parameter."""
+        return {"inner_lrs": {name: torch.full_like(value, self.rate) for name, value in params.items()}}
+
+    def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        """Descend by each number's rate."""
+        rates = tensors["inner_lrs"]
+        return {name: value - rates[name] * gradients[name] for name, value in params.items()}, state
+
+
+@dataclass(frozen=True)
+class Momentum(Transform):
+    """Add the earlier gradients: ``m_k = decay * m_k-1 + gradient_k``. Source: Polyak 1964; ``torch.optim.SGD``."""
+
+    decay: float = 0.9
+
+    def init(self, params: Params) -> Params:
+        """Return zeros in the shapes of the parameters."""
+        return {name: torch.zeros_like(value) for name, value in params.items()}
+
+    def update(self, gradients: Params, state: Params, params: Params, step: int) -> tuple[Params, Params]:
+        """Return the running sum, as gradients and as state."""
+        moved = {name: self.decay * state[name] + gradients[name] for name in params}
+        return moved, moved
+
+
+@dataclass(frozen=True)
+class AdamScaling(Transform):
+    """Divide a running mean of the gradients by the root of that of their squares, both without bias.
+
+    The square has a floor of 1e-16 under the root, so that the second derivative is finite where a gradient is 0.
+
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def init(self, params: Params) -> tuple[Params, Params]:
+        """Return both moments, zeros in the shapes of the parameters."""
+        first, second = ({name: torch.zeros_like(value) for name, value in params.items()} for _ in range(2))
+        return first, second
+
+    def update(
+        self, gradients: Params, state: tuple[Params, Params], params: Params, step: int
+    ) -> tuple[Params, tuple[Params, Params]]:
+        """Return the scaled gradients, and both moments."""
+        first = {name: self.beta1 * state[0][name] + (1 - self.beta1) * gradients[name] for name in params}
+        second = {name: self.beta2 * state[1][name] + (1 - self.beta2) * gradients[name] ** 2 for name in params}
+        bias1, bias2 = 1 - self.beta1 ** (step + 1), 1 - self.beta2 ** (step + 1)
+        roots = {name: (second[name] / bias2 + SQUARE_FLOOR).sqrt() + self.eps for name in params}
+        return {name: first[name] / bias1 / roots[name] for name in params}, (first, second)
+
+
+@dataclass(frozen=True)
+class WeightDecay(Transform):
+    """Pull the parameters to 0: ``gradient + strength * theta``, as if ``strength / 2 |theta|^2`` were in the loss."""
+
+    strength: float
+
+    def update(self, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        """Return the gradients with the pull added."""
+        return {name: gradients[name] + self.strength * value for name, value in params.items()}, state
+
+
+@dataclass(frozen=True)
+class Chain(Rule):
+    """Transforms of the gradient, one after the other, and the rule that moves; see ``chain``."""
+
+    transforms: tuple[Transform, ...]
+    rule: Rule
+
+    @property
+    def learned(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the rule."""
+        return self.rule.learned
+
+    def tensors(self, params: Params) -> Tensors:
+        """Return those of the rule."""
+        return self.rule.tensors(params)
+
+    def init(self, params: Params) -> Any:
+        """Return the states of the transforms, and of the rule."""
+        return [transform.init(params) for transform in self.transforms], self.rule.init(params)
+
+    def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        """Transform the gradients, then move."""
+        states = []
+        for transform, before in zip(self.transforms, state[0]):
+            gradients, after = transform.update(gradients, before, params, step)
+            states.append(after)
+        moved, last = self.rule.update(tensors, gradients, state[1], params, step)
+        return moved, (states, last)
+
+    def check(self, tensors: Tensors, names: Sequence[str], n_steps: int) -> None:
+        """Raise as the rule does."""
+        self.rule.check(tensors, names, n_steps)
+
+
+def chain(*parts: Transform | Rule) -> Rule:
+    """Return the rule that transforms the gradient by all parts but the last, in their order, and moves by the last.
+
+    Raises:
+        InputError: the last part is no rule, or another part is no transform.
+
+    >>> chain(WeightDecay(1e-2), SGD(0.1, n_steps=5)).rule.rate
+    0.1
+    """
+    *transforms, rule = parts
+    for part, kind in (*((part, Transform) for part in transforms), (rule, Rule)):
+        if not isinstance(part, kind):
+            raise InputError(f"{part!r} of chain is no {kind.__name__}; transforms come first, and one rule last")
+    return Chain(tuple(transforms), rule) if transforms else rule  # type: ignore[arg-type, return-value]
+
+
+def rule_of(config: Config) -> Rule:
+    """Return the rule that a configuration names."""
+    n_steps = max(config.n_steps, config.eval_steps)
+    if config.inner_lr_per == "number":
+        rule: Rule = MetaSGD(config.inner_lr)
+    else:
+        rule = SGD(config.inner_lr, n_steps, learn=config.learn_inner_lrs)
+    transforms: dict[str, list[Transform]] = {"sgd": [], "momentum": [Momentum()], "adam": [AdamScaling()]}
+    decay = [WeightDecay(config.inner_decay)] if config.inner_decay else []
+    return chain(*decay, *transforms[config.inner_rule], rule)

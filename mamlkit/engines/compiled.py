@@ -1,0 +1,148 @@
+"""The engine ``compiled``: ``Conv4`` in closed form, without a graph, as code compiled for this processor.
+
+The closed form is an exact special case of ``mamlkit.core.inner_loop``: of one network, one loss and one rule, and of
+the settings in ``KNOWN``. It refuses whatever it does not know by name, so that a new setting cannot be passed over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode, count
+from mamlkit.core.errors import InputError
+from mamlkit.core.networks import Conv4, PerStepBatchNorm2d
+from mamlkit.core.outer_loop import MetaStep
+from mamlkit.core.problem import MetaParams, Problem, accuracy
+from mamlkit.core.rules import SGD, Params
+from mamlkit.core.schedules import StepConfig, step_config
+from mamlkit.engines import adjoint, answers, compiler, packing
+from mamlkit.engines.closed_form import Shape
+from mamlkit.engines.graph import Eager, Engine, Evaluator
+from mamlkit.engines.work import iteration_flop
+
+SMALL_TASK = 15  # images; chunks of two such tasks stay in a core's cache, larger tasks are best alone
+REPAYS = 2e12  # floating-point operations of a run from which on half a minute of compiling is won back
+LAYERS = (Conv4, nn.ModuleList, nn.Conv2d, PerStepBatchNorm2d, nn.Linear)
+# Fields of the configuration that the closed form implements, or that do not change a meta-gradient.
+# fmt: off
+KNOWN = {
+    "dataset", "data_path", "image_size", "rotation", "n_way", "k_shot", "q_query", "eval_query", "backbone",
+    "filters", "max_pool", "per_step_bn", "per_step_stats", "norm_eval", "n_steps", "eval_steps", "inner_lr",
+    "learn_inner_lrs", "adapt", "n_tasks", "outer_lr", "beta2", "cosine_lr", "min_outer_lr", "second_order",
+    "first_order_share", "multi_step_loss", "msl_share", "grad_clamp", "grad_clip", "on_nonfinite", "epochs",
+    "iterations_per_epoch", "val_episodes", "test_episodes", "ensemble", "patience", "seed", "device", "dtype",
+    "engine", "tasks_per_chunk", "memory", "autocast",
+}
+# fmt: on
+KNOWN_STEP = StepConfig(loss_weights=(1.0,), second_order=True, track_query=True, norm="batch")
+
+
+class Compiled(Eager):
+    """The closed form of ``Conv4``, compiled."""
+
+    def supports(self, problem: Problem, config: Config) -> str | None:
+        """Return the setting that the closed form does not know, in words."""
+        if not _is_conv4(problem.network):
+            return f"the network {problem.name}: the closed form is that of Conv4 alone, as it stands in mamlkit"
+        known = {"loss": F.cross_entropy, "metric": accuracy}
+        for name, function in known.items():
+            if getattr(problem, name) is not function:
+                return f"the {name} {getattr(problem, name)!r}"
+        if type(problem.rule) is not SGD:
+            return f"the rule {problem.rule!r}"
+        if problem.adapt_norms or len(problem.trained) != len([*problem.network.parameters()]):
+            return "adapted norm layers" if problem.adapt_norms else "parameters that require no gradient"
+        unknown = config.difference(Config()).keys() - KNOWN
+        return next((f"{name} = {getattr(config, name)!r}" for name in sorted(unknown)), None)
+
+    def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
+        """Return why nothing compiled can run here."""
+        if config.device not in ("cpu", "auto") or (config.device == "auto" and torch.cuda.is_available()):
+            return "it runs on the CPU alone"
+        return compiler.obstacle() or None
+
+    def repays(self, problem: Problem, config: Config, batch: Episode) -> tuple[bool, str]:
+        """Return whether a run is long enough to win back the time of compiling, and a sentence about it."""
+        settings = dataclasses.replace(config, n_tasks=count(batch), tasks_per_chunk=0)
+        flop = iteration_flop(settings, step_config(config, config.epochs - 1), tuple(batch.support_x.shape[2:]))
+        iterations = config.epochs * config.iterations_per_epoch
+        worth = iterations * flop >= REPAYS
+        verb = "repay" if worth else "would not repay"
+        return worth, f"{iterations} iterations of {flop / 1e9:.3g} GFLOP {verb} half a minute of compiling"
+
+    def tasks_per_chunk(self, config: Config, batch: Episode) -> int:
+        """Return 2 for small tasks of an even number, else 1."""
+        small = max(config.k_shot, config.q_query) * config.n_way <= SMALL_TASK
+        best = 2 if small and count(batch) % 2 == 0 else 1
+        return min(config.tasks_per_chunk or best, count(batch))
+
+    def parts(self, problem: Problem, config: Config, batch: Episode, chunk: int) -> list[compiler.Part]:
+        """Return what must be compiled for such batches."""
+        wanted: list[compiler.Part] = []
+        for n_tasks in dict.fromkeys((chunk, count(batch) % chunk)):
+            if n_tasks:
+                images = (batch.support_x[:n_tasks], batch.query_x[:n_tasks])
+                wanted += compiler.parts(*(_shape(problem, config, x) for x in images))
+        return list(dict.fromkeys(wanted))
+
+    def make(self, problem: Problem, config: Config, tasks_per_chunk: int) -> Engine:
+        """Return the function ``(meta, buffers, batch, step) -> MetaStep``."""
+        load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))  # once for each shape
+
+        def engine(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> MetaStep:
+            _check_step(step)
+            return adjoint.meta_gradient(
+                problem,
+                meta,
+                buffers,
+                batch,
+                step,
+                make=load,
+                tasks_per_chunk=tasks_per_chunk,
+                keep=config.memory != "low",
+            )
+
+        return engine
+
+    def make_evaluator(self, problem: Problem, config: Config) -> Evaluator:
+        """Return the function ``(meta, buffers, batch, M steps) -> query logits [M, T, Q, N]``."""
+        load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))
+        chunk = config.tasks_per_chunk or (2 if config.k_shot * config.n_way <= SMALL_TASK else 1)
+        return functools.partial(answers.query_logits, problem, make=load, tasks_per_chunk=chunk)
+
+
+def _is_conv4(network: nn.Module) -> bool:
+    """Return whether a network is a ``Conv4`` with its own layers and nothing hooked into them."""
+    layers = [*network.modules()]
+    if type(network) is not Conv4 or any(type(layer) not in LAYERS for layer in layers):
+        return False
+    hooked = any(layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer) for layer in layers)
+    names = [f"{kind}.{i}" for i in range(4) for kind in ("convs", "norms")]
+    whole = {*names, "convs", "norms", "head", ""} == {name for name, _ in network.named_modules()}
+    stride, biases = (
+        1 if network.max_pool else 2,
+        all(layer.bias is not None for layer in (*network.convs, network.head)),
+    )
+    plain = all(str(conv).endswith(f"stride=({stride}, {stride}), padding=(1, 1))") for conv in network.convs)
+    return whole and plain and biases and not hooked
+
+
+def _check_step(step: StepConfig) -> None:
+    for field in dataclasses.fields(step):
+        free = field.name in ("loss_weights", "second_order", "track_query")
+        if not free and getattr(step, field.name) != getattr(KNOWN_STEP, field.name, None):
+            value = getattr(step, field.name)
+            raise InputError(f"the compiled engine does not know {field.name} = {value!r} of a meta-iteration")
+
+
+def _shape(problem: Problem, config: Config, images: torch.Tensor) -> Shape:
+    params: Params = dict(problem.network.named_parameters())
+    shape = packing.shape_of(cast(Conv4, problem.network), params, images)
+    return dataclasses.replace(shape, dtype=config.dtype, autocast=config.autocast)

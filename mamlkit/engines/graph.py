@@ -1,0 +1,124 @@
+"""The engines ``eager`` and ``vmap``: automatic differentiation through the inner loop, for any problem.
+
+Chunks of tasks are computed side by side, a thread each, see ``mamlkit.core.chunks``. With one thread, and for a
+network or a loss of the user's own, they are computed one after the other: it may draw random numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils import _pytree as pytree
+
+from mamlkit.core.chunks import Spread, in_turn, side_by_side, split
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode, count, like
+from mamlkit.core.errors import InputError
+from mamlkit.core.methods import METHODS
+from mamlkit.core.networks import MLP, Conv4
+from mamlkit.core.outer_loop import MetaStep, meta_gradient, run_tasks
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import Params
+from mamlkit.core.schedules import StepConfig, step_config
+
+Engine = Callable[[MetaParams, Params, Episode, StepConfig], MetaStep]
+Evaluator = Callable[[MetaParams, Params, Episode, Sequence[StepConfig]], Any]
+
+VMAP_CHUNK = 4  # tasks
+EVALUATED_AT_ONCE = 4  # tasks of a chunk at evaluation
+REFUSALS = (RuntimeError, NotImplementedError, TypeError, ValueError)  # of torch.vmap, for a network of the user's own
+
+
+class Eager:
+    """One task after the other: the reference for all others, and the one to look inside."""
+
+    def supports(self, problem: Problem, config: Config) -> str | None:
+        """Return the setting that this engine does not implement, in words; None: it implements all."""
+        return None
+
+    def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
+        """Return why it cannot run here, in words; None: it can."""
+        return None
+
+    def tasks_per_chunk(self, config: Config, batch: Episode) -> int:
+        """Return how many tasks are computed at once in training."""
+        return 1
+
+    def evaluated_at_once(self, config: Config) -> int:
+        """Return how many tasks are computed at once at evaluation."""
+        return 1
+
+    def make(self, problem: Problem, config: Config, tasks_per_chunk: int) -> Engine:
+        """Return the function ``(meta, buffers, batch, step) -> MetaStep``."""
+
+        def engine(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> MetaStep:
+            kind = pytree.tree_leaves(batch)[0].device.type
+            with torch.autocast(kind, torch.bfloat16) if config.autocast else contextlib.nullcontext():
+                return meta_gradient(
+                    problem,
+                    meta,
+                    buffers,
+                    batch,
+                    step,
+                    tasks_per_chunk=tasks_per_chunk,
+                    low_memory=config.memory == "low",
+                    spread=_spread(problem, batch),
+                    method=METHODS[config.method],
+                )
+
+        return engine
+
+    def make_evaluator(self, problem: Problem, config: Config) -> Evaluator:
+        """Return the function ``(meta, buffers, batch, M steps) -> query outputs [M, T, Q, ...]``."""
+        method, at_once = METHODS[config.method], self.evaluated_at_once(config)
+
+        def evaluator(meta: MetaParams, buffers: Params, batch: Episode, steps: Sequence[StepConfig]) -> Any:
+            def answer(own: Problem, tasks: Episode) -> Any:
+                traces = (run_tasks(own, meta, buffers, tasks, step, method=method)[1] for step in steps)
+                return pytree.tree_map(lambda *outputs: torch.stack(outputs), *(trace.query_logits for trace in traces))
+
+            with torch.no_grad():
+                parts = _spread(problem, batch)(answer, problem, split(batch, at_once))
+                return pytree.tree_map(lambda *chunks: torch.cat(chunks, 1), *parts)  # M x chunk -> [M, T, Q, ...]
+
+        return evaluator
+
+
+class Vmap(Eager):
+    """Several tasks at once, for any problem that ``torch.vmap`` can map over tasks."""
+
+    def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
+        """Return why the problem cannot be mapped over tasks, after one trial on two of them."""
+        if type(problem.network) in (Conv4, MLP):
+            return None
+        meta, buffers = problem.start(dtype=getattr(torch, config.dtype))
+        pair = pytree.tree_map(lambda x: torch.cat([x[:1], x[:1]]), like(batch, next(iter(meta.model.values()))))
+        step = step_config(config, config.epochs - 1)
+        try:
+            self.make(problem, config, 2)(meta, buffers, pair, step)
+            self.make_evaluator(problem.at_evaluation, config)(meta, buffers, pair, [step])
+        except InputError:
+            raise
+        except REFUSALS as error:
+            return f"torch.vmap cannot map the network {problem.name} over tasks ({str(error).splitlines()[0]})"
+        return None
+
+    def tasks_per_chunk(self, config: Config, batch: Episode) -> int:
+        """Return how many tasks are computed at once: two chunks or more, to go side by side."""
+        best = max(1, min(VMAP_CHUNK, count(batch) // 2))
+        return min(config.tasks_per_chunk or best, count(batch))
+
+    def evaluated_at_once(self, config: Config) -> int:
+        """Return as many as the configuration asks for, or 4."""
+        return config.tasks_per_chunk or EVALUATED_AT_ONCE
+
+
+def _spread(problem: Problem, batch: Episode) -> Spread:
+    """Return how chunks are computed: side by side on the CPU, where nothing draws random numbers."""
+    draws_nothing = type(problem.network) in (Conv4, MLP) and problem.loss in (F.cross_entropy, F.mse_loss)
+    on_the_cpu = pytree.tree_leaves(batch)[0].device.type == "cpu"
+    return side_by_side if draws_nothing and on_the_cpu else in_turn
