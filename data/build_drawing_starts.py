@@ -1,8 +1,8 @@
 """Train the starts of the live pages: ``python data/build_drawing_starts.py`` (an hour on one core; it resumes).
 
-``mamlkit/study/stored/starts/drawings-*.npz``: MAML and MAML++, 20-way 1-shot, on the training characters of Omniglot
-and of glyphs together. Each picture is first traced to strokes and drawn again the way of the drawing pad. Needs
-Omniglot. A start that is there already is left alone; delete it to train it anew.
+``drawings-maml`` and ``drawings-mamlpp`` in ``mamlkit/study/stored/starts/``: MAML and MAML++, 20-way 1-shot, on the
+training characters of Omniglot and of glyphs together. Each picture is first traced to strokes and drawn again the way
+of the drawing pad. Needs Omniglot. A start that is there already is left alone; delete it to train it anew.
 """
 
 from __future__ import annotations
@@ -75,8 +75,7 @@ def score(learner: MetaLearner, store: ImageStore, n_way: int) -> dict[str, tupl
         for norm, row in rights.items():
             given = classifier.after(classifier.n_steps, query, norm).argmax(-1).cpu()
             row.append((given == labels).double().mean())
-    found = {norm: mean_ci95(torch.stack(row)) for norm, row in rights.items()}
-    return {norm: (round(mean, 6), round(half, 6)) for norm, (mean, half) in found.items()}
+    return {norm: mean_ci95(torch.stack(row)) for norm, row in rights.items()}
 
 
 def redrawn(image: torch.Tensor) -> torch.Tensor:
@@ -102,7 +101,7 @@ def keep(path: Path, learner: MetaLearner, stores: list[ImageStore], trained_wit
 def main() -> None:
     """Train what is missing."""
     torch.set_num_threads(1)
-    missing = [name for name in RECIPES if not (stored.STARTS / f"{name}.npz").exists()]
+    missing = [name for name in RECIPES if name not in stored.start_names()]
     if not missing:
         print("Both starts are there.")
         return
@@ -112,7 +111,7 @@ def main() -> None:
         sys.exit(f"Error: {error}")
     both = together(stores)
     for name in missing:
-        keep(stored.STARTS / f"{name}.npz", train(name, both), stores, versions())
+        keep(stored.STARTS / f"{name}.safetensors", train(name, both), stores, versions())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Train what ships with the package: ``python data/build_stored.py`` (about two hours on one core; it resumes).
 
 ``mamlkit/study/stored/runs.jsonl``: short runs on glyphs, one line each, with every combination of the five fixes,
-other inner rates, strided networks, ANIL and BOIL. ``mamlkit/study/stored/starts/*.npz``: starts to adapt from, without
+other inner rates, strided networks, ANIL and BOIL. ``mamlkit/study/stored/starts/``: starts to adapt from, without
 Adam's moments. What is already there is left alone; delete a line or a file to train it anew.
 """
 
@@ -123,9 +123,9 @@ def train_start(name: str) -> str:
     trainer = Trainer.from_config(config, store)
     rates = [trainer.learner.inner_lrs.clone(), *(trainer.learner.inner_lrs.clone() for _ in trainer.epochs())]
     test = evaluate([trainer.learner], make_sampler(store, config, "test"), 600)
-    history = {"rate_history": torch.stack(rates).numpy()}
+    history = {"rate_history": torch.stack(rates)}
     about = {"test_accuracy": test.accuracy, "test_ci95": test.ci95, "test_episodes": 600, "versions": versions()}
-    checkpoints.save_start(stored.STARTS / f"{name}.npz", trainer.learner, about=about, extra=history)
+    checkpoints.save_start(stored.STARTS / f"{name}.safetensors", trainer.learner, about=about, extra=history)
     return f"{name}: {100 * test.accuracy:.2f} +- {100 * test.ci95:.2f} %"
 
 
@@ -160,7 +160,7 @@ def main(n_processes: int, only: str | None) -> None:
     """Train what is missing."""
     torch.set_num_threads(1)
     if only != "runs":
-        for name in tqdm([name for name in STARTS if not (stored.STARTS / f"{name}.npz").exists()], "starts"):
+        for name in tqdm([name for name in STARTS if name not in stored.start_names()], "starts"):
             tqdm.write(train_start(name))
     if only == "starts":
         return

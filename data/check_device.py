@@ -95,7 +95,7 @@ class Checks:
         begun, resumed = (Trainer.from_config(self.config, self.store) for _ in range(2))
         next(begun.epochs())
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "epoch-0001.npz"
+            path = Path(folder) / "epoch-0001.safetensors"
             checkpoints.save(path, begun.learner, 1)
             checkpoints.restore(path, resumed.learner, 1)
         state = begun.learner.state()

@@ -49,7 +49,7 @@ def run(store: ImageStore, way: str, seed: int) -> dict[str, Any]:
         "accuracy": tested.accuracy,
         "ci95": tested.ci95,
         "episodes": tested.episodes,
-        "last_train_loss": round(history[-1].train_loss, 5),
+        "last_train_loss": history[-1].train_loss,
         "nonfinite": sum(record.nonfinite for record in history),
     }
 
@@ -62,7 +62,7 @@ def main() -> None:
         for way in WAYS:
             runs[way].append(run(store, way, seed))
             print(way, runs[way][-1], flush=True)
-    means = {way: round(mean_ci95(torch.tensor([one["accuracy"] for one in ones]))[0], 6) for way, ones in runs.items()}
+    means = {way: mean_ci95(torch.tensor([one["accuracy"] for one in ones]))[0] for way, ones in runs.items()}
     result = {
         "command": "python data/compare_engines.py",
         "config": configure("mamlpp", device="cpu", **SIZES).to_dict(),

@@ -1,9 +1,10 @@
-"""Checkpoints: everything comes back, nothing is executed, and what is damaged or foreign is refused by name."""
+"""Checkpoints of both formats: all comes back, nothing is executed, and a damaged or foreign one is refused by name."""
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import pickle
 import re
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tiny import same
 from torch import Tensor
 
@@ -26,8 +29,6 @@ TINY = configure(
     "mamlpp", n_way=2, filters=3, n_steps=2, n_tasks=2, epochs=2, iterations_per_epoch=2, val_episodes=2, eval_query=2
 )
 SHAPE = (1, 28, 28)
-# NumPy leaves a file open that is no archive; that it does is no matter here.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,24 @@ def trained(glyphs: ImageStore) -> MetaLearner:
 
 
 @pytest.fixture
-def path(trained: MetaLearner, tmp_path: Path) -> Path:
-    checkpoints.save(tmp_path / "epoch.npz", trained, 1)
+def new(trained: MetaLearner, tmp_path: Path) -> Path:
+    checkpoints.save(tmp_path / "epoch.safetensors", trained, 1)
+    return tmp_path / "epoch.safetensors"
+
+
+@pytest.fixture
+def old(new: Path, tmp_path: Path) -> Path:
+    """The same checkpoint as older versions wrote it."""
+    header, state = checkpoints.read(new)
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in state.items()}
+    np.savez(tmp_path / "epoch.npz", **{"header": np.array(json.dumps(header)), **arrays})
     return tmp_path / "epoch.npz"
+
+
+@pytest.fixture(params=["new", "old"])
+def path(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.getfixturevalue(request.param)
+    return found
 
 
 def fresh(**values: Any) -> MetaLearner:
@@ -63,14 +79,16 @@ def refused(path: Path, sentence: str, learner: MetaLearner | None = None) -> No
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the arrays of a checkpoint, its header as a dictionary."""
-    with np.load(path) as archive:
-        arrays: dict[str, Any] = dict(archive)
-    arrays["header"] = json.loads(str(arrays["header"]))
+    """Change the arrays of a checkpoint, its header as a dictionary; a checksum is made anew."""
+    header, state = checkpoints.read(path)
+    arrays: dict[str, Any] = {"header": header, **{name: tensor.numpy() for name, tensor in state.items()}}
     change(arrays)
-    if isinstance(arrays.get("header"), dict):
-        arrays["header"] = np.array(json.dumps(arrays["header"]))
-    np.savez(path, **arrays)
+    header = arrays.pop("header")
+    if path.suffix == ".npz":
+        text = np.array(json.dumps(header)) if isinstance(header, dict) else header
+        np.savez(path, **{"header": text, **arrays})
+    else:
+        checkpoints._write(path, header, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def test_everything_comes_back_with_the_number_of_epochs(trained: MetaLearner, path: Path) -> None:
@@ -99,8 +117,51 @@ def test_a_restored_learner_goes_on_bit_for_bit(trained: MetaLearner, path: Path
 
 
 def test_a_learner_that_never_stepped_has_a_checkpoint_too(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path / "start.npz", fresh(), 0)
-    checkpoints.restore(tmp_path / "start.npz", fresh(), 0)
+    checkpoints.save(tmp_path / "start.safetensors", fresh(), 0)
+    checkpoints.restore(tmp_path / "start.safetensors", fresh(), 0)
+
+
+def test_equal_learners_have_equal_files(trained: MetaLearner, new: Path, tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "again.safetensors", trained, 1)
+    assert (tmp_path / "again.safetensors").read_bytes() == new.read_bytes()
+
+
+def test_other_tools_read_the_tensors_and_the_header(trained: MetaLearner, new: Path) -> None:
+    with safe_open(new, framework="numpy") as file:
+        assert sorted(file.keys()) == sorted(trained.state())
+        header = json.loads(file.metadata()["header"])
+    assert (header["epoch"], header["config"]) == (1, TINY.to_dict())
+
+
+BITS = {
+    "half": torch.tensor([1.5, math.nan, -0.0, 1e-40], dtype=torch.bfloat16),
+    "zero-dimensional": torch.tensor(1 / 3, dtype=torch.float64),
+    "count": torch.tensor(2**60 + 1),
+    "flags": torch.tensor([True, False]),
+    "empty": torch.zeros(0, 3),
+    "transposed": torch.arange(6.0).reshape(2, 3).T,
+    "not finite": torch.tensor([math.inf, -math.inf, math.nan]),
+}
+
+
+def test_every_bit_of_every_kind_of_tensor_comes_back(tmp_path: Path) -> None:
+    first, second = (MetaLearner(MLP(1, 1, hidden=(3,)), TINY) for _ in range(2))
+    first.buffers |= BITS | {"shared": BITS["not finite"]}
+    second.buffers |= {name: torch.zeros_like(value) for name, value in first.buffers.items()}
+    checkpoints.save(tmp_path / "kinds.safetensors", first, 0)
+    checkpoints.restore(tmp_path / "kinds.safetensors", second, 0)
+    for name, value in first.buffers.items():
+        found = second.buffers[name]
+        assert (found.dtype, found.shape) == (value.dtype, value.shape), name
+        assert torch.equal(*(x.flatten().view(torch.uint8) for x in (found, value))), name
+
+
+def test_a_tensor_that_the_format_cannot_hold_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    learner = MetaLearner(MLP(1, 1, hidden=(3,)), TINY)
+    learner.buffers["phase"] = torch.zeros(2, dtype=torch.complex128)
+    with pytest.raises(InputError, match=r"^cannot write .*: it has no place for a tensor of torch\.complex128$"):
+        checkpoints.save(tmp_path / "epoch.safetensors", learner, 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_device_may_be_another(path: Path, trained: MetaLearner) -> None:
@@ -128,11 +189,23 @@ def test_another_configuration_is_refused_with_the_key_and_both_values(
     refused(path, f"^{re.escape(sentence)}$", fresh(**{key: ours}))
 
 
-def test_a_key_that_only_one_version_knows_is_refused(path: Path) -> None:
+def test_an_option_of_a_newer_version_is_refused(path: Path) -> None:
     edit(path, lambda arrays: arrays["header"]["config"].update(magic=7))
-    refused(path, "its magic is 7, and 'absent' is needed")
-    edit(path, lambda arrays: [arrays["header"]["config"].pop(key) for key in ("magic", "seed")])
-    refused(path, "its seed is 'absent', and 0 is needed")
+    sentence = "has the option magic = 7, which this version of mamlkit does not know; read it with the version that"
+    refused(path, f"^{re.escape(str(path))} {sentence}")
+
+
+def test_an_option_that_an_older_version_lacked_has_its_default(path: Path, trained: MetaLearner) -> None:
+    edit(path, lambda arrays: [arrays["header"]["config"].pop(key) for key in ("autocast", "seed", "beta2")])
+    refused(path, "its beta2 is 0.999, and 0.99 is needed")  # the default, and not the recipe's
+    learner = fresh(beta2=0.999)
+    checkpoints.restore(path, learner, 1)
+    assert same(snapshot(learner), snapshot(trained))
+
+
+def test_an_option_that_is_not_allowed_is_refused(path: Path) -> None:
+    edit(path, lambda arrays: arrays["header"]["config"].update(n_way=1))
+    refused(path, f"^{re.escape(str(path))} has a configuration that is not allowed: n_way = 1 is out of range")
 
 
 def test_another_format_is_refused_with_both_numbers(path: Path) -> None:
@@ -142,15 +215,21 @@ def test_another_format_is_refused_with_both_numbers(path: Path) -> None:
 
 def test_a_network_with_other_layers_or_other_shapes_is_refused(tmp_path: Path) -> None:
     two, three, wide = (MetaLearner(MLP(1, 1, hidden=h), TINY) for h in ((3,), (3, 3), (4,)))
-    checkpoints.save(tmp_path / "two.npz", two, 1)
-    refused(tmp_path / "two.npz", r"two\.npz has inner rates of .*; this network adapts .*'layers\.1\.weight'", three)
-    refused(tmp_path / "two.npz", r"model/layers\.0\.weight has shape \[3, 1\]; this network needs \[4, 1\]", wide)
+    checkpoints.save(tmp_path / "two.safetensors", two, 1)
+    refused(
+        tmp_path / "two.safetensors",
+        r"two\.safetensors has inner rates of .*; this network adapts .*'layers\.1\.weight'",
+        three,
+    )
+    refused(
+        tmp_path / "two.safetensors", r"model/layers\.0\.weight has shape \[3, 1\]; this network needs \[4, 1\]", wide
+    )
 
 
 @pytest.mark.parametrize("key", ["format", "config", "epoch", "rows"])
 def test_a_header_that_lacks_something_is_refused(path: Path, key: str) -> None:
     edit(path, lambda arrays: arrays["header"].pop(key))
-    refused(path, rf"epoch\.npz is not a checkpoint: its header's {key} is missing or of another type$")
+    refused(path, rf"epoch\.\w+ is not a checkpoint: its header's {key} is missing or of another type$")
 
 
 @pytest.mark.parametrize("name", ["model/head.weight", "buffers/norms.0.running_var", "inner_lrs"])
@@ -174,7 +253,22 @@ def test_a_file_cut_short_anywhere_is_refused_by_name(path: Path) -> None:
         refused(path, rf"^{re.escape(str(path))} is not a whole checkpoint \(.*\); delete it, or restore a copy$")
 
 
-def test_a_changed_byte_anywhere_in_the_arrays_is_refused_or_changes_nothing(trained: MetaLearner, path: Path) -> None:
+def test_a_changed_byte_anywhere_is_refused(new: Path) -> None:
+    whole = new.read_bytes()
+    header = int.from_bytes(whole[:8], "little")
+    for place in [*range(8), *range(8, header, 97), *range(header, len(whole), 401)]:
+        new.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        refused(new, rf"^{re.escape(str(new))} is not a whole checkpoint \(.*\); delete it, or restore a copy$")
+
+
+def test_a_file_of_another_program_is_refused(new: Path, trained: MetaLearner) -> None:
+    for metadata in (None, {"format": "pt"}, {"header": "[]"}, {"header": "{"}):
+        save_file(snapshot(trained), new, metadata)
+        refused(new, r"is not a whole checkpoint \(")
+
+
+def test_a_changed_byte_in_an_old_file_s_arrays_is_refused_or_changes_nothing(trained: MetaLearner, old: Path) -> None:
+    path = old
     whole = path.read_bytes()
     refusals = 0
     for place in range(3, whole.index(b"PK\x01\x02"), 401):  # up to the archive's table of contents
@@ -190,22 +284,22 @@ def test_a_changed_byte_anywhere_in_the_arrays_is_refused_or_changes_nothing(tra
 
 
 @pytest.mark.parametrize(("offset", "bit"), [(8, 1), (10, 2)], ids=["encrypted", "compression"])
-def test_a_damaged_table_of_contents_is_refused(path: Path, offset: int, bit: int) -> None:
-    content = bytearray(path.read_bytes())
+def test_a_damaged_table_of_contents_is_refused(old: Path, offset: int, bit: int) -> None:
+    content = bytearray(old.read_bytes())
     content[content.index(b"PK\x01\x02") + offset] ^= bit
-    path.write_bytes(content)
-    refused(path, "is not a whole checkpoint")
+    old.write_bytes(content)
+    refused(old, "is not a whole checkpoint")
 
 
-def test_a_compressed_copy_is_read_and_its_damage_is_seen(path: Path) -> None:
-    with np.load(path) as archive:
-        np.savez_compressed(path, **archive)
-    checkpoints.restore(path, fresh(), 1)
-    content = bytearray(path.read_bytes())
+def test_a_compressed_copy_is_read_and_its_damage_is_seen(old: Path) -> None:
+    with np.load(old) as archive:
+        np.savez_compressed(old, **archive)
+    checkpoints.restore(old, fresh(), 1)
+    content = bytearray(old.read_bytes())
     start = content.index(b"header.npy") + len(b"header.npy") + 20  # after the name and zip's extra field
     content[start : start + 40] = bytes(40)
-    path.write_bytes(content)
-    refused(path, r"is not a whole checkpoint \(Error -3 while decompressing data")
+    old.write_bytes(content)
+    refused(old, r"is not a whole checkpoint \(Error -3 while decompressing data")
 
 
 def npy_file() -> bytes:
@@ -226,11 +320,11 @@ def npy_file() -> bytes:
 )
 def test_another_kind_of_file_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    refused(path, r"epoch\.npz is not a whole checkpoint")
+    refused(path, r"epoch\.\w+ is not a whole checkpoint")
 
 
 def test_a_file_that_is_absent_is_named(tmp_path: Path) -> None:
-    refused(tmp_path / "absent.npz", r"the checkpoint .*absent\.npz is missing")
+    refused(tmp_path / "absent.safetensors", r"the checkpoint .*absent\.safetensors is missing")
 
 
 class Trap:
@@ -244,14 +338,14 @@ class Trap:
 
 
 @pytest.mark.parametrize("name", ["header", "model/head.bias", "extra"])
-def test_a_pickled_object_is_refused_and_not_executed(path: Path, tmp_path: Path, name: str) -> None:
+def test_a_pickled_object_is_refused_and_not_executed(old: Path, tmp_path: Path, name: str) -> None:
     trap = tmp_path / "trap"
-    edit(path, lambda arrays: arrays.update({name: np.array([Trap(trap)], dtype=object)}))
-    with zipfile.ZipFile(path) as archive:
+    edit(old, lambda arrays: arrays.update({name: np.array([Trap(trap)], dtype=object)}))
+    with zipfile.ZipFile(old) as archive:
         assert b"mkdir" in archive.read(f"{name}.npy")
-    refused(path, r"epoch\.npz is not a whole checkpoint \(.*allow_pickle")
-    path.write_bytes(pickle.dumps(Trap(trap)))
-    refused(path, r"epoch\.npz is not a whole checkpoint \(This file contains pickled \(object\) data\)")
+    refused(old, r"epoch\.npz is not a whole checkpoint \(.*allow_pickle")
+    old.write_bytes(pickle.dumps(Trap(trap)))
+    refused(old, r"epoch\.npz is not a whole checkpoint \(")
     assert not trap.exists()
-    pickle.loads(path.read_bytes())
+    pickle.loads(old.read_bytes())
     assert trap.exists()  # the trap would have worked

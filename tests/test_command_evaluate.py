@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_is_named(runs: dict[str, Path], tmp_path: Path) ->
         if path.is_file():
             target = tmp_path / path.relative_to(runs["maml"])
             content = path.read_bytes()
-            target.write_bytes(content[: len(content) // 2] if path.suffix == ".npz" else content)
+            target.write_bytes(content[: len(content) // 2] if path.suffix == ".safetensors" else content)
     message = evaluate(tmp_path, code=2).stderr
     assert "is not a whole checkpoint" in message
     assert "epoch-000" in message
@@ -157,5 +157,5 @@ def test_a_run_killed_before_its_last_checkpoint_is_tested_on_what_it_has(
 ) -> None:
     shutil.copytree(runs["maml"], tmp_path / "run")
     best, second = as_json(tmp_path / "run")["tested_epochs"]
-    (tmp_path / "run" / "checkpoints" / f"epoch-{max(best, second):04}.npz").unlink()
+    (tmp_path / "run" / "checkpoints" / f"epoch-{max(best, second):04}.safetensors").unlink()
     assert max(best, second) not in as_json(tmp_path / "run", "--ensemble", 1)["tested_epochs"]

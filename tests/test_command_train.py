@@ -44,7 +44,7 @@ def test_a_run_leaves_its_configuration_metrics_checkpoints_and_result(own_folde
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
         ".lock", "config.toml", "run.json", "metrics.jsonl", "result.json",
-        "checkpoints/epoch-0001.npz", "checkpoints/epoch-0002.npz",
+        "checkpoints/epoch-0001.safetensors", "checkpoints/epoch-0002.safetensors",
     }  # fmt: skip
     kinds = [json.loads(line)["kind"] for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert kinds == ["iteration", "iteration", "epoch"] * 2
@@ -162,14 +162,14 @@ def test_a_full_disk_ends_in_one_sentence_and_the_run_goes_on_when_there_is_room
     run(*SMALL, "--out", "straight")
     sizes = {path.name: path.stat().st_size for path in Path("straight").rglob("*") if path.is_file()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for name in ("run.json", "epoch-0001.npz"):
+    for name in ("run.json", "epoch-0001.safetensors"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[name] - 1, hard))
         try:
             result = run(*SMALL, "--out", "here", code=2)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert re.fullmatch(rf"Error: cannot write \S*{name} \(File too large\); make room there.*\n", result.stderr)
-        assert list(Path("here").rglob("*.tmp")) == list(Path("here").rglob("*.npz")) == []
+        assert list(Path("here").rglob("*.tmp")) == list(Path("here").rglob("*.safetensors")) == []
     run("--resume", "here")
     whole, resumed = (json.loads(Path(folder, "result.json").read_text("utf-8")) for folder in ("straight", "here"))
     assert resumed["evaluations"] == whole["evaluations"]

@@ -116,7 +116,7 @@ def test_train_resume_and_evaluate_run_on_the_accelerator(tmp_path: Path) -> Non
     folders = [str(tmp_path / name) for name in ("straight", "resumed")]
     for folder in folders:
         run("train", "--recipe", "mamlpp", *sizes, "--out", folder)
-    for name in ("result.json", "checkpoints/epoch-0002.npz"):
+    for name in ("result.json", "checkpoints/epoch-0002.safetensors"):
         (tmp_path / "resumed" / name).unlink()
     run("train", "--resume", folders[1])
     first, second = (

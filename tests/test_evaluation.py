@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamlkit import Config, Episode, EpisodeSampler, ImageStore, InputError, MetaLearner, configure
-from mamlkit.core.inner_loop import inner_loop
+from mamlkit.core.inner_loop import LossFn, inner_loop
 from mamlkit.core.networks import MLP
 from mamlkit.core.schedules import StepConfig
 from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.engines import JUDGED_AT_ONCE
 from mamlkit.training import evaluation
-from mamlkit.training.evaluation import Sampler, evaluate, mean_ci95
+from mamlkit.training.evaluation import Evaluation, Sampler, evaluate, mean_ci95
 from mamlkit.training.parallel import Ranks
-from mamlkit.training.trainer import make_sampler
+from mamlkit.training.trainer import EpochRecord, best_epochs, make_sampler
 
 TINY = configure("mamlpp", n_way=2, filters=3, n_steps=2, n_tasks=2, eval_query=4, inner_lr=0.4, dtype="float64")
 LAST = StepConfig((0.0, 1.0), second_order=False)
@@ -78,8 +78,8 @@ def test_the_examples_in_the_docstrings_are_right() -> None:
 def test_the_interval_is_that_of_numpy(n: int) -> None:
     values = np.random.default_rng(n).random(n)
     mean, half = mean_ci95(torch.from_numpy(values))
-    assert mean == pytest.approx(np.mean(values), abs=5.1e-7)
-    assert half == pytest.approx(1.959964 * np.std(values, ddof=1) / np.sqrt(n), abs=5.1e-7)
+    assert mean == pytest.approx(np.mean(values), rel=1e-12)
+    assert half == pytest.approx(1.959964 * np.std(values, ddof=1) / np.sqrt(n), rel=1e-12)
 
 
 def test_equal_values_have_no_width_and_one_value_has_no_interval() -> None:
@@ -95,6 +95,41 @@ def test_single_precision_values_are_averaged_in_double_precision() -> None:
     assert mean_ci95(values)[0] == pytest.approx((1e5 + 9_999 * float(np.float32(0.1))) / 10_000, abs=1e-6)
 
 
+def test_the_mean_does_not_depend_on_the_order_of_the_values() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.choice([0.2, 0.4, 0.6, 0.8], 600)
+    means = {mean_ci95(torch.from_numpy(generator.permutation(values)))[0] for _ in range(50)}
+    assert means == {math.fsum(values) / 600}
+
+
+def test_a_mean_of_what_is_not_finite_is_not_finite() -> None:
+    assert math.isnan(mean_ci95(torch.tensor([1.0, math.nan]))[0])
+    assert mean_ci95(torch.tensor([1.0, math.inf]))[0] == math.inf
+    assert math.isnan(mean_ci95(torch.tensor([-math.inf, math.inf]))[0])
+    assert mean_ci95(torch.full((3,), 1e308, dtype=torch.float64))[0] == math.inf
+
+
+def test_a_tiny_loss_is_not_rounded_away_and_its_best_epoch_is_found() -> None:
+    config = Config(n_steps=2, inner_lr=0.01, dtype="float64")
+
+    def tiny(outputs: Tensor, targets: Tensor) -> Tensor:
+        return 1e-8 * F.mse_loss(outputs, targets)
+
+    def regress(loss_fn: LossFn, seed: int, **values: Any) -> Evaluation:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = MLP(1, 1, hidden=(8,))
+        learner = MetaLearner(model, Config.from_dict(values, config), loss_fn=loss_fn)
+        return evaluate([learner], Sinusoids("val"), 5)
+
+    plain, small = ([regress(f, seed, inner_lr=lr) for seed in range(3)] for f, lr in ((F.mse_loss, 0.01), (tiny, 1e6)))
+    assert [found.loss for found in small] == pytest.approx([1e-8 * found.loss for found in plain], rel=1e-9)
+    ranks = [
+        best_epochs([EpochRecord(i, (), found, 1.0) for i, found in enumerate(row, 1)], 3) for row in (plain, small)
+    ]
+    assert ranks[0] == ranks[1] != [1, 2, 3]
+
+
 def test_accuracy_loss_and_interval_are_those_of_the_episodes_by_hand(
     learner: MetaLearner, sampler: EpisodeSampler
 ) -> None:
@@ -103,9 +138,9 @@ def test_accuracy_loss_and_interval_are_those_of_the_episodes_by_hand(
     right = [float((row.argmax(1) == e.query_y).double().mean()) for row, e in zip(logits, episodes)]
     losses = [float(F.cross_entropy(row, e.query_y)) for row, e in zip(logits, episodes)]
     found = evaluate([learner], sampler, len(episodes))
-    assert found.accuracy == pytest.approx(np.mean(right), abs=1e-6)
-    assert found.ci95 == pytest.approx(1.959964 * np.std(right, ddof=1) / math.sqrt(len(right)), abs=1e-6)
-    assert found.loss == pytest.approx(np.mean(losses), abs=1e-6)
+    assert found.accuracy == pytest.approx(np.mean(right), rel=1e-12)
+    assert found.ci95 == pytest.approx(1.959964 * np.std(right, ddof=1) / math.sqrt(len(right)), rel=1e-12)
+    assert found.loss == pytest.approx(np.mean(losses), rel=1e-9)
     assert (found.episodes, found.norm) == (7, "batch")
     assert 0 < found.ci95 < 0.5
 
@@ -148,6 +183,15 @@ def test_the_scores_of_three_processes_are_in_sum_those_of_one(
     assert whole.shape == (1, 2, episodes)
     assert torch.allclose(sum(shares), whole, rtol=1e-12)
     assert bars[0] == sum(bars[1:]) == episodes
+
+
+def test_in_single_precision_too_three_processes_have_the_scores_of_one_to_the_last_bit(glyphs: ImageStore) -> None:
+    config = Config.from_dict({"dtype": "float32"}, TINY)
+    Listening.given.clear()
+    for place in (Listening(0, 1, 0), *(Listening(rank, 3, rank) for rank in range(3))):
+        evaluate([stepped(glyphs, config)], make_sampler(glyphs, config, "val"), 3 * JUDGED_AT_ONCE + 2, ranks=place)
+    whole, *shares = Listening.given
+    assert torch.equal(sum(shares), whole)
 
 
 @pytest.mark.parametrize("norm", ["batch", "running"])

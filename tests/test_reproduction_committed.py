@@ -12,7 +12,7 @@ from PIL import Image
 from scripts import load_script
 
 from mamlkit.core.episodes import ImageStore
-from mamlkit.runs.checkpoints import HOW
+from mamlkit.runs.configurations import HOW
 from mamlkit.study.reproduction import measurements, summary
 from mamlkit.study.reproduction.plan import make_plan
 

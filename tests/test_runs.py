@@ -10,13 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from tiny import RUN
+from tiny import RUN, same
 
 from mamlkit import Config, EpochRecord, Evaluation, ImageStore, InputError, Trainer, configure
 from mamlkit.core.config import read_toml
 from mamlkit.core.system.versions import versions
+from mamlkit.runs import checkpoints
 from mamlkit.runs.folder import RunFolder
 from mamlkit.training.trainer import Iteration
 
@@ -78,8 +78,8 @@ def test_only_the_best_checkpoints_and_the_last_are_kept(tmp_path: Path, glyphs:
 def test_a_checkpoint_that_should_have_been_removed_is_removed_later(tmp_path: Path, glyphs: ImageStore) -> None:
     run, kept = save_epochs(tmp_path / "run", glyphs, 0.5, 0.6, 0.7)
     assert kept[-1] == [3]
-    path = tmp_path / "run" / "checkpoints" / "epoch-0003.npz"
-    shutil.copy(path, path.with_name("epoch-0002.npz"))
+    path = tmp_path / "run" / "checkpoints" / "epoch-0003.safetensors"
+    shutil.copy(path, path.with_name("epoch-0002.safetensors"))
     run.restore(Trainer.from_config(run.config, glyphs))
     assert saved(tmp_path / "run") == [3]
 
@@ -94,8 +94,8 @@ def test_a_run_goes_on_from_its_last_checkpoint_and_from_nothing_newer(finished:
     assert list(trainer.epochs()) == []
     [learner] = run.learners([3], (1, 28, 28))
     for restored in (trainer.learner, learner):
-        with np.load(finished / "checkpoints" / "epoch-0003.npz") as archive:
-            assert all(np.array_equal(archive[name], tensor.detach()) for name, tensor in restored.state().items())
+        _, kept = checkpoints.read(finished / "checkpoints" / "epoch-0003.safetensors")
+        assert same(restored.state(), kept)
     assert {**files(finished), "config.toml": None} == {**before, "config.toml": None}
     assert Config.from_dict(read_toml(finished / "config.toml")) == run.config
     shutil.rmtree(finished / "checkpoints")
@@ -109,7 +109,7 @@ def test_what_follows_the_last_checkpoint_may_be_cut_short_anywhere(tmp_path: Pa
     metrics = tmp_path / "run" / "metrics.jsonl"
     whole, history = metrics.read_bytes(), run.history()
     end = [match.end() for match in re.finditer(b"\n", whole)][1]  # of the first epoch
-    (tmp_path / "run" / "checkpoints" / "epoch-0002.npz").unlink()
+    (tmp_path / "run" / "checkpoints" / "epoch-0002.safetensors").unlink()
     trainer = Trainer.from_config(run.config, glyphs)
     for cut in range(end, len(whole) + 1, 5):
         metrics.write_bytes(whole[:cut])
@@ -139,7 +139,7 @@ def test_a_new_run_tells_what_it_is(tmp_path: Path, glyphs: ImageStore) -> None:
     opened = RunFolder.open(tmp_path / "a" / "run")
     assert opened.config == made.config == TINY
     expected = {"recipe": "mamlpp", "command": "mamlkit train", "versions": versions(), "data_sha256": glyphs.sha256}
-    assert opened.about == made.about == {"format": 1, **expected}
+    assert opened.about == made.about == {"format": 2, **expected}
     assert set(versions()) == {"python", "mamlkit", "torch", "numpy", "commit", "machine"}
     assert opened.history() == []
 
@@ -183,14 +183,14 @@ def test_a_damaged_run_json_is_named(finished: Path, content: bytes | None, sent
 
 def test_a_run_of_another_format_or_with_an_impossible_configuration_is_refused(finished: Path) -> None:
     about = json.loads((finished / "run.json").read_bytes())
-    (finished / "run.json").write_text(json.dumps({**about, "format": 2}))
-    with pytest.raises(InputError, match=r"run\.json has format 2; this version of mamlkit reads 1$"):
+    (finished / "run.json").write_text(json.dumps({**about, "format": 3}))
+    with pytest.raises(InputError, match=r"run\.json has format 3; this version of mamlkit reads 1 and 2$"):
         RunFolder.open(finished)
     (finished / "run.json").write_text(json.dumps({**about, "config": {**about["config"], "n_way": 1}}))
-    with pytest.raises(InputError, match=r"run\.json is damaged \(n_way = 1 is out of range"):
+    with pytest.raises(InputError, match=r"run\.json has a configuration that is not allowed: n_way = 1 is out"):
         RunFolder.open(finished)
     (finished / "run.json").write_text(json.dumps({**about, "config": {**about["config"], "n_ways": 2}}))
-    with pytest.raises(InputError, match=r"run\.json is damaged \(.*n_ways"):
+    with pytest.raises(InputError, match=r"run\.json has the option n_ways = 2, which this version of mamlkit does"):
         RunFolder.open(finished)
 
 
@@ -208,29 +208,28 @@ def test_a_damaged_line_of_metrics_is_named_with_its_number(finished: Path, line
 
 
 def test_a_strange_file_among_the_checkpoints_is_no_hindrance(finished: Path, glyphs: ImageStore) -> None:
-    checkpoints = finished / "checkpoints"
-    shutil.copy(checkpoints / "epoch-0003.npz", checkpoints / "epoch-0003 (copy).npz")
+    folder = finished / "checkpoints"
+    shutil.copy(folder / "epoch-0003.safetensors", folder / "epoch-0003 (copy).safetensors")
     trainer = Trainer.from_config(TINY, glyphs)
     RunFolder.open(finished).restore(trainer)
     assert len(trainer.history) == 3
-    assert (checkpoints / "epoch-0003 (copy).npz").exists()
+    assert (folder / "epoch-0003 (copy).safetensors").exists()
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # NumPy's, of what is no archive
 def test_a_checkpoint_that_is_missing_or_damaged_is_named(finished: Path, glyphs: ImageStore) -> None:
     run = RunFolder.open(finished)
-    path = finished / "checkpoints" / "epoch-0003.npz"
+    path = finished / "checkpoints" / "epoch-0003.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(InputError, match=r"epoch-0003\.npz is not a whole checkpoint"):
+    with pytest.raises(InputError, match=r"epoch-0003\.safetensors is not a whole checkpoint"):
         run.restore(Trainer.from_config(run.config, glyphs))
     path.unlink()
-    with pytest.raises(InputError, match=r"the checkpoint .*epoch-0003\.npz is missing"):
+    with pytest.raises(InputError, match=r"the checkpoint .*epoch-0003\.safetensors is missing"):
         run.learners([3], (1, 28, 28))
 
 
 def test_a_checkpoint_of_another_run_is_refused(finished: Path, glyphs: ImageStore) -> None:
     other = dataclasses.replace(TINY, seed=1)
     with pytest.raises(
-        InputError, match=r"epoch-0003\.npz is of another configuration: its seed is 0, and 1 is needed"
+        InputError, match=r"epoch-0003\.safetensors is of another configuration: its seed is 0, and 1 is needed"
     ):
         RunFolder(finished, other, {}).restore(Trainer.from_config(other, glyphs))

@@ -1,35 +1,41 @@
 """Keep a learner's tensors in one file without code in it: atomic, versioned, and bound to its configuration.
 
-A checkpoint is a NumPy ``.npz`` archive of plain arrays and one JSON text. Nothing in it is ever executed.
+A checkpoint is a ``.safetensors`` file: plain tensors, and one JSON text as its metadata. Older versions wrote NumPy
+``.npz`` archives of the same tensors and text; these are still read. Nothing in either is ever executed.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from mamlkit.core.config import Config
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import BAD_ARCHIVE, why, write_whole
+from mamlkit.runs.configurations import differing, read_config
 from mamlkit.training.learner import MetaLearner
 
 FORMAT = 1
-HEADER = "header"  # JSON: format, config, epoch, rows
-# Options that say how a run is computed and not what.
-HOW = {"device", "engine", "tasks_per_chunk", "memory"}
+SUFFIX, OLD_SUFFIX = ".safetensors", ".npz"
+HEADER = "header"  # JSON: format, config, epoch, rows, sha256
+CHECKSUM = "sha256"  # of the rest of the header and of all tensors; a safetensors file has none of its own
 
 
 def save(path: Path, learner: MetaLearner, epoch: int) -> None:
     """Write everything that a learner needs to go on exactly where it is.
 
     Args:
-        path: file to write, ending in ``.npz``.
+        path: file to write, ending in ``.safetensors``.
         learner: its parameters, inner rates, buffers and Adam's moments are kept.
         epoch: epochs of training that are done.
 
@@ -38,11 +44,7 @@ def save(path: Path, learner: MetaLearner, epoch: int) -> None:
 
     Writes: ``path``, atomically.
     """
-    header = _header(learner, epoch)
-    arrays: dict[str, Any] = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state().items()}
-    stream = io.BytesIO()
-    np.savez(stream, **{HEADER: np.array(json.dumps(header)), **arrays})
-    write_whole(path, stream.getvalue())
+    _write(path, _header(learner, epoch), learner.state())
 
 
 def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
@@ -50,7 +52,8 @@ def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
 
     Args:
         path: a file that ``save`` wrote.
-        learner: of the same configuration, except for what says how it is computed and not what (``HOW``).
+        learner: of the same configuration, except for the options that say how a run is computed
+            (``mamlkit.runs.configurations.HOW``); an option that the file lacks has its default.
         epoch: epochs of training that must be done in it.
 
     Raises:
@@ -58,14 +61,11 @@ def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
 
     Writes: the learner's tensors.
     """
-    header, state = _read(path)
+    header, state = read(path)
     if header["format"] != FORMAT:
         raise InputError(f"{path} has checkpoint format {header['format']}; this version of mamlkit reads {FORMAT}")
-    mine = learner.config.to_dict()
-    for key in sorted((mine.keys() | header["config"].keys()) - HOW):
-        ours, theirs = mine.get(key, "absent"), header["config"].get(key, "absent")
-        if ours != theirs:
-            raise InputError(f"{path} is of another configuration: its {key} is {theirs!r}, and {ours!r} is needed")
+    for key, (theirs, ours) in differing(read_config(header["config"], path), learner.config).items():
+        raise InputError(f"{path} is of another configuration: its {key} is {theirs!r}, and {ours!r} is needed")
     if header["epoch"] != epoch:
         raise InputError(f"{path} is of epoch {header['epoch']}; epoch {epoch} is needed")
     if header["rows"] != list(learner.rows):
@@ -76,26 +76,22 @@ def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
         raise InputError(f"{path}: {error}") from error
 
 
-def save_start(path: Path, learner: MetaLearner, *, about: dict[str, Any], extra: dict[str, Any]) -> None:
-    """Write a learner to adapt from, without Adam's moments; a quarter of a checkpoint's size.
+def save_start(path: Path, learner: MetaLearner, *, about: dict[str, Any], extra: Mapping[str, Tensor]) -> None:
+    """Write a learner to adapt from, without Adam's moments; a third of a checkpoint's size.
 
     Args:
-        path: file to write, ending in ``.npz``.
+        path: file to write, ending in ``.safetensors``.
         learner: its parameters, inner rates and buffers are kept.
         about: further values of the header, which JSON can hold.
-        extra: further arrays by name, which ``read_start`` passes over.
+        extra: further tensors by name, which ``read`` returns and ``read_start`` passes over.
 
     Raises:
         InputError: the file cannot be written; then no part of it is left.
 
     Writes: ``path``, atomically.
     """
-    header = {**_header(learner, 0), **about}
-    state = {name: tensor.cpu().numpy() for name, tensor in learner.state().items() if not name.startswith("adam/")}
-    arrays: dict[str, Any] = {HEADER: np.array(json.dumps(header)), **state, **extra}
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
-    write_whole(path, stream.getvalue())
+    state = {name: tensor for name, tensor in learner.state().items() if not name.startswith("adam/")}
+    _write(path, {**_header(learner, 0), **about}, {**state, **extra})
 
 
 def read_start(path: Path, image_shape: tuple[int, int, int], *, dtype: str = "float32") -> MetaLearner:
@@ -109,29 +105,74 @@ def read_start(path: Path, image_shape: tuple[int, int, int], *, dtype: str = "f
     Raises:
         InputError: the file is missing or damaged, or not of this network.
     """
-    header, state = _read(path)
-    learner = MetaLearner.from_config(Config.from_dict({**header["config"], "dtype": dtype}), image_shape)
+    header, state = read(path)
+    config = dataclasses.replace(read_config(header["config"], path), dtype=dtype)
+    learner = MetaLearner.from_config(config, image_shape)
     mine = learner.state().keys()
     learner.load_state({name: value for name, value in state.items() if name in mine})
     return learner
 
 
-def _header(learner: MetaLearner, epoch: int) -> dict[str, Any]:
-    return {"format": FORMAT, "config": learner.config.to_dict(), "epoch": epoch, "rows": learner.rows}
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the header and the tensors, by name, of a file that ``save`` or ``save_start`` wrote.
 
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    Raises:
+        InputError: the file is missing or damaged.
+    """
     if not path.is_file():
         raise InputError(f"the checkpoint {path} is missing; restore a copy of it, or train again")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop(HEADER)))
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    except BAD_ARCHIVE as error:
+        content = path.read_bytes()
+        header, state = _read_npz(content) if content.startswith(b"PK") else _read_safetensors(content)
+    except (*BAD_ARCHIVE, SafetensorError) as error:
         raise InputError(f"{path} is not a whole checkpoint ({why(error)}); delete it, or restore a copy") from error
     kinds = {"format": int, "config": dict, "epoch": int, "rows": list}
     wrong = [key for key, kind in kinds.items() if not (isinstance(header, dict) and isinstance(header.get(key), kind))]
     if wrong:
         raise InputError(f"{path} is not a checkpoint: its header's {', '.join(wrong)} is missing or of another type")
     return header, state
+
+
+def find(folder: Path, name: str) -> Path:
+    """Return the path of a checkpoint by its name without suffix; of both formats the newer."""
+    path, old = folder / f"{name}{SUFFIX}", folder / f"{name}{OLD_SUFFIX}"
+    return old if old.is_file() and not path.is_file() else path
+
+
+def _header(learner: MetaLearner, epoch: int) -> dict[str, Any]:
+    return {"format": FORMAT, "config": learner.config.to_dict(), "epoch": epoch, "rows": learner.rows}
+
+
+def _write(path: Path, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    # Copies: safetensors takes no tensors that share memory, and none that are not contiguous.
+    own = {name: x.detach().cpu().clone(memory_format=torch.contiguous_format) for name, x in tensors.items()}
+    text = json.dumps({**header, CHECKSUM: _checksum(header, own)})
+    try:
+        content = safetensors.torch.save(own, {HEADER: text})
+    except KeyError as error:
+        raise InputError(f"cannot write {path}: it has no place for a tensor of {error}") from error
+    write_whole(path, content)
+
+
+def _read_safetensors(content: bytes) -> tuple[Any, dict[str, Tensor]]:
+    state = safetensors.torch.load(content)  # checks the file's own table, which ``load`` does not return
+    table = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    header = json.loads(table.get("__metadata__", {}).get(HEADER, "{}"))
+    if not isinstance(header, dict) or header.pop(CHECKSUM, None) != _checksum(header, state):
+        raise ValueError("its checksum is missing or wrong")
+    return header, state
+
+
+def _read_npz(content: bytes) -> tuple[Any, dict[str, Tensor]]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    header = json.loads(str(arrays.pop(HEADER)))
+    return header, {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _checksum(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

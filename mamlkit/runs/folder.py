@@ -3,10 +3,11 @@
     run.json                    recipe, configuration with every field, command, versions, the data's SHA-256
     config.toml                 the configuration again, for mamlkit train --config; never read back
     metrics.jsonl               one line for each meta-iteration, one for each epoch
-    checkpoints/epoch-0007.npz  the last epoch and the best ones
+    checkpoints/                the last epoch and the best ones, as epoch-0007.safetensors
     result.json                 accuracy with its interval, and all that is needed to get it again
 
-A run that was killed at any moment goes on from its last whole epoch; what came after that is written again.
+A run that was killed at any moment goes on from its last whole epoch; what came after that is written again. So does
+one of format 1, whose checkpoints are ``.npz`` archives.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ from mamlkit.core.system.files import append_whole, discard, dump_json, write_wh
 from mamlkit.core.system.locks import lock_for
 from mamlkit.core.system.versions import versions
 from mamlkit.runs import checkpoints
+from mamlkit.runs.configurations import read_config
 from mamlkit.training.evaluation import Evaluation
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.trainer import EpochRecord, Iteration, Trainer, best_epochs
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
 RUN_KEYS = ("format", "recipe", "config", "command", "versions", "data_sha256")
 DYING_SECONDS = 20  # that a killed program's children may take to end
 JSON_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
-CHECKPOINT = re.compile(r"epoch-(\d{4,})\.npz")
+NAME = "epoch-{:04}"
+CHECKPOINT = re.compile(r"epoch-(\d{4,})\.(safetensors|npz)")
 
 
 class RunFolder:
@@ -50,6 +54,7 @@ class RunFolder:
 
     def __init__(self, path: Path, config: Config, about: dict[str, Any]) -> None:
         self.path, self.config, self.about = path, config, about
+        self._metrics, self._checkpoints = path / "metrics.jsonl", path / "checkpoints"
         self._release: Callable[[], object] = _no_lock
 
     @classmethod
@@ -102,9 +107,9 @@ class RunFolder:
             missing = [key for key in RUN_KEYS if key not in about]
             if missing:
                 raise InputError(f"{file} is damaged: it lacks {', '.join(missing)}")
-            if about["format"] != FORMAT:
-                raise InputError(f"{file} has format {about['format']}; this version of mamlkit reads {FORMAT}")
-            config = Config(**about.pop("config"))
+            if about["format"] not in READABLE:
+                raise InputError(f"{file} has format {about['format']}; this version of mamlkit reads 1 and {FORMAT}")
+            config = read_config(about.pop("config"), file)
         except (OSError, *JSON_ERRORS) as error:
             if isinstance(error, InputError) and str(error).startswith(str(file)):
                 raise
@@ -122,7 +127,8 @@ class RunFolder:
         """
         record = trainer.history[-1]
         append_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in _to_lines(record)))
-        checkpoints.save(self._checkpoint(record.epoch), trainer.learner, record.epoch)
+        path = self._checkpoints / f"{NAME.format(record.epoch)}{checkpoints.SUFFIX}"
+        checkpoints.save(path, trainer.learner, record.epoch)
         self._prune(trainer.history)
         if trainer.ended:
             self._release()
@@ -195,27 +201,21 @@ class RunFolder:
         """Write ``result.json``."""
         write_whole(self.path / "result.json", dump_json(result, indent=2) + b"\n")
 
-    @property
-    def _metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
-
     def _checkpoint(self, epoch: int) -> Path:
-        return self.path / "checkpoints" / f"epoch-{epoch:04}.npz"
+        return checkpoints.find(self._checkpoints, NAME.format(epoch))
 
     def _prune(self, history: Sequence[EpochRecord]) -> None:
         """Delete the checkpoints of all epochs but the last and the best; one that is open elsewhere goes later."""
-        needed = {len(history), *best_epochs(history, self.config.ensemble)}
-        for epoch in set(saved_epochs(self.path)) - needed:
-            discard(self._checkpoint(epoch))
+        needed = {self._checkpoint(epoch) for epoch in (len(history), *best_epochs(history, self.config.ensemble))}
+        for file in self._checkpoints.glob("epoch-*"):
+            if CHECKPOINT.fullmatch(file.name) and file not in needed:
+                discard(file)
 
 
-def saved_epochs(path: Path) -> list[int]:
-    """Return the epochs of which the folder of a run has a checkpoint, in no order.
-
-    Pure: reads the file system only.
-    """
-    names = (CHECKPOINT.fullmatch(file.name) for file in (path / "checkpoints").glob("epoch-*.npz"))
-    return [int(name[1]) for name in names if name]
+def saved_epochs(path: Path) -> set[int]:
+    """Return the epochs of which the folder of a run has a checkpoint."""
+    names = (CHECKPOINT.fullmatch(file.name) for file in (path / "checkpoints").glob("epoch-*"))
+    return {int(name[1]) for name in names if name}
 
 
 _EVALUATION_FIELDS = tuple(field.name for field in dataclasses.fields(Evaluation))

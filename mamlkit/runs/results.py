@@ -48,7 +48,7 @@ def result(
         "episodes": headline.episodes,
         "seeds": [config.seed],
         "iterations": sum(len(record.iterations) for record in history),
-        "minutes": round(seconds / 60, 1),
+        "minutes": seconds / 60,
         "nonfinite": sum(record.nonfinite for record in history),
         "tested_epochs": list(tested_epochs),
         "evaluations": {norm: dataclasses.asdict(evaluation) for norm, evaluation in evaluations.items()},
@@ -65,11 +65,11 @@ def _curves(history: Sequence[EpochRecord]) -> dict[str, list[Any]]:
     norms = [[i.grad_norm for i in record.iterations if math.isfinite(i.grad_norm)] for record in history]
     return {
         "iteration": [record.iterations[-1].iteration for record in history],
-        "minutes": [round(sum(r.seconds for r in history[: i + 1]) / 60, 2) for i in range(len(history))],
-        "train_loss": [round(record.train_loss, 5) for record in history],
-        "train_accuracy": [round(record.train_accuracy, 5) for record in history],
+        "minutes": [sum(r.seconds for r in history[: i + 1]) / 60 for i in range(len(history))],
+        "train_loss": [record.train_loss for record in history],
+        "train_accuracy": [record.train_accuracy for record in history],
         "val_accuracy": [record.validation.accuracy for record in history],
         "val_ci95": [record.validation.ci95 for record in history],
-        "grad_norm_median": [round(sorted(row)[len(row) // 2], 5) if row else None for row in norms],
-        "grad_norm_max": [round(max(row), 5) if row else None for row in norms],
+        "grad_norm_median": [sorted(row)[len(row) // 2] if row else None for row in norms],
+        "grad_norm_max": [max(row, default=None) for row in norms],
     }

@@ -37,7 +37,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy on fixed episodes, to six digits.
+    """Accuracy and loss on fixed episodes, not rounded.
 
     Attributes:
         accuracy: mean over episodes, fraction in [0, 1]; NaN for a regression.
@@ -58,15 +58,19 @@ class Evaluation:
 def mean_ci95(values: Tensor) -> tuple[float, float]:
     """Return the mean of ``values`` [E] and half the width of its 95 % interval, 1.96 * sd / sqrt(E).
 
-    Both are computed on the CPU in double precision.
+    Both are computed on the CPU in double precision. The mean is of the exact sum, whatever the order of the values.
 
     >>> mean, half = mean_ci95(torch.tensor([0.5, 0.75]))
     >>> mean, round(half, 6)
     (0.625, 0.244996)
     """
     exact = values.cpu().double()
+    try:
+        mean = math.fsum(exact.tolist()) / len(exact)
+    except (OverflowError, ValueError):  # the sum is beyond all numbers, or of both infinities
+        mean = float(exact.mean())
     half = Z95 * float(exact.std()) / math.sqrt(len(exact)) if len(exact) > 1 else math.nan
-    return float(exact.mean()), half
+    return mean, half
 
 
 def evaluate(
@@ -117,8 +121,11 @@ def evaluate_norms(
         raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
     for norm in norms:
         check_choice("norm", norm, NORMS)
-    chunk = (learners[0].config.tasks_per_chunk or EVALUATED_AT_ONCE) * torch.get_num_threads()
-    mine = ranks.share(episodes)
+    at_once = learners[0].config.tasks_per_chunk or EVALUATED_AT_ONCE
+    chunk = at_once * torch.get_num_threads()
+    # Whole chunks: on any number of processes an episode is computed with the same others, to the same bits.
+    shares = ranks.share(math.ceil(episodes / at_once))
+    mine = range(shares.start * at_once, min(shares.stop * at_once, episodes))
     # Accuracies and losses by normalisation, on the CPU; 0 where another process has them.
     scores = torch.zeros(len(norms), 2, episodes, dtype=torch.float64)
     with prefetch(lambda first: sampler.batch(first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
@@ -132,20 +139,20 @@ def evaluate_norms(
     evaluations = {}
     for norm, table in zip(norms, total):
         (accuracy, half), (loss, _) = map(mean_ci95, table)
-        # Rounded, so that the order in which a sum was taken makes no difference between two equal epochs.
-        evaluations[norm] = Evaluation(round(accuracy, 6), round(half, 6), round(loss, 6), episodes, norm)
+        evaluations[norm] = Evaluation(accuracy, half, loss, episodes, norm)
     return evaluations
 
 
 def _scores(problem: Problem, outputs: Any, batch: Episode, n_norms: int) -> Tensor:
     """Return metrics and losses, [M, 2, T] on the CPU, of outputs [M, T, Q, ...]."""
-    metrics, losses = torch.zeros(2, n_norms, count(batch), dtype=torch.float64)
+    metrics, losses = [], []
     for m, t in itertools.product(range(n_norms), range(count(batch))):
         answer, y = pytree.tree_map(itemgetter((m, t)), outputs), pytree.tree_map(itemgetter(t), batch.query_y)
-        losses[m, t] = problem.loss(answer, y).cpu()
-        metrics[m, t] = problem.score(_exact(answer), _exact(y))
-    check_metric(problem, metrics)
-    return torch.stack([metrics, losses], 1)
+        losses.append(problem.loss(answer, y))
+        metrics.append(problem.score(_exact(answer), _exact(y)))
+    check_metric(problem, torch.stack(metrics))
+    table = torch.stack([torch.stack(metrics), torch.stack(losses).cpu()])  # [2, M T]
+    return table.unflatten(1, (n_norms, -1)).transpose(0, 1)
 
 
 def _exact(tree: Any) -> Any:

@@ -131,7 +131,7 @@ def plan_of(frame: pd.DataFrame) -> Plan:
 
     Pure: no state.
     """
-    return Plan.from_dict(frame.attrs["plan"])
+    return Plan.from_dict(frame.attrs["plan"], "the table of measurements")
 
 
 def bare(frame: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from mamlkit.core.errors import InputError
 from mamlkit.core.recipes import configure
 from mamlkit.core.system.files import write_whole
 from mamlkit.datasets import load
-from mamlkit.runs.checkpoints import HOW
+from mamlkit.runs.configurations import differing, read_config
 from mamlkit.study.reproduction.tables import SCALES, TABLES, Setting, budget
 from mamlkit.training.trainer import make_sampler
 
@@ -80,9 +80,15 @@ class Plan:
         return [_cell(setting, seed) for seed in self.seeds for setting in self.settings]
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
-        """Return the plan whose fields were kept as JSON."""
-        return cls(**{**values, **{key: tuple(values[key]) for key in ("seeds", "image_shape", "settings")}})
+    def from_dict(cls, values: Mapping[str, Any], source: Path | str) -> Plan:
+        """Return the plan whose fields are stored as JSON; an option that a setting lacks has its default.
+
+        Raises:
+            InputError: a configuration has an unknown option, or a value that is not allowed; ``source`` is named.
+        """
+        settings = [{**s, "config": read_config(s["config"], source).to_dict()} for s in values["settings"]]
+        tuples = {key: tuple(values[key]) for key in ("seeds", "image_shape")}
+        return cls(**{**values, **tuples, "settings": tuple(settings)})
 
     def save(self, folder: Path) -> None:
         """Write ``plan.json``."""
@@ -144,7 +150,7 @@ def read_plan(folder: Path) -> Plan | None:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
             raise InputError(f"{path} is of another version of mamlkit; choose another folder")
-        return Plan.from_dict(values)
+        return Plan.from_dict(values, path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
@@ -163,14 +169,13 @@ def merge(kept: Plan, asked: Plan, folder: Path) -> Plan:
             raise InputError(f"{folder} holds results with {key} = {was!r}, not {now!r}; choose another folder")
     settings = {setting["name"]: setting["config"] for setting in kept.settings}
     for setting in asked.settings:
-        before = settings.get(setting["name"], {})
-        changed = {
-            key for key in setting["config"].keys() | before.keys() if setting["config"].get(key) != before.get(key)
-        }
-        for key in sorted(changed - HOW):
+        name = setting["name"]
+        if name not in settings:
+            raise InputError(f"{folder} holds results without the setting {name}; choose another folder")
+        for key, (was, now) in differing(Config(**settings[name]), Config(**setting["config"])).items():
             raise InputError(
-                f"{folder} holds results of another configuration: {key} of {setting['name']} is {before.get(key)!r}, "
-                f"not {setting['config'].get(key)!r}; choose another folder"
+                f"{folder} holds results of another configuration: {key} of {name} is {was!r}, not {now!r}; choose "
+                "another folder"
             )
     return dataclasses.replace(kept, seeds=tuple(sorted({*kept.seeds, *asked.seeds})))
 

@@ -17,6 +17,8 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import check_choice
 from mamlkit.core.errors import InputError
 from mamlkit.runs import checkpoints
+from mamlkit.runs.checkpoints import OLD_SUFFIX, SUFFIX
+from mamlkit.runs.configurations import read_config
 from mamlkit.training.learner import MetaLearner
 
 HERE = Path(__file__).parent
@@ -27,7 +29,7 @@ IMAGE = (1, 28, 28)  # of glyphs and Omniglot
 
 def start_names() -> tuple[str, ...]:
     """Return the names of the stored starts."""
-    return tuple(sorted(path.stem for path in STARTS.glob("*.npz")))
+    return tuple(sorted(path.stem for path in STARTS.iterdir() if path.suffix in (SUFFIX, OLD_SUFFIX)))
 
 
 def start(name: str, *, dtype: str = "float32") -> MetaLearner:
@@ -42,7 +44,7 @@ def start(name: str, *, dtype: str = "float32") -> MetaLearner:
         InputError: there is no such start.
     """
     check_choice("start", name, start_names())
-    return checkpoints.read_start(STARTS / f"{name}.npz", IMAGE, dtype=dtype)
+    return checkpoints.read_start(checkpoints.find(STARTS, name), IMAGE, dtype=dtype)
 
 
 def rate_history(name: str) -> NDArray[np.float32]:
@@ -52,10 +54,10 @@ def rate_history(name: str) -> NDArray[np.float32]:
         InputError: there is no such start, or it has none.
     """
     check_choice("start", name, start_names())
-    with np.load(STARTS / f"{name}.npz", allow_pickle=False) as archive:
-        if "rate_history" not in archive:
-            raise InputError(f"start {name!r} was kept without the inner rates of its training")
-        rates: NDArray[np.float32] = archive["rate_history"]
+    _, tensors = checkpoints.read(checkpoints.find(STARTS, name))
+    if "rate_history" not in tensors:
+        raise InputError(f"start {name!r} was kept without the inner rates of its training")
+    rates: NDArray[np.float32] = tensors["rate_history"].numpy()
     return rates
 
 
@@ -81,4 +83,4 @@ def about_runs() -> dict[str, Any]:
 
 def base_config() -> Config:
     """Return the configuration that every stored run differs from."""
-    return Config.from_dict(about_runs()["config"])
+    return read_config(about_runs()["config"], RUNS)

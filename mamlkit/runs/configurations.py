@@ -1,0 +1,42 @@
+"""Configurations that earlier runs kept: read them as they are meant, and tell in which options two of them differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mamlkit.core.config import Config
+from mamlkit.core.errors import InputError
+
+# Options that say how a run is computed and not what.
+HOW = {"device", "engine", "tasks_per_chunk", "memory"}
+
+
+def read_config(values: Mapping[str, Any], source: Path | str) -> Config:
+    """Return a stored configuration; an option that it lacks, because it is older, has its default.
+
+    Args:
+        values: options by name, as ``Config.to_dict`` returned them.
+        source: where they are stored, for the error.
+
+    Raises:
+        InputError: an option is unknown, as in a file of a newer version, or its value is not allowed.
+    """
+    unknown = sorted(values.keys() - {field.name for field in dataclasses.fields(Config)})
+    if unknown:
+        raise InputError(
+            f"{source} has the option {unknown[0]} = {values[unknown[0]]!r}, which this version of mamlkit does not "
+            "know; read it with the version that wrote it, or a newer one"
+        )
+    try:
+        return Config(**values)
+    except InputError as error:
+        raise InputError(f"{source} has a configuration that is not allowed: {error}") from error
+
+
+def differing(kept: Config, needed: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the options in which two configurations differ, apart from those in ``HOW``: (kept, needed) by name."""
+    theirs, ours = kept.to_dict(), needed.to_dict()
+    return {key: (theirs[key], ours[key]) for key in ours if key not in HOW and theirs[key] != ours[key]}
