@@ -32,8 +32,9 @@ from mamlkit.core.recipes import RECIPES, configure
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace
 from mamlkit.training.evaluation import Evaluation, evaluate
+from mamlkit.training.history import EpochRecord
 from mamlkit.training.learner import MetaLearner
-from mamlkit.training.trainer import EpochRecord, Trainer
+from mamlkit.training.trainer import Trainer
 
 __all__ = [
     "RECIPES",

@@ -17,7 +17,8 @@ from mamlkit.runs.results import result
 from mamlkit.study.reproduction.cell import RECORD, RUN, folder_of
 from mamlkit.study.reproduction.plan import Cell, Plan, make_plan
 from mamlkit.training.evaluation import Evaluation
-from mamlkit.training.trainer import EpochRecord, Iteration, Trainer, best_epochs
+from mamlkit.training.history import EpochRecord, Iteration, best_epochs
+from mamlkit.training.trainer import Trainer
 
 glyphs, these_versions = (functools.cache(function) for function in (lambda: load("glyphs"), versions))
 Accuracy = Callable[[int, int, int], float]  # from number of the setting, seed, epoch

@@ -11,7 +11,7 @@ from mamlkit.commands import events
 from mamlkit.commands.events import event_log
 from mamlkit.core.errors import InputError
 from mamlkit.training.evaluation import Evaluation
-from mamlkit.training.trainer import EpochRecord, Iteration
+from mamlkit.training.history import EpochRecord, Iteration
 
 RECORD = EpochRecord(
     1,

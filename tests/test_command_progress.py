@@ -13,7 +13,8 @@ from mamlkit.commands import progress
 from mamlkit.core.config import Config
 from mamlkit.datasets import ImageStore
 from mamlkit.training.evaluation import Evaluation
-from mamlkit.training.trainer import EpochRecord, Iteration, Trainer, make_sampler
+from mamlkit.training.history import EpochRecord, Iteration
+from mamlkit.training.trainer import Trainer, make_sampler
 
 CONFIG = Config(
     n_way=2, filters=3, n_steps=1, n_tasks=1, q_query=1, eval_query=1, epochs=2, iterations_per_epoch=3, val_episodes=2

@@ -11,7 +11,8 @@ from mamlkit.commands.tour_report import Side, page
 from mamlkit.core.recipes import configure
 from mamlkit.datasets import ImageStore
 from mamlkit.training.evaluation import Evaluation
-from mamlkit.training.trainer import EpochRecord, Iteration, Trainer, make_sampler
+from mamlkit.training.history import EpochRecord, Iteration
+from mamlkit.training.trainer import Trainer, make_sampler
 
 SIZES = {"n_way": 2, "filters": 3, "n_steps": 2, "n_tasks": 1, "q_query": 1, "eval_query": 1, "epochs": 1}
 

@@ -11,8 +11,9 @@ from mamlkit.core.config import Config
 from mamlkit.datasets import ImageStore
 from mamlkit.training import diagnostics
 from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.history import EpochRecord, Iteration
 from mamlkit.training.learner import MetaLearner
-from mamlkit.training.trainer import EpochRecord, Iteration, make_sampler
+from mamlkit.training.trainer import make_sampler
 
 CONFIG = Config(n_way=2, q_query=2, eval_query=2, filters=3, n_steps=3, image_size=28, dtype="float64", inner_lr=0.5)
 

@@ -23,8 +23,9 @@ from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.engines import JUDGED_AT_ONCE
 from mamlkit.training import evaluation
 from mamlkit.training.evaluation import Evaluation, Sampler, evaluate, mean_ci95
+from mamlkit.training.history import EpochRecord, best_epochs
 from mamlkit.training.parallel import Ranks
-from mamlkit.training.trainer import EpochRecord, best_epochs, make_sampler
+from mamlkit.training.trainer import make_sampler
 
 TINY = configure("mamlpp", n_way=2, filters=3, n_steps=2, n_tasks=2, eval_query=4, inner_lr=0.4, dtype="float64")
 LAST = StepConfig((0.0, 1.0), second_order=False)

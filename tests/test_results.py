@@ -12,7 +12,7 @@ from mamlkit.core.system.versions import versions
 from mamlkit.runs.folder import RunFolder
 from mamlkit.runs.results import result
 from mamlkit.training.evaluation import Evaluation
-from mamlkit.training.trainer import EpochRecord, Iteration
+from mamlkit.training.history import EpochRecord, Iteration
 
 PROMISED = {
     "dataset", "recipe", "n_way", "k_shot", "accuracy", "ci95", "episodes", "seeds", "iterations", "minutes", "config",

@@ -18,7 +18,7 @@ from mamlkit.core.config import read_toml
 from mamlkit.core.system.versions import versions
 from mamlkit.runs import checkpoints
 from mamlkit.runs.folder import RunFolder
-from mamlkit.training.trainer import Iteration
+from mamlkit.training.history import Iteration
 
 TINY = configure("mamlpp", **RUN)
 

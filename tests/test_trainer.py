@@ -21,9 +21,10 @@ from mamlkit.core.episodes import EpisodeSampler, ImageStore
 from mamlkit.core.networks import MLP
 from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.training.evaluation import Sampler
+from mamlkit.training.history import Iteration, best_epochs
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import Ranks
-from mamlkit.training.trainer import Iteration, best_epochs, make_sampler
+from mamlkit.training.trainer import make_sampler
 
 SIZES: dict[str, Any] = dict(
     n_way=2, k_shot=1, q_query=1, eval_query=2, filters=3, n_steps=2, n_tasks=2, val_episodes=4

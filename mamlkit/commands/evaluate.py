@@ -15,7 +15,8 @@ from mamlkit.core.episodes import SPLITS, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.datasets import load
 from mamlkit.runs.folder import RunFolder
-from mamlkit.training.trainer import best_epochs, make_sampler
+from mamlkit.training.history import best_epochs
+from mamlkit.training.trainer import make_sampler
 
 NAMES = {"episodes": "test_episodes"}  # what the configuration calls an option
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mamlkit.core.errors import InputError
-from mamlkit.training.trainer import EpochRecord
+from mamlkit.training.history import EpochRecord
 
 try:
     from torch.utils import tensorboard

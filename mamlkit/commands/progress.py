@@ -13,9 +13,10 @@ from tqdm import tqdm
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import ImageStore
 from mamlkit.training.evaluation import Evaluation, Sampler, evaluate_norms
+from mamlkit.training.history import EpochRecord, Iteration
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import ALONE, Ranks
-from mamlkit.training.trainer import EpochRecord, Iteration, Trainer
+from mamlkit.training.trainer import Trainer
 
 RECENT = 25  # iterations whose mean loss and accuracy the bar shows
 

@@ -21,8 +21,9 @@ from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
 from mamlkit.runs.folder import RunFolder
 from mamlkit.runs.results import result
+from mamlkit.training.history import EpochRecord, best_epochs
 from mamlkit.training.parallel import Ranks, joined
-from mamlkit.training.trainer import EpochRecord, Trainer, best_epochs, make_sampler
+from mamlkit.training.trainer import Trainer, make_sampler
 
 DEFAULT_RECIPE = "mamlpp"
 

@@ -19,7 +19,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.episodes import Episode, count
-from mamlkit.core.problem import Problem, own_modules
+from mamlkit.core.forward import own_modules
+from mamlkit.core.problem import Problem
 
 Result = TypeVar("Result")
 Work = Callable[[Problem, Episode], Result]  # a computation with a problem and a chunk

@@ -16,9 +16,9 @@ from torch.utils import _pytree as pytree
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace, Stats, stack_rows
+from mamlkit.core.transforms import Params
 
 
 class InnerStep(NamedTuple):

@@ -19,9 +19,9 @@ from mamlkit.core.inner_loop import inner_loop
 from mamlkit.core.networks import BatchStats
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.recompute import map_tasks, recomputed_gradient
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace
+from mamlkit.core.transforms import Params
 
 # (problem, meta, buffers, episode, step) -> (loss of one task, trace)
 Method = Callable[[Problem, MetaParams, Params, Episode, StepConfig], tuple[Tensor, InnerTrace]]

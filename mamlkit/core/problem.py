@@ -5,27 +5,25 @@ Axis letters: ``N`` way, ``Q`` query images.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import dataclasses
 import functools
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.networks import MLP, Conv4, PerStepBatchNorm2d
-from mamlkit.core.rules import Params, Rule, Tensors, rule_of
+from mamlkit.core.forward import check, forward, own_modules
+from mamlkit.core.networks import PerStepBatchNorm2d
+from mamlkit.core.rules import Rule, Tensors, rule_of
+from mamlkit.core.transforms import Params
 
 Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> scalar
 Metric = Callable[[Any, Any], Tensor]  # (outputs, targets) of one task -> scalar in [0, 1], or NaN
@@ -150,10 +148,6 @@ class Problem:
         return chosen
 
     @functools.cached_property
-    def _knows_the_step(self) -> bool:
-        return "step" in inspect.signature(self.network.forward).parameters
-
-    @functools.cached_property
     def at_evaluation(self) -> Problem:
         """The problem with its network in evaluation mode, which switches dropout off; the tensors are shared."""
         return dataclasses.replace(self, network=own_modules(self.network).eval())
@@ -171,34 +165,15 @@ class Problem:
             step: the inner step, from 0.
             norm: ``"batch"`` normalises by the batch's own statistics, ``"running"`` by the recorded ones.
         """
-        with contextlib.nullcontext() if type(self.network) in (Conv4, MLP) else _twice_differentiable():
-            if self._knows_the_step:
-                return functional_call(self.network, (params, buffers), (x, step, norm), strict=True)  # type: ignore[no-any-return]
-            return functional_call(self.network, (params, buffers), (x,), strict=True), {}
+        return forward(self.network, {**params, **buffers}, x, step, norm)
 
     def check_forward(self, meta: MetaParams, buffers: Params, batch: Episode) -> None:
         """Pass the support set of the first task through the network once.
 
         Raises:
-            InputError: the network cannot take it, writes a buffer in place, or returns other things than it should.
+            InputError: see ``mamlkit.core.forward.check``.
         """
-        if type(self.network) in (Conv4, MLP):
-            return
-        x, own = pytree.tree_map(lambda value: value[0], batch.support_x), {n: b.clone() for n, b in buffers.items()}
-        versions = {name: buffer._version for name, buffer in own.items()}
-        try:
-            with torch.no_grad():
-                answer = self.forward(meta.model, own, x, 0)
-        except (RuntimeError, TypeError, ValueError) as error:
-            shapes = ", ".join(str(list(leaf.shape)) for leaf in pytree.tree_leaves(x))
-            raise InputError(f"the network {self.name} cannot take inputs of shape {shapes}: {error}") from error
-        written = [name for name, buffer in own.items() if buffer._version != versions[name]]
-        if written:
-            raise InputError(
-                f"the network {self.name} writes its buffer {written[0]!r} in place; return statistics instead"
-            )
-        if not (isinstance(answer, tuple) and len(answer) == 2):
-            raise InputError(f"the network {self.name}, which takes the step, returns no pair (outputs, statistics)")
+        check(self.network, {**meta.model, **buffers}, pytree.tree_map(itemgetter(0), batch.support_x))
 
     def score(self, outputs: Any, targets: Any) -> Tensor:
         """Return the metric of one task as a scalar tensor.
@@ -256,23 +231,5 @@ SETTLED_BY = {
 }
 
 
-def own_modules(network: nn.Module) -> nn.Module:
-    """Return a copy of a network's modules, which share its tensors."""
-    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    return copy.deepcopy(network, shared)
-
-
 def _copy(tensor: Tensor, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Tensor:
     return tensor.detach().clone().to(device=device, dtype=dtype if tensor.is_floating_point() else None)
-
-
-@contextlib.contextmanager
-def _twice_differentiable() -> Iterator[None]:
-    """Take the attention that has a second derivative: the fused kernels have none."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)

@@ -17,9 +17,9 @@ from mamlkit.core.episodes import Episode, count
 from mamlkit.core.inner_loop import advance, begin, check_scored
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.randomness import generator_states, restore_generators
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace, stack_rows
+from mamlkit.core.transforms import Params
 
 Moved = tuple[Params, Any]  # the adapted parameters and the rule's state, with a leading [T]
 

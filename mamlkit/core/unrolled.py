@@ -14,8 +14,8 @@ from torch import Tensor
 from mamlkit.core.episodes import Episode
 from mamlkit.core.inner_loop import adapt
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
+from mamlkit.core.transforms import Params
 
 
 def meta_gradients_by_step(

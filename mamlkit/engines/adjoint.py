@@ -27,9 +27,9 @@ from mamlkit.core.inner_loop import check_scored
 from mamlkit.core.networks import BatchStats, Conv4
 from mamlkit.core.outer_loop import MetaStep, fold_batch_stats
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace, Stats
+from mamlkit.core.transforms import Params
 from mamlkit.engines import packing
 from mamlkit.engines.closed_form import STAGES, Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches

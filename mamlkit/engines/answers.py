@@ -12,8 +12,8 @@ from mamlkit.core.chunks import side_by_side, split
 from mamlkit.core.episodes import Episode
 from mamlkit.core.networks import Conv4
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
+from mamlkit.core.transforms import Params
 from mamlkit.engines import packing
 from mamlkit.engines.adjoint import Make
 from mamlkit.engines.first_stage import Patches

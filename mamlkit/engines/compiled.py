@@ -20,8 +20,9 @@ from mamlkit.core.errors import InputError
 from mamlkit.core.networks import Conv4, PerStepBatchNorm2d
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import MetaParams, Problem, accuracy
-from mamlkit.core.rules import SGD, Params
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, step_config
+from mamlkit.core.transforms import Params
 from mamlkit.engines import adjoint, answers, compiler, packing
 from mamlkit.engines.closed_form import Shape
 from mamlkit.engines.graph import Eager, Engine, Evaluator

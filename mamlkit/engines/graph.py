@@ -22,8 +22,8 @@ from mamlkit.core.methods import METHODS
 from mamlkit.core.networks import MLP, Conv4
 from mamlkit.core.outer_loop import MetaStep, meta_gradient, run_tasks
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig, step_config
+from mamlkit.core.transforms import Params
 
 Engine = Callable[[MetaParams, Params, Episode, StepConfig], MetaStep]
 Evaluator = Callable[[MetaParams, Params, Episode, Sequence[StepConfig]], Any]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mamlkit.core.networks import Conv4
-from mamlkit.core.rules import Params
+from mamlkit.core.transforms import Params
 from mamlkit.engines.closed_form import STAGES, Shape
 
 

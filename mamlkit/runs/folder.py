@@ -31,8 +31,9 @@ from mamlkit.core.system.versions import versions
 from mamlkit.runs import checkpoints
 from mamlkit.runs.configurations import read_config
 from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.history import EpochRecord, Iteration, best_epochs
 from mamlkit.training.learner import MetaLearner
-from mamlkit.training.trainer import EpochRecord, Iteration, Trainer, best_epochs
+from mamlkit.training.trainer import Trainer
 
 FORMAT = 2
 READABLE = (1, FORMAT)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mamlkit.runs.folder import RunFolder
 from mamlkit.training.evaluation import Evaluation
-from mamlkit.training.trainer import EpochRecord
+from mamlkit.training.history import EpochRecord
 
 
 def result(

@@ -16,8 +16,8 @@ from mamlkit.core.episodes import Episode
 from mamlkit.core.outer_loop import run_tasks
 from mamlkit.core.schedules import eval_config
 from mamlkit.core.trace import InnerTrace
+from mamlkit.training.history import EpochRecord
 from mamlkit.training.learner import MetaLearner
-from mamlkit.training.trainer import EpochRecord
 
 Rows = list[dict[str, Any]]
 

@@ -152,7 +152,7 @@ def _scores(problem: Problem, outputs: Any, batch: Episode, n_norms: int) -> Ten
         metrics.append(problem.score(_exact(answer), _exact(y)))
     check_metric(problem, torch.stack(metrics))
     table = torch.stack([torch.stack(metrics), torch.stack(losses).cpu()])  # [2, M T]
-    return table.unflatten(1, (n_norms, -1)).transpose(0, 1)
+    return table.reshape(2, n_norms, -1).transpose(0, 1)
 
 
 def _exact(tree: Any) -> Any:

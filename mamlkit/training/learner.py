@@ -18,26 +18,12 @@ from mamlkit.core.episodes import Episode, like
 from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.rules import rule_of
+from mamlkit.core.rules import flat, rule_of
 from mamlkit.core.schedules import eval_config, outer_lr, step_config
+from mamlkit.core.system.devices import pick_device
 from mamlkit.engines import Choice, Engine, Evaluator
 
 log = logging.getLogger("mamlkit")
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; auto is CUDA if it is present, else the CPU.
-
-    Raises:
-        InputError: the named device is not on this machine.
-    """
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device("cuda" if present["cuda"] else "cpu")
-    if not present[name]:
-        there = ", ".join(kind for kind in present if present[kind])
-        raise InputError(f"device = {name!r} is not on this machine; it has {there}")
-    return torch.device(name)
 
 
 class MetaLearner:
@@ -221,7 +207,7 @@ class MetaLearner:
         """
         state = {f"model/{name}": value for name, value in self.params.items()}
         state |= {f"buffers/{name}": value for name, value in self.buffers.items()}
-        state |= _flat(self.rule_tensors)
+        state |= flat(self.rule_tensors)
         for i, moments in self.optimizer.state_dict()["state"].items():
             state |= {f"adam/{i}/{name}": value for name, value in moments.items()}
         return state
@@ -260,10 +246,3 @@ class MetaLearner:
             blank[f"adam/{i}/step"] = torch.zeros(())
             blank |= {f"adam/{i}/{name}": torch.zeros_like(tensor) for name in ("exp_avg", "exp_avg_sq")}
         return blank
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Tensor]:
-    """Return the tensors of nested dictionaries by their path, ``inner_lrs/head.weight``."""
-    if isinstance(tree, Tensor):
-        return {prefix: tree}
-    return {name: x for key in tree for name, x in _flat(tree[key], f"{prefix}/{key}" if prefix else key).items()}

@@ -24,8 +24,8 @@ from torch.utils import _pytree as pytree
 
 from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep, fold_batch_stats
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
+from mamlkit.core.transforms import Params
 
 Made = TypeVar("Made")
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 
@@ -21,68 +19,11 @@ from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.randomness import drawn_from
 from mamlkit.core.schedules import outer_lr, step_config
-from mamlkit.training.evaluation import Evaluation, Sampler, check_metric, evaluate
+from mamlkit.training.evaluation import Sampler, check_metric, evaluate
+from mamlkit.training.history import EpochRecord, Iteration, best_epochs
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import ALONE, Ranks
 from mamlkit.training.prefetch import prefetch
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """One meta-iteration.
-
-    Attributes:
-        iteration: from 1 over the whole run.
-        loss: meta-loss, nats.
-        accuracy: of the query sets after the last inner step, fraction in [0, 1]; the problem's metric, if it has one
-            of its own.
-        grad_norm: l2 norm of the whole meta-gradient of what Adam moves, before any clamp or clip.
-        inner_grad_norms: [K] l2 norm of the support gradient at each inner step, mean over tasks.
-        second_order: whether the inner gradient was differentiated through.
-        outer_lr: Adam's rate.
-        finite: False where the meta-gradient was not, and the step was not taken.
-    """
-
-    iteration: int
-    loss: float
-    accuracy: float
-    grad_norm: float
-    inner_grad_norms: tuple[float, ...]
-    second_order: bool
-    outer_lr: float
-    finite: bool
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One epoch.
-
-    Attributes:
-        epoch: epochs done, from 1.
-        iterations: every meta-iteration of the epoch.
-        validation: on the fixed validation episodes after the epoch.
-        seconds: wall-clock time of training and validation.
-    """
-
-    epoch: int
-    iterations: tuple[Iteration, ...]
-    validation: Evaluation
-    seconds: float
-
-    @property
-    def nonfinite(self) -> int:
-        """Number of steps that were not taken because the meta-gradient was not finite."""
-        return sum(not iteration.finite for iteration in self.iterations)
-
-    @property
-    def train_loss(self) -> float:
-        """Mean meta-loss of the steps taken, nats."""
-        return _mean([iteration.loss for iteration in self.iterations if iteration.finite])
-
-    @property
-    def train_accuracy(self) -> float:
-        """Mean query accuracy of the steps taken."""
-        return _mean([iteration.accuracy for iteration in self.iterations if iteration.finite])
 
 
 def make_sampler(store: ImageStore, config: Config, split: str, *, training: bool = False) -> EpisodeSampler:
@@ -101,15 +42,6 @@ def make_sampler(store: ImageStore, config: Config, split: str, *, training: boo
         seed=config.seed,
         rotation="none" if turned_in_training_only else config.rotation,
     )
-
-
-def best_epochs(history: Sequence[EpochRecord], n: int) -> list[int]:
-    """Return the ``n`` epochs with the best validation accuracy, best first; of equals the earlier one.
-
-    Where there is no accuracy, as in a regression, the lowest loss is the best.
-    """
-    ranked = sorted(history, key=lambda record: -_rank(record.validation))
-    return [record.epoch for record in ranked[:n]]
 
 
 class Trainer:
@@ -258,11 +190,3 @@ def _describe(step: MetaStep, iteration: int, learner: MetaLearner, epoch: int, 
         outer_lr=outer_lr(learner.config, epoch),
         finite=finite,
     )
-
-
-def _rank(evaluation: Evaluation) -> float:
-    return -evaluation.loss if math.isnan(evaluation.accuracy) else evaluation.accuracy
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan

@@ -55,8 +55,9 @@ from mamlkit.study import stored
 from mamlkit.study.reproduction import paper
 from mamlkit.training import diagnostics
 from mamlkit.training.evaluation import evaluate, evaluate_norms, mean_ci95
+from mamlkit.training.history import best_epochs
 from mamlkit.training.learner import MetaLearner
-from mamlkit.training.trainer import Trainer, best_epochs, make_sampler
+from mamlkit.training.trainer import Trainer, make_sampler
 
 torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # the first optimiser of a process is slow to load
 if fast:

@@ -14,8 +14,8 @@ from mamlkit.core.episodes import Episode, check_choice
 from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import adapt
 from mamlkit.core.problem import MetaParams
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import eval_config
+from mamlkit.core.transforms import Params
 from mamlkit.training.evaluation import NORMS
 from mamlkit.training.learner import MetaLearner
 

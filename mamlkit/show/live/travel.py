@@ -15,8 +15,8 @@ from torch import Tensor
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import adapt
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import eval_config, last_step_only
+from mamlkit.core.transforms import Params
 from mamlkit.training.learner import MetaLearner
 
 CHUNK = 21  # networks computed at once: more gain little

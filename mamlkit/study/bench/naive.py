@@ -14,8 +14,8 @@ from torch.utils import _pytree as pytree
 
 from mamlkit.core.episodes import Episode
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.rules import Params
 from mamlkit.core.schedules import StepConfig
+from mamlkit.core.transforms import Params
 
 
 class NaiveStep(NamedTuple):

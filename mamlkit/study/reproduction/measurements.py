@@ -46,7 +46,7 @@ from mamlkit.runs.folder import RunFolder
 from mamlkit.study.reproduction.cell import RECORD, RUN, folder_of, is_done
 from mamlkit.study.reproduction.plan import Cell, Plan
 from mamlkit.training import diagnostics
-from mamlkit.training.trainer import EpochRecord, best_epochs
+from mamlkit.training.history import EpochRecord, best_epochs
 
 COLUMNS = {
     "setting": "string",

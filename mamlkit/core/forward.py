@@ -1,0 +1,85 @@
+"""Call a network with tensors of its own choice, and check what it does with them."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
+
+from mamlkit.core.errors import InputError
+from mamlkit.core.networks import MLP, Conv4
+from mamlkit.core.transforms import Params
+
+KNOWN = (Conv4, MLP)  # neither attention nor buffers of their own
+
+
+def forward(network: nn.Module, tensors: Params, x: Any, step: int, norm: str) -> tuple[Any, Any]:
+    """Return the outputs of a network with ``tensors``, and the statistics {layer: BatchStats} of its batch.
+
+    Args:
+        network: called as ``network(x, step, norm)`` if its ``forward`` takes a ``step``, else as ``network(x)``.
+        tensors: every parameter and buffer of the network, by name.
+        x: the inputs, a tensor or any other value that the network takes.
+        step: the inner step, from 0.
+        norm: ``"batch"`` normalises by the batch's own statistics, ``"running"`` by the recorded ones.
+    """
+    with contextlib.nullcontext() if type(network) in KNOWN else _twice_differentiable():
+        if takes_the_step(type(network).forward):
+            return functional_call(network, tensors, (x, step, norm), strict=True)  # type: ignore[no-any-return]
+        return functional_call(network, tensors, (x,), strict=True), {}
+
+
+@functools.cache
+def takes_the_step(function: Callable[..., Any]) -> bool:
+    """Return whether a network's ``forward`` has a parameter ``step``."""
+    return "step" in inspect.signature(function).parameters
+
+
+def check(network: nn.Module, tensors: Params, x: Any) -> None:
+    """Pass inputs through a network once.
+
+    Raises:
+        InputError: the network cannot take them, writes a tensor in place, or returns other things than it should.
+    """
+    if type(network) in KNOWN:
+        return
+    own = {name: tensor.clone() for name, tensor in tensors.items()}
+    versions, kind = {name: tensor._version for name, tensor in own.items()}, type(network).__name__
+    try:
+        with torch.no_grad():
+            answer = forward(network, own, x, 0, "batch")
+    except (RuntimeError, TypeError, ValueError) as error:
+        shapes = ", ".join(str(list(leaf.shape)) for leaf in pytree.tree_leaves(x))
+        raise InputError(f"the network {kind} cannot take inputs of shape {shapes}: {error}") from error
+    written = [name for name, tensor in own.items() if tensor._version != versions[name]]
+    if written:
+        raise InputError(f"the network {kind} writes {written[0]!r} in place; return statistics instead")
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict)):
+        raise InputError(f"the network {kind}, which takes the step, returns no pair (outputs, statistics)")
+
+
+def own_modules(network: nn.Module) -> nn.Module:
+    """Return a copy of a network's modules, which share its tensors."""
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    return copy.deepcopy(network, shared)
+
+
+@contextlib.contextmanager
+def _twice_differentiable() -> Iterator[None]:
+    """Take the attention that has a second derivative: the fused kernels have none."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,0 +1,81 @@
+"""Changes of the inner gradient before a rule moves parameters by it; ``mamlkit.core.rules.chain`` combines both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+
+SQUARE_FLOOR = 1e-16  # under the root of Adam's second moment, whose derivative is infinite at 0
+
+
+class Transform:
+    """A change of the gradient before the rule sees it: ``update`` returns gradients. It learns and keeps nothing."""
+
+    def init(self, params: Params) -> Any:
+        """Return the state before the first step, any pytree of tensors, for the adapted parameters at the start."""
+        return ()
+
+    def update(self, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        """Return the gradients, by the names of ``params``, and the state after inner step ``step``, from 0."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Momentum(Transform):
+    """Add the earlier gradients: ``m_k = decay * m_k-1 + gradient_k``. Source: Polyak 1964; ``torch.optim.SGD``."""
+
+    decay: float = 0.9
+
+    def init(self, params: Params) -> Params:
+        """Return zeros in the shapes of the parameters."""
+        return {name: torch.zeros_like(value) for name, value in params.items()}
+
+    def update(self, gradients: Params, state: Params, params: Params, step: int) -> tuple[Params, Params]:
+        """Return the running sum, as gradients and as state."""
+        moved = {name: self.decay * state[name] + gradients[name] for name in params}
+        return moved, moved
+
+
+@dataclass(frozen=True)
+class AdamScaling(Transform):
+    """Divide a running mean of the gradients by the root of that of their squares, both without bias.
+
+    The square has a floor of 1e-16 under the root, so that the second derivative is finite where a gradient is 0.
+
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def init(self, params: Params) -> tuple[Params, Params]:
+        """Return both moments, zeros in the shapes of the parameters."""
+        first, second = ({name: torch.zeros_like(value) for name, value in params.items()} for _ in range(2))
+        return first, second
+
+    def update(
+        self, gradients: Params, state: tuple[Params, Params], params: Params, step: int
+    ) -> tuple[Params, tuple[Params, Params]]:
+        """Return the scaled gradients, and both moments."""
+        first = {name: self.beta1 * state[0][name] + (1 - self.beta1) * gradients[name] for name in params}
+        second = {name: self.beta2 * state[1][name] + (1 - self.beta2) * gradients[name] ** 2 for name in params}
+        bias1, bias2 = 1 - self.beta1 ** (step + 1), 1 - self.beta2 ** (step + 1)
+        roots = {name: (second[name] / bias2 + SQUARE_FLOOR).sqrt() + self.eps for name in params}
+        return {name: first[name] / bias1 / roots[name] for name in params}, (first, second)
+
+
+@dataclass(frozen=True)
+class WeightDecay(Transform):
+    """Pull the parameters to 0: ``gradient + strength * theta``, as if ``strength / 2 |theta|^2`` were in the loss."""
+
+    strength: float
+
+    def update(self, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        """Return the gradients with the pull added."""
+        return {name: gradients[name] + self.strength * value for name, value in params.items()}, state
