@@ -251,7 +251,7 @@ def test_without_its_packages_one_sentence_says_how_to_get_them(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
     result = invoke(tmp_path / "out")
     assert result.exit_code == 2
-    assert 'install them with: pip install "mamlkit[site]"' in result.stderr
+    assert f'mamlkit site needs {missing}; install with: pip install "mamlkit[site]"' in result.stderr
     assert not (tmp_path / "out").exists()
 
 
