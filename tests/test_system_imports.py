@@ -53,6 +53,7 @@ def test_a_name_of_another_form_is_refused(name: str) -> None:
         ("def f(:", "own:make", "the module own cannot be imported (SyntaxError: "),
         ("raise RuntimeError('two\\nlines')", "own:make", "own cannot be imported (RuntimeError: two lines)"),
         ("raise ValueError", "own:make", "own cannot be imported (ValueError)"),
+        ("import sys\nsys.exit(3)", "own:make", "own cannot be imported (SystemExit: 3)"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_one_sentence(modules: Path, source: str, name: str, sentence: str) -> None:

@@ -60,8 +60,8 @@ SOURCES: dict[str, DataSource] = {
         split="1150/50/423",
         place="absent (14 MB)",
         find="mamlkit.datasets.omniglot:find",
-        how_to_get="It is downloaded when first used; or put images_background.zip and images_evaluation.zip into the "
-        "folder omniglot of $MAMLKIT_DATA.",
+        how_to_get="It is downloaded when first used, if the extra omniglot is installed; or put images_background.zip "
+        "and images_evaluation.zip into the folder omniglot of $MAMLKIT_DATA.",
         verify="mamlkit.datasets.omniglot:verify_archives",
     ),
     "mini-imagenet": DataSource(

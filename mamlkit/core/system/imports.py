@@ -27,11 +27,12 @@ def load_by_name(name: str) -> Any:
     3.0
     """
     module_name, colon, attribute = name.partition(":")
-    if not (colon and all(part.isidentifier() for part in f"{module_name}.{attribute}".split("."))):
+    parts = f"{module_name}.{attribute}".split(".")
+    if not colon or not all(part.isidentifier() for part in parts) or module_name.endswith(".py"):
         raise InputError(f"{name!r} is not of the form module:attribute, such as 'my_networks:make'")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{name!r}: {_why_not_imported(module_name, error)}") from error
     try:
         return operator.attrgetter(attribute)(module)
@@ -81,7 +82,7 @@ def lazily(name: str) -> Any:
     return Lazy(name)
 
 
-def _why_not_imported(module_name: str, error: Exception) -> str:
+def _why_not_imported(module_name: str, error: BaseException) -> str:
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent and f"{module_name}.".startswith(f"{absent}."):
         return f"there is no module {absent}; it must be installed, or lie in a folder of PYTHONPATH"
