@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mamlkit.core.config import Config
-from mamlkit.show.report import percent
+from mamlkit.show.numbers import percent
 from mamlkit.study.reproduction import figures, measurements, paper, report, summary
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,9 @@ MOST_ROOMS = 8
 CORE = LAYOUT[: LAYOUT.index("mamlkit")]
 ONLY_IMPORTS = {  # of the whole package
     "mamlkit.core.errors": set(),
-    "mamlkit.core.config": {"mamlkit.core.errors"},
+    "mamlkit.core.data_sources": set(),
+    "mamlkit.core.values": set(),
+    "mamlkit.core.config": {"mamlkit.core.data_sources", "mamlkit.core.errors", "mamlkit.core.values"},
     "mamlkit.core.schedules": {"mamlkit.core.config", "mamlkit.core.errors"},
 }
 
@@ -148,8 +150,8 @@ def test_imports_stand_at_the_top_of_a_module(path: Path) -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         or (isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"))
     ]
-    if path == PACKAGE / "commands" / "lazy.py":  # what it is for
-        assert len(hidden) == 1
+    if path == PACKAGE / "core" / "system" / "imports.py":  # what it is for
+        assert len(hidden) == 2
         return
     assert hidden == []
 

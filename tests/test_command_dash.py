@@ -140,7 +140,7 @@ def test_a_port_in_use_is_named(pages: Path, served: Served) -> None:
 
 def test_without_voila_the_remedy_is_named(pages: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert refused() == 'Voila is not installed here; install it with: pip install "mamlkit[dash]"'
+    assert refused() == 'mamlkit dash needs voila; install with: pip install "mamlkit[dash]"'
     assert served == []
 
 

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from mamlkit.commands import doctor
 from mamlkit.commands.doctor import Check
 from mamlkit.core.errors import InputError
+from mamlkit.datasets.omniglot import ARCHIVES
 
 OK, WARN, FAIL = Check("a", "ok", "x"), Check("b", "warn", "y", "Do this."), Check("c", "fail", "z", "Do that [now].")
 
@@ -131,9 +132,9 @@ def test_a_kernel_of_another_python_or_none_fails(monkeypatch: pytest.MonkeyPatc
 
 def test_missing_lab_packages_are_a_warning_and_old_widgets_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda package: "")
-    assert [doctor.check_kernel()[1::2], doctor.check_widgets()[1::2]] == [("warn", doctor.INSTALL_LAB)] * 2
+    assert [doctor.check_kernel()[1::2], doctor.check_figures()[1::2]] == [("warn", doctor.INSTALL_LAB)] * 2
     monkeypatch.setattr(doctor, "_version", lambda package: "7.9")
-    assert doctor.check_widgets().status == "fail"
+    assert doctor.check_figures().status == "fail"
     assert doctor._version("mamlkit-no-such-package") == "7.9"
     monkeypatch.undo()
     assert doctor._version("mamlkit-no-such-package") == ""
@@ -157,13 +158,15 @@ def test_omniglot_is_found_in_the_data_folder_or_it_is_said_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("MAMLKIT_DATA", str(tmp_path))
     monkeypatch.setenv("MAMLKIT_CACHE", str(tmp_path / "cache"))
-    check = doctor.check_omniglot()
-    assert check.status == "warn"
-    assert "$MAMLKIT_DATA" in check.advice
+    check = doctor.check_download("omniglot")
+    assert (check.name, check.status) == ("Data: omniglot", "warn")
     (tmp_path / "omniglot").mkdir()
-    for name in doctor.omniglot.ARCHIVES:
+    for name in ARCHIVES:
+        assert name in check.advice
+        assert doctor.check_download("omniglot").status == "warn"
         (tmp_path / "omniglot" / name).touch()
-    assert doctor.check_omniglot().status == "ok"
+    found = doctor.check_download("omniglot")
+    assert (found.status, found.found.count(str(tmp_path))) == ("ok", 2)
 
 
 def test_a_full_disk_and_a_read_only_folder_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_run_is_tested_on_another_data_set(runs: dict[str, Path], sheets: Path
         (["--data-path", "{}"], "data_path = '{}' has no meaning for glyphs; leave it empty"),
         (["--dataset", "wall", "--data-path", "{}", "--split", "val"], "the 0 classes in the val split of wall"),
         (["--dataset", "wall", "--data-path", "{}", "--eval-query", "3"], "1 + 3 is more than the 3 images of class"),
-        (["--dataset", "wal"], "'wal' is not one of"),
+        (["--dataset", "wal"], "dataset = 'wal' is not allowed (did you mean 'wall'?); choose one of glyphs"),
     ],
 )
 def test_another_data_set_that_does_not_fit_is_refused_in_one_sentence(

@@ -251,11 +251,11 @@ def test_without_its_packages_one_sentence_says_how_to_get_them(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
     result = invoke(tmp_path / "out")
     assert result.exit_code == 2
-    assert 'install them with: pip install "mamlkit[site]"' in result.stderr
+    assert f'mamlkit site needs {missing}; install with: pip install "mamlkit[site]"' in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_the_other_commands_do_not_load_what_only_the_site_needs() -> None:
     program = f"import sys, json, mamlkit.__main__; print(json.dumps([n in sys.modules for n in {site.PACKAGES}]))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [False, False]
+    assert not any(json.loads(done.stdout))

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tomli_w
+import torch
 
 from mamlkit.core.config import FIELD_TYPES, Config, read_toml
 from mamlkit.core.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 FIELDS = dataclasses.fields(Config)
 PER_STEP_TABLES = ("per_step_bn", "per_step_stats", "learn_inner_lrs")
@@ -77,6 +88,49 @@ def test_a_whole_number_is_a_real_number() -> None:
     assert type(whole.inner_lr) is float
     assert whole.to_dict() == Config(inner_lr=1.0, grad_clip=10.0).to_dict()
     assert repr(whole) == repr(Config(inner_lr=1.0, grad_clip=10.0))
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "kept"),
+    [
+        ("n_way", np.int64(7), 7),
+        ("n_way", np.uint8(7), 7),
+        ("inner_lr", np.float32(0.5), 0.5),
+        ("inner_lr", np.float64(0.1), 0.1),
+        ("inner_lr", np.int32(2), 2.0),
+        ("inner_lr", Fraction(1, 4), 0.25),
+        ("max_pool", np.bool_(False), False),
+        ("dataset", np.str_("omniglot"), "omniglot"),
+    ],
+)
+def test_a_value_of_another_library_is_kept_as_the_plain_type(key: str, given: Any, kept: Any) -> None:
+    config = Config.from_dict({key: given})
+    value = getattr(config, key)
+    assert (type(value), value) == (type(kept), kept)
+    assert config == Config.from_dict({key: kept})
+    assert json.loads(json.dumps(config.to_dict()))[key] == kept
+    assert tomllib.loads(tomli_w.dumps(config.to_dict()))[key] == kept
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("n_way", np.bool_(True), "n_way = True is of type bool; int is allowed"),
+        ("inner_lr", np.bool_(True), "inner_lr = True is of type bool; float is allowed"),
+        ("n_way", np.float64(5.0), r"n_way = .*5\.0\)? is of type float64; int is allowed"),
+        ("max_pool", np.int64(1), r"max_pool = .*1\)? is of type int64; bool is allowed"),
+        ("n_way", np.array(5), r"n_way = array\(5\) is of type ndarray; int is allowed"),
+        ("n_way", torch.tensor(5), r"n_way = tensor\(5\) is of type Tensor; int is allowed"),
+        ("inner_lr", np.float32("nan"), "inner_lr = nan is out of range"),
+        ("inner_lr", np.float64("inf"), "inner_lr = inf is out of range"),
+        ("outer_lr", -np.float16("inf"), "outer_lr = -inf is out of range"),
+        ("inner_lr", 10**400, "inner_lr = inf is out of range"),
+        ("dataset", np.str_("glyph"), r"dataset = 'glyph' is not allowed \(did you mean 'glyphs'\?\)"),
+    ],
+)
+def test_a_value_of_another_library_is_refused_like_a_plain_one(key: str, value: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Config.from_dict({key: value})
 
 
 @pytest.mark.parametrize("field", [f for f in FIELDS if f.metadata["low"] > float("-inf")], ids=lambda f: f.name)

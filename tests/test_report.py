@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import doctest
 import io
 import re
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mamlkit.show import report
 from mamlkit.show.report import picture, render
 
 
@@ -58,8 +56,3 @@ def test_texts_are_escaped() -> None:
     html = page(lead="<script>alert(1)</script>", rows=[("<b>", "&")])
     assert "<script>" not in html
     assert "<td>&lt;b&gt;</td><td>&amp;</td>" in html
-
-
-def test_the_examples_in_the_docstrings_hold() -> None:
-    result = doctest.testmod(report)
-    assert (result.attempted, result.failed) == (2, 0)

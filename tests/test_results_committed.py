@@ -19,7 +19,7 @@ from scripts import load_script
 from mamlkit.__main__ import main
 from mamlkit.commands.options import command_line
 from mamlkit.core.config import Config
-from mamlkit.show.report import percent
+from mamlkit.show.numbers import percent
 from mamlkit.study import stored
 
 DRAWING_TASKS = ("omniglot 5-way", "omniglot 20-way", "glyphs 5-way", "glyphs 20-way")

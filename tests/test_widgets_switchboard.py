@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_means_ranges_and_medians_over_seeds_are_shipped() -> None:
 def test_the_interval_is_students_t_over_seeds() -> None:
     mean, half = mean_t95(np.array([[0.80, 0.82, 0.87], [0.5, 0.5, 0.5]]))
     assert np.allclose(mean, [0.83, 0.5])
-    assert np.allclose(half, [4.303 * np.sqrt((0.03**2 + 0.01**2 + 0.04**2) / 2 / 3), 0])
+    assert np.allclose(half, [4.302653 * np.sqrt((0.03**2 + 0.01**2 + 0.04**2) / 2 / 3), 0], atol=1e-7)
 
 
 def test_the_difference_from_maml_is_taken_seed_by_seed() -> None:
@@ -88,14 +89,15 @@ def test_ticks_enclose_all_values_and_a_missing_value_is_left_out() -> None:
     assert ticks[0] <= 100 * np.nanmin(VAL) < 100 * np.nanmax(VAL) <= ticks[-1]
     assert 2 <= len(ticks) <= 8
     assert np.isnan(shipped(explorer, "val")[3, 0, 2])
-    assert "NaN" not in explorer.html().split("<script>")[0]
+    [spec] = re.findall(r'data-spec="([^"]*)"', explorer.html())
+    assert "NaN" not in spec
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"test": TEST[:4]}, r"test has shape \[4, 3\]; \[8, seeds\]"),
-        ({"test": TEST[:, :1]}, "with 2 to 10 seeds"),
+        ({"test": TEST[:, :1]}, "with 2 or more seeds"),
         ({"val": VAL[:, :2]}, r"val has shape \[8, 2, 4\]; \[8, 3, 4\] is allowed"),
         ({"norm": NORM[..., :3]}, r"grad_norm has shape \[8, 3, 3\]"),
         ({"fixes": {}}, "fixes has 0 names; one to six"),

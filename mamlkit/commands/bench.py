@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -20,14 +18,19 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import check_choice
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import check_writable, write_whole
-from mamlkit.study.bench import growth, load
+from mamlkit.core.system.imports import check_installed, lazily
+from mamlkit.study.bench import load
 from mamlkit.study.bench.breakdown import ITERATIONS, Breakdown, breakdown
-from mamlkit.study.bench.growth import Point
 from mamlkit.study.bench.iteration import Iteration, obstacle
 from mamlkit.study.bench.peak import convolution_peak
 from mamlkit.study.bench.records import Record, about, flop, records
 from mamlkit.study.bench.timing import time_in_turns
 from mamlkit.study.bench.workloads import ENGINES, WORKLOADS, Work, choose
+
+if TYPE_CHECKING:
+    from mamlkit.study.bench.growth import Point
+
+growth = lazily("mamlkit.study.bench.growth")  # and with it matplotlib, which is slow to load
 
 FOLDER = Path("bench")
 FILES = ("records.json", "growth.json", "growth.png", "profile.json")
@@ -75,8 +78,10 @@ def command(
     works = choose(work)
     check_choice("engine", against, ENGINES)
     folder = out if as_json else out or FOLDER
-    for name in FILES if folder else ():
-        check_writable(Path(folder or "") / name)
+    if folder is not None:
+        check_installed("the figure of mamlkit bench", ("matplotlib",), extra="plots")
+        for name in FILES:
+            check_writable(folder / name)
     engines = _prepare([each.config for each in works], against)
     peak = convolution_peak()
     found = _time(works, engines, samples, peak, against="" if as_json else against)
@@ -135,11 +140,7 @@ def _grow(folder: Path, work: Work, engines: Sequence[str], samples: int, *, qui
         points = growth.measure(work.config, engines, samples, bar.update)
     settings = about({work.name: work.config.to_dict()}, samples)
     _write(folder / "growth.json", settings, {"points": [point._asdict() for point in points]})
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
-    growth.draw(figure, points, title=work.title)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150, facecolor="white", metadata={"Description": json.dumps(settings)})
-    write_whole(folder / "growth.png", stream.getvalue())
+    write_whole(folder / "growth.png", growth.png(points, title=work.title, description=json.dumps(settings)))
     if not quiet:
         _show_growth(work, points)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from mamlkit.commands.lab import notebooks_folder
-from mamlkit.commands.lazy import lazily
-from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import check_writable, write_whole
+from mamlkit.core.system.imports import check_installed, lazily
 from mamlkit.study.bench import load
 from mamlkit.study.bench.records import about
 
@@ -27,18 +25,6 @@ HOLDS = {True: "yes", False: "no", None: ""}
 
 ui = lazily("mamlkit.study.bench.ui")
 stage = lazily("mamlkit.study.bench.stage")
-
-
-def check_installed() -> None:
-    """Refuse an installation without a browser's driver, JupyterLab or Voila.
-
-    Raises:
-        InputError: a package is missing.
-    """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        names = ", ".join(missing)
-        raise InputError(f'--ui needs {names}; install all of it with: pip install "mamlkit[test]"')
 
 
 def measure(folder: Path, samples: int) -> None:
@@ -53,7 +39,7 @@ def measure(folder: Path, samples: int) -> None:
 
     Writes: the file, in one step.
     """
-    check_installed()
+    check_installed("--ui", NEEDED, extra="test")
     check_writable(folder / FILE)
     busy = load.busy_share()
     rows = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -17,8 +16,8 @@ from typing import Any
 import click
 
 from mamlkit.commands.lab import copy_notebooks, find_notebook, notebooks_folder
-from mamlkit.commands.lazy import Lazy, lazily
 from mamlkit.core.errors import InputError
+from mamlkit.core.system.imports import Lazy, check_installed, lazily
 
 JUPYTER_DATA = Path(__file__).with_name("dash_template")  # where Voila finds the template "mamlkit"
 PORT = 8866  # Voila's own
@@ -163,8 +162,7 @@ def command(*, port: int, sheets: Path | None, no_browser: bool, page: str) -> N
 
     mamlkit dash wall --sheets ~/our-sheets
     """
-    if importlib.util.find_spec("voila") is None:
-        raise InputError('Voila is not installed here; install it with: pip install "mamlkit[dash]"')
+    check_installed("mamlkit dash", ("voila",), extra="dash")
     source = pages_folder()
     first = f"voila/render/{find_notebook(source, page)}" if page else ""
     check_port(port)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,15 +24,16 @@ from rich.text import Text
 
 from mamlkit import datasets
 from mamlkit.commands.lab import notebooks_folder
+from mamlkit.core.data_sources import SOURCES
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import cache_dir
-from mamlkit.datasets import omniglot
+from mamlkit.core.system.imports import load_by_name
 from mamlkit.engines import compiler
 from mamlkit.study.bench import load
 
 INSTALL_LAB = 'Install the notebooks\' packages: pip install "mamlkit[lab]"'
 OLDEST_PYTHON, OLDEST_TORCH = (3, 10), (2, 6)
-OLDEST_WIDGETS = {"anywidget": (0, 9), "ipywidgets": (8, 1)}
+OLDEST_FIGURES = {"matplotlib": (3, 10), "anywidget": (0, 9), "ipywidgets": (8, 1)}
 LITTLE_DISK, NO_DISK = 1e9, 5e7  # bytes
 LOOK, BUSY = 1.0, 0.4  # seconds, and the share of all cores that other programs may use
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -134,15 +136,15 @@ def check_kernel() -> Check:
     return Check("Jupyter kernel", "ok", f"python3 runs this Python, ipykernel {_version('ipykernel')}")
 
 
-def check_widgets() -> Check:
-    """Check the versions of the packages behind the figures that move."""
-    versions = {name: _version(name) for name in OLDEST_WIDGETS}
+def check_figures() -> Check:
+    """Check the versions of the packages behind the figures, still and moving."""
+    versions = {name: _version(name) for name in OLDEST_FIGURES}
     found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
     if not all(versions.values()):
-        return Check("Widgets", "warn", found, INSTALL_LAB)
-    if any(_release(version) < OLDEST_WIDGETS[name] for name, version in versions.items()):
-        return Check("Widgets", "fail", found, 'Bring them up to date: pip install -U "mamlkit[lab]"')
-    return Check("Widgets", "ok", found)
+        return Check("Figures", "warn", found, INSTALL_LAB)
+    if any(_release(version) < OLDEST_FIGURES[name] for name, version in versions.items()):
+        return Check("Figures", "fail", found, 'Bring them up to date: pip install -U "mamlkit[lab]"')
+    return Check("Figures", "ok", found)
 
 
 def check_notebooks() -> Check:
@@ -163,14 +165,12 @@ def check_glyphs() -> Check:
     return Check("Data: glyphs", "ok", f"{len(store.class_names)} classes, {len(store.images)} images")
 
 
-def check_omniglot() -> Check:
-    """Check whether Omniglot is on this computer; only the runs on Omniglot need it."""
-    paths = [omniglot.local_archive(name) for name in omniglot.ARCHIVES]
-    if None in paths:
-        names = " and ".join(omniglot.ARCHIVES)
-        advice = f"It is downloaded when first used; or put {names} into the folder omniglot of $MAMLKIT_DATA."
-        return Check("Data: omniglot", "warn", "not on this computer yet", advice)
-    return Check("Data: omniglot", "ok", " and ".join(str(path) for path in paths))
+def check_download(name: str) -> Check:
+    """Check whether a data set that can be downloaded is on this computer; only runs on it need it."""
+    found = load_by_name(SOURCES[name].find)()
+    if not found:
+        return Check(f"Data: {name}", "warn", "not on this computer yet", SOURCES[name].how_to_get)
+    return Check(f"Data: {name}", "ok", found)
 
 
 def check_folder(name: str, folder: Path, remedy: str) -> Check:
@@ -211,10 +211,10 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_compiler,
     check_accelerators,
     check_kernel,
-    check_widgets,
+    check_figures,
     check_notebooks,
     check_glyphs,
-    check_omniglot,
+    *(partial(check_download, name) for name, source in SOURCES.items() if source.how_to_get),
     lambda: check_folder("Cache", cache_dir().absolute(), "set MAMLKIT_CACHE to another folder"),
     lambda: check_folder("Current folder", Path.cwd(), "run mamlkit from another folder"),
 )

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from mamlkit.commands import progress, tables
-from mamlkit.core.config import DATASETS, Config
+from mamlkit.core.config import Config
+from mamlkit.core.data_sources import SOURCES
 from mamlkit.core.episodes import SPLITS, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.datasets import load
@@ -46,7 +47,9 @@ def open_data(folder: RunFolder) -> ImageStore:
 @click.option("--seed", type=int, help="Seed of the episodes.  [default: the run's]")
 @click.option("--ensemble", type=int, help="Mean logits of the best this many epochs.  [default: the run's]")
 @click.option(
-    "--dataset", type=click.Choice(DATASETS), help="Test on another data set.  [default: the one it was trained on]"
+    "--dataset",
+    metavar="NAME",
+    help=f"Test on another data set.  [{'|'.join(SOURCES)}; default: the one it was trained on]",
 )
 @click.option("--data-path", help="Folder of that data set, as of mamlkit train.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib.util
 import json
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import click
 
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import write_whole
+from mamlkit.core.system.imports import check_installed
 
 MANIFEST = ".mamlkit-lab.json"  # {file name: SHA-256 of the original when it was copied}
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -178,8 +178,7 @@ def command(*, folder: Path, no_browser: bool, arguments: tuple[str, ...]) -> No
 
     mamlkit lab 03 -- --port=9000
     """
-    if importlib.util.find_spec("jupyterlab") is None:
-        raise InputError('JupyterLab is not installed here; install it with: pip install "mamlkit[lab]"')
+    check_installed("mamlkit lab", ("jupyterlab",), extra="lab")
     source = notebooks_folder()
     options = list(arguments)
     if options and not options[0].startswith("-"):

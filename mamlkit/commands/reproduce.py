@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import shlex
 from collections.abc import Sequence
@@ -17,10 +16,10 @@ from tqdm import tqdm
 
 from mamlkit.commands import progress
 from mamlkit.commands.lab import notebooks_folder
-from mamlkit.commands.lazy import lazily
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
+from mamlkit.core.system.imports import check_installed, lazily
 from mamlkit.core.system.locks import lock
 from mamlkit.runs.folder import saved_epochs
 from mamlkit.study.reproduction.plan import Cell, Plan, check_parameters, make_plan, merge, read_plan
@@ -35,7 +34,7 @@ cluster = lazily("mamlkit.study.reproduction.cluster")
 measurements = lazily("mamlkit.study.reproduction.measurements")
 report = lazily("mamlkit.study.reproduction.report")
 
-PACKAGES = ("distributed", "jupytext", "nbconvert", "pandas", "papermill", "pyarrow", "scipy")
+PACKAGES = ("distributed", "jinja2", "jupytext", "matplotlib", "nbconvert", "pandas", "papermill", "pyarrow", "scipy")
 NOTEBOOK = "09_reproduce.ipynb"
 
 
@@ -91,8 +90,7 @@ def command(
     mamlkit reproduce omniglot-ablation --scale smoke --dataset glyphs
     mamlkit reproduce stability --seeds 0,1,2,3 -p epochs 40
     """  # noqa: D301 - click's own mark for lines that stay as they are
-    if not all(importlib.util.find_spec(name) for name in PACKAGES):
-        raise InputError('a grid of runs needs more packages; install them with: pip install "mamlkit[reproduce]"')
+    check_installed("a grid of runs", PACKAGES, extra="reproduce")
     notebook = notebooks_folder() / NOTEBOOK
     given = work.read_values(parameters)
     check_parameters(given, work.parameters_of(notebook))

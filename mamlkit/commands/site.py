@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import json
 import shutil
 from collections.abc import Collection, Mapping
@@ -14,13 +13,13 @@ import click
 from tqdm import tqdm
 
 from mamlkit.commands.lab import notebooks_folder, read_manifest, sha256
-from mamlkit.commands.lazy import lazily
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import replace, write_whole
+from mamlkit.core.system.imports import check_installed, lazily
 
 MANIFEST = ".mamlkit-site.json"  # {file name: SHA-256 of what was written}
 UNFINISHED = ".mamlkit-site.new"  # the folder of a site until it is whole
-PACKAGES = ("latex2mathml", "nbconvert")
+PACKAGES = ("jinja2", "latex2mathml", "nbconvert")
 
 
 pages = lazily("mamlkit.commands.site_pages")  # and with it nbconvert, which is slow to load
@@ -104,8 +103,7 @@ def command(*, out: Path, solutions: bool) -> None:
     The pages need no network, no Python and no server: they open from a USB stick, and the figures move. OUT is made
     when missing. An older site in it is replaced; a folder with files of yours is refused.
     """
-    if not all(importlib.util.find_spec(name) for name in PACKAGES):
-        raise InputError('the site needs nbconvert and latex2mathml; install them with: pip install "mamlkit[site]"')
+    check_installed("mamlkit site", PACKAGES, extra="site")
     source = notebooks_folder()
     names = notebook_names(source, solutions=solutions)
     ours = check_ours(out)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mamlkit.runs.folder import RunFolder
-from mamlkit.show.report import percent
+from mamlkit.show.numbers import percent
 from mamlkit.training.evaluation import Evaluation
 
 NORM_WORDS = {

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -14,14 +14,21 @@ from rich.console import Console
 from rich.table import Table
 
 from mamlkit.commands import progress
-from mamlkit.commands.tour_report import HEADS, Side, page
 from mamlkit.core.config import Config
+from mamlkit.core.data_sources import without_a_path
 from mamlkit.core.episodes import ImageStore
 from mamlkit.core.recipes import configure
 from mamlkit.core.system.files import check_writable, write_whole
+from mamlkit.core.system.imports import check_installed, lazily
 from mamlkit.datasets import load
 from mamlkit.training.trainer import Trainer, make_sampler
 
+if TYPE_CHECKING:
+    from mamlkit.commands.tour_report import Side
+
+tour_report = lazily("mamlkit.commands.tour_report")  # and with it matplotlib, which is slow to load
+
+PACKAGES = ("jinja2", "matplotlib")
 TEST_EPOCHS = 0.5  # how many epochs of both methods the test at the end takes, about
 RECIPES = {"MAML": "maml", "MAML++": "mamlpp"}
 SIZES: dict[str, Any] = {
@@ -42,7 +49,7 @@ SIZES: dict[str, Any] = {
     show_default=True,
     help="The report, one HTML file.",
 )
-@click.option("--dataset", type=click.Choice(["glyphs", "omniglot"]), default="glyphs", show_default=True, help="Data.")
+@click.option("--dataset", type=click.Choice(without_a_path()), default="glyphs", show_default=True, help="Data.")
 @click.option("--n-way", type=int, default=5, show_default=True, help="Classes in an episode.")
 @click.option("--epochs", type=int, default=6, show_default=True, help="Epochs of each method.")
 @click.option("--iterations-per-epoch", type=int, default=30, show_default=True, help="Meta-iterations in an epoch.")
@@ -53,6 +60,7 @@ def command(*, out: Path, **options: int | str) -> None:
     Prints a table and writes one HTML report with pictures: accuracy, gradient norms per inner step, batch-norm drift
     and the learned rates. Both methods see the same episodes and begin with the same weights.
     """
+    check_installed("mamlkit tour", PACKAGES, extra="plots")
     configs = {name: configure(recipe, **SIZES, **options) for name, recipe in RECIPES.items()}
     config = configs["MAML"]
     store = load(config.dataset, image_size=config.image_size)
@@ -60,7 +68,7 @@ def command(*, out: Path, **options: int | str) -> None:
     check_writable(out)
     engine = _choose_engine(configs["MAML++"], store)
     configs = {name: dataclasses.replace(c, engine=engine) for name, c in configs.items()}
-    sides = [Side(name, Trainer.from_config(c, store)) for name, c in configs.items()]
+    sides = [tour_report.Side(name, Trainer.from_config(c, store)) for name, c in configs.items()]
     click.echo(
         f"{config.n_way}-way {config.k_shot}-shot on {config.dataset}, {config.epochs} epochs of "
         f"{config.iterations_per_epoch} meta-iterations for each method"
@@ -69,13 +77,13 @@ def command(*, out: Path, **options: int | str) -> None:
     for side in sides:
         side.evaluations = progress.evaluate_both([side.trainer.learner], sampler, config.test_episodes)
     _print_table(sides)
-    write_whole(out, page(sides, sampler, options).encode())
+    write_whole(out, tour_report.page(sides, sampler, options).encode())
     click.echo(f"The report is {out}: open it in a browser. Next: mamlkit lab")
 
 
 def _print_table(sides: Sequence[Side]) -> None:
     table = Table(title="MAML and MAML++ side by side", box=box.SIMPLE_HEAD)
-    for head in HEADS:
+    for head in tour_report.HEADS:
         table.add_column(head, overflow="fold")
     for side in sides:
         table.add_row(*side.row())

@@ -13,7 +13,8 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import EpisodeSampler
 from mamlkit.core.system.versions import versions
 from mamlkit.show import plots
-from mamlkit.show.report import Picture, percent, picture, render
+from mamlkit.show.numbers import percent
+from mamlkit.show.report import Picture, picture, render
 from mamlkit.training import diagnostics
 from mamlkit.training.evaluation import Evaluation
 from mamlkit.training.trainer import Trainer

@@ -10,20 +10,20 @@ import dataclasses
 import difflib
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from mamlkit.core.data_sources import SOURCES, with_a_path
 from mamlkit.core.errors import InputError
+from mamlkit.core.values import plain
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-DATASETS = ("glyphs", "omniglot", "mini-imagenet", "folder", "wall")
-WITH_A_PATH = ("mini-imagenet", "folder", "wall")
 CONV4_ALONE = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch", "max_pool": True}
 
 
@@ -32,7 +32,7 @@ def _option(
     group: str,
     doc: str,
     *,
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
     low: float = -math.inf,
     high: float = math.inf,
 ) -> Any:
@@ -44,9 +44,9 @@ def _option(
 class Config:
     """Everything that decides the outcome of a run; the field's own help says what it does."""
 
-    dataset: str = _option("glyphs", "Data", "Data set.", choices=DATASETS)
+    dataset: str = _option("glyphs", "Data", "Data set.", choices=SOURCES.keys())
     data_path: str = _option(
-        "", "Data", "Folder of the images, or of the sheets of drawings; only for mini-imagenet, folder and wall."
+        "", "Data", f"Folder of the images, or of the sheets of drawings; only for {', '.join(with_a_path())}."
     )
     image_size: int = _option(28, "Data", "Height and width of an image in pixels.", low=16, high=224)
     rotation: str = _option(
@@ -148,10 +148,9 @@ class Config:
     def __post_init__(self) -> None:
         """Check every field by itself, then the fields against each other."""
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if FIELD_TYPES[field.name] is float and type(value) is int:
-                object.__setattr__(self, field.name, float(value))  # 1 and 1.0 are one configuration
-            _check(field, getattr(self, field.name))
+            value = plain(getattr(self, field.name), FIELD_TYPES[field.name])
+            _check(field, value)
+            object.__setattr__(self, field.name, value)
         learned_per_step = self.learn_inner_lrs and self.inner_lr_per == "tensor"
         if self.eval_steps > self.n_steps and (self.per_step_bn or self.per_step_stats or learned_per_step):
             raise InputError(
@@ -185,7 +184,7 @@ class Config:
             raise InputError(f"autocast has no meaning where dtype = {self.dtype!r}; 'float32' is allowed")
         if self.device == "mps" and self.dtype != "float32":
             raise InputError(f"dtype = {self.dtype!r} does not exist on device = 'mps'; 'float32' is allowed there")
-        if self.data_path and self.dataset not in WITH_A_PATH:
+        if self.data_path and self.dataset not in with_a_path():
             raise InputError(f"data_path = {self.data_path!r} has no meaning for {self.dataset}; leave it empty")
 
     @classmethod

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from mamlkit.core.config import DATASETS, WITH_A_PATH
+from mamlkit.core.data_sources import SOURCES
 from mamlkit.core.episodes import ImageStore, check_choice
 from mamlkit.core.errors import InputError
-from mamlkit.datasets.folders import load_folder, load_mini_imagenet
-from mamlkit.datasets.glyphs import load_glyphs
-from mamlkit.datasets.omniglot import load_omniglot
-from mamlkit.datasets.wall import load_wall
+from mamlkit.core.system.imports import load_by_name
 
 __all__ = ["ImageStore", "load"]
 
@@ -19,8 +16,8 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
     """Open a data set by name.
 
     Args:
-        name: ``"glyphs"``, ``"omniglot"``, ``"mini-imagenet"``, ``"folder"`` or ``"wall"``.
-        path: folder of the images, or of the sheets of drawings; only for ``mini-imagenet``, ``folder`` and ``wall``.
+        name: a name in ``mamlkit.core.data_sources.SOURCES``, such as ``"glyphs"`` or ``"omniglot"``.
+        path: folder of the images, or of the sheets of drawings; only for a data set that takes one.
         image_size: height and width of an image in pixels, 1 to 1024.
 
     Returns:
@@ -31,15 +28,12 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
 
     Writes: a cache file on first use, see ``mamlkit.datasets.store.cached``.
     """
-    check_choice("data set", name, DATASETS)
+    check_choice("data set", name, tuple(SOURCES))
     if not 1 <= image_size <= LARGEST:
         raise InputError(f"image_size = {image_size} is out of range; 1 to {LARGEST} is allowed")
-    if path and name not in WITH_A_PATH:
+    source = SOURCES[name]
+    if path and not source.takes_path:
         raise InputError(f"path = {path!r} has no meaning for {name}; leave it empty")
-    if name == "glyphs":
-        return load_glyphs(image_size)
-    if name == "omniglot":
-        return load_omniglot(image_size)
-    if name == "wall":
-        return load_wall(path, image_size)
-    return load_folder(path, image_size) if name == "folder" else load_mini_imagenet(path, image_size)
+    read = load_by_name(source.reader)
+    store: ImageStore = read(path, image_size) if source.takes_path else read(image_size)
+    return store

@@ -66,6 +66,13 @@ def load_mini_imagenet(path: str, image_size: int) -> ImageStore:
     return _load("mini-imagenet", root, image_size, split=True, colour=True)
 
 
+def find_mini_imagenet() -> str:
+    """Return the folder of mini-ImageNet in ``$MAMLKIT_DATA``, or "" if there is none."""
+    parent = data_dir()
+    root = None if parent is None else parent / "mini-imagenet"
+    return str(root) if root is not None and root.is_dir() else ""
+
+
 def split_classes(n_classes: int) -> dict[str, NDArray[np.int64]]:
     """Return a fixed shuffle of the classes cut into 64, 16 and 20 %, at least one class each.
 

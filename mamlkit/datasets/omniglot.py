@@ -14,12 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pooch
 from numpy.typing import NDArray
 
 from mamlkit.core.episodes import ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import BAD_ARCHIVE, cache_dir
+from mamlkit.core.system.imports import check_installed, load_by_name
 from mamlkit.datasets.pictures import decode
 from mamlkit.datasets.store import Build, cached, data_dir
 
@@ -56,17 +56,17 @@ def find_archive(name: str) -> Path:
     """Return the path of one of the two archives, downloading it if it is nowhere.
 
     Raises:
-        InputError: it cannot be downloaded, or what came is not the published file.
+        InputError: it cannot be downloaded, what came is not the published file, or Pooch is not installed.
 
     Writes: ``omniglot/<name>`` in the cache folder, if it was downloaded.
     """
     here = local_archive(name)
     if here is not None:
         return here
+    check_installed("the download of Omniglot", ("pooch",), extra="omniglot")
+    retrieve = load_by_name("pooch:retrieve")
     try:
-        return Path(
-            pooch.retrieve(URL + name, f"sha256:{ARCHIVES[name]}", name, cache_dir() / "omniglot", progressbar=True)
-        )
+        return Path(retrieve(URL + name, f"sha256:{ARCHIVES[name]}", name, cache_dir() / "omniglot", progressbar=True))
     except ValueError as error:
         raise InputError(f"what came from {URL}{name} is not the published archive ({error})") from error
     except OSError as error:
@@ -80,6 +80,21 @@ def local_archive(name: str) -> Path | None:
     """Return the path of one of the two archives if it is on this computer, otherwise None."""
     folders = [folder / "omniglot" for folder in (data_dir(), cache_dir()) if folder is not None]
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def find() -> str:
+    """Return the paths of both archives in words, or "" if one is not on this computer."""
+    paths = [local_archive(name) for name in ARCHIVES]
+    return " and ".join(map(str, paths)) if all(paths) else ""
+
+
+def verify_archives() -> None:
+    """Compare both archives with the published ones.
+
+    Raises:
+        InputError: an archive is not the published one, or cannot be downloaded.
+    """
+    verify([find_archive(name) for name in ARCHIVES])
 
 
 def verify(paths: list[Path]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -32,20 +31,6 @@ def picture(figure: Figure, *, title: str, caption: str, alt: str) -> Picture:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150, facecolor="white")
     return Picture(title, caption, alt, base64.b64encode(stream.getvalue()).decode())
-
-
-def percent(value: float, half: float | None = None, *, sign: str = "") -> str:
-    """Return a fraction in percent, and what stands after its ±; a dash stands for a number that there is not.
-
-    Pure: no state.
-
-    >>> percent(0.98765), percent(0.9, 0.0123), percent(0.9, float("nan")), percent(0.01, sign="+")
-    ('98.77', '90.00 ± 1.23', '90.00 ± –', '+1.00')
-    >>> percent(0.98765, 0.00123)
-    '98.77 ± 0.12'
-    """
-    number = "–" if math.isnan(value) else f"{100 * value:{sign}.2f}"
-    return number if half is None else f"{number} ± {percent(half)}"
 
 
 def render(

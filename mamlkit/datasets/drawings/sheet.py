@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jsonschema
-
 from mamlkit.core.errors import InputError
+from mamlkit.core.system.imports import check_installed, load_by_name
 from mamlkit.datasets.drawings.strokes import MOST_POINTS, Drawing, simplified
 
 FORMAT = "mamlkit-drawings-1"
 MOST_BYTES = 4000
 MOST_CLASSES, LONGEST_NAME = 10, 12
 SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("sheet.schema.json").read_text("utf-8"))
-_VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
 class Sheet(NamedTuple):
@@ -73,8 +72,17 @@ def read_sheet(text: str, label: str) -> Sheet:
     return Sheet(classes, _decode(values.get("query", [])))
 
 
+@functools.cache
+def _validator() -> tuple[Any, Any]:
+    """Return jsonschema's function that picks one of several errors, and the one that yields those of a sheet."""
+    check_installed("a sheet of drawings", ("jsonschema",), extra="lab")
+    validator = load_by_name("jsonschema:Draft202012Validator")(SCHEMA)
+    return load_by_name("jsonschema.exceptions:best_match"), validator.iter_errors
+
+
 def _check(values: Any, label: str) -> None:
-    error = jsonschema.exceptions.best_match(_VALIDATOR.iter_errors(values))
+    best_match, errors = _validator()
+    error = best_match(errors(values))
     if error is not None:
         what = error.message if len(error.message) < 90 else f"{error.message[:87]}..."
         place = "".join(f"[{part!r}]" for part in error.absolute_path)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mamlkit.core.data_sources import SOURCES, without_a_path
 from mamlkit.core.episodes import ImageStore, check_choice
 from mamlkit.core.errors import InputError
 from mamlkit.datasets import load
@@ -13,22 +14,21 @@ from mamlkit.datasets.drawings import Drawing, rasterise
 from mamlkit.datasets.drawings.tracing import trace
 
 TRACED_AT = 105  # pixels on a side, as Omniglot's originals
-OWN_SIZE = {"glyphs": 28, "omniglot": TRACED_AT}  # of the pictures that the data set holds
 
 
 def load_characters(name: str) -> ImageStore:
     """Open a data set of characters in the size of its own pictures, of which none is lost and none is made up.
 
     Args:
-        name: ``"glyphs"`` or ``"omniglot"``.
+        name: of a data set of characters that needs no path, as ``"glyphs"`` or ``"omniglot"``.
 
     Raises:
         InputError: the data set has another name, or it is missing or bad.
 
     Writes: the cache of Omniglot on first use, see ``mamlkit.datasets.load``.
     """
-    check_choice("dataset", name, tuple(OWN_SIZE))
-    return load(name, image_size=OWN_SIZE[name])
+    check_choice("dataset", name, tuple(name for name in without_a_path() if SOURCES[name].characters))
+    return load(name, image_size=SOURCES[name].pixels)
 
 
 def as_drawing(image: NDArray[np.uint8]) -> Drawing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -88,6 +89,15 @@ def _expected(points: Sequence[Point], axis: str, value: int, line: tuple[str, s
     """Return the textbook loop's time, in proportion to its last point; 0 for the others, which go to the end."""
     before = [point for point in points if point.axis == axis and (point.engine, point.memory) == line]
     return before[-1].ms_median * value / before[-1].value if before and line[0] == "naive" else 0.0
+
+
+def png(points: Sequence[Point], *, title: str, description: str) -> bytes:
+    """Return the figure of ``draw`` as a PNG file, with a description among its metadata."""
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    draw(figure, points, title=title)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150, facecolor="white", metadata={"Description": description})
+    return stream.getvalue()
 
 
 def draw(figure: Figure, points: Sequence[Point], *, title: str) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import write_whole
-from mamlkit.show.report import percent
+from mamlkit.show.numbers import percent
 from mamlkit.study.reproduction import measurements, summary
 from mamlkit.study.reproduction.cell import RECORD
 from mamlkit.study.reproduction.execution import execute

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mamlkit.core.config import Config
-from mamlkit.show.report import percent
+from mamlkit.show.numbers import percent
 from mamlkit.study.reproduction import paper, summary
 from mamlkit.study.reproduction.measurements import labels, plan_of
 from mamlkit.study.reproduction.plan import Plan

@@ -25,7 +25,7 @@ from IPython.display import Markdown
 from mamlkit import InputError
 from mamlkit.show.live.game import NEAREST
 from mamlkit.show.live.wall import answer, open_wall, write_sample
-from mamlkit.show.report import percent
+from mamlkit.show.numbers import percent
 from mamlkit.show.widgets import WallExplorer, show_progress
 from mamlkit.study import stored
 

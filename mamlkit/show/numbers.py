@@ -1,0 +1,17 @@
+"""How numbers are printed."""
+
+from __future__ import annotations
+
+import math
+
+
+def percent(value: float, half: float | None = None, *, sign: str = "") -> str:
+    """Return a fraction in percent with two decimals, and half of its interval after ±; a dash stands for NaN.
+
+    >>> percent(0.98765), percent(0.9, 0.0123), percent(0.9, float("nan")), percent(0.01, sign="+")
+    ('98.77', '90.00 ± 1.23', '90.00 ± –', '+1.00')
+    >>> percent(0.98765, 0.00123)
+    '98.77 ± 0.12'
+    """
+    number = "–" if math.isnan(value) else f"{100 * value:{sign}.2f}"
+    return number if half is None else f"{number} ± {percent(half)}"
