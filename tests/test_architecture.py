@@ -25,7 +25,8 @@ ONLY_IMPORTS = {  # of the whole package
     "mamlkit.core.errors": set(),
     "mamlkit.core.data_sources": set(),
     "mamlkit.core.values": set(),
-    "mamlkit.core.config": {"mamlkit.core.data_sources", "mamlkit.core.errors", "mamlkit.core.values"},
+    "mamlkit.core.contradictions": {"mamlkit.core.data_sources", "mamlkit.core.errors"},
+    "mamlkit.core.config": {f"mamlkit.core.{name}" for name in ("contradictions", "data_sources", "errors", "values")},
     "mamlkit.core.schedules": {"mamlkit.core.config", "mamlkit.core.errors"},
 }
 

@@ -19,6 +19,7 @@ from mamlkit.core.episodes import ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
+from mamlkit.runs import origin
 from mamlkit.runs.folder import RunFolder
 from mamlkit.runs.results import result
 from mamlkit.training.history import EpochRecord, best_epochs
@@ -71,7 +72,8 @@ def command(
             folder = ranks.from_first(lambda: _reopen(ranks, resume))
         with ranks.first_here():
             store = open_data(folder)
-            trainer = Trainer.from_config(folder.config, store, ranks=ranks)
+            image_shape = make_sampler(store, folder.config, "train", training=True).image_shape
+            trainer = Trainer.from_config(folder.config, store, problem=folder.find_problem(image_shape), ranks=ranks)
         _restore(folder, trainer)
         _train(folder, trainer, tensorboard)
     if ranks.rank == 0:
@@ -83,6 +85,8 @@ def _begin(
 ) -> RunFolder:
     """Begin a run; whatever cannot be done is refused before anything is written."""
     name, config = _configure(recipe, config_file, given)
+    if ":" in config.backbone:
+        origin.allow(str(Path.cwd()))
     store = load(config.dataset, path=config.data_path, image_size=config.image_size)
     what = f"{config.dataset}-{config.n_way}way-{config.k_shot}shot-{name}-seed{config.seed}"
     path = out or Path("runs") / what
@@ -95,6 +99,7 @@ def _begin(
 
 def _reopen(ranks: Ranks, path: Path) -> RunFolder:
     folder = RunFolder.open(path)
+    origin.find(folder.about.get("network", {}), folder.config, path)
     progress.trainer(folder.config, open_data(folder), ranks=ranks)
     return folder
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from mamlkit.core.contradictions import check_together
 from mamlkit.core.data_sources import SOURCES, with_a_path
 from mamlkit.core.errors import InputError
 from mamlkit.core.values import plain
@@ -23,8 +24,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-CONV4_ALONE = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch", "max_pool": True}
 
 
 def _option(
@@ -35,8 +34,9 @@ def _option(
     choices: Collection[str] = (),
     low: float = -math.inf,
     high: float = math.inf,
+    own: bool = False,
 ) -> Any:
-    metadata = {"group": group, "help": doc, "choices": choices, "low": low, "high": high}
+    metadata = {"group": group, "help": doc, "choices": choices, "low": low, "high": high, "own": own}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -61,7 +61,13 @@ class Config:
     q_query: int = _option(5, "Data", "Query images per class in training.", low=1)
     eval_query: int = _option(5, "Data", "Query images per class in validation and test.", low=1)
 
-    backbone: str = _option("conv4", "Network", "Network.", choices=("conv4", "mlp"))
+    backbone: str = _option(
+        "conv4",
+        "Network",
+        "Network; or one of your own as module:function, a function (config, image_shape) that returns it.",
+        choices=("conv4", "mlp"),
+        own=True,
+    )
     filters: int = _option(64, "Network", "Filters of a convolution, or units of a hidden layer.", low=1, high=4096)
     max_pool: bool = _option(True, "Network", "2x2 max-pooling; off: stride-2 convolutions and one global mean.")
     per_step_bn: bool = _option(False, "Network", "Batch-norm weights and biases of their own for each inner step.")
@@ -151,41 +157,7 @@ class Config:
             value = plain(getattr(self, field.name), FIELD_TYPES[field.name])
             _check(field, value)
             object.__setattr__(self, field.name, value)
-        learned_per_step = self.learn_inner_lrs and self.inner_lr_per == "tensor"
-        if self.eval_steps > self.n_steps and (self.per_step_bn or self.per_step_stats or learned_per_step):
-            raise InputError(
-                f"eval_steps = {self.eval_steps} is more than the {self.n_steps} steps of the per-step tables; "
-                f"at most n_steps = {self.n_steps} is allowed"
-            )
-        if self.cosine_lr and self.min_outer_lr > self.outer_lr:
-            raise InputError(
-                f"min_outer_lr = {self.min_outer_lr:g} is more than outer_lr = {self.outer_lr:g}, so the rate would "
-                f"rise; 0 to {self.outer_lr:g} is allowed"
-            )
-        if self.multi_step_loss and self.msl_share == 0:
-            raise InputError("msl_share = 0 switches the multi_step_loss off; give more than 0, or no multi_step_loss")
-        if self.first_order_share and not self.second_order:
-            raise InputError(
-                f"first_order_share = {self.first_order_share:g} has no meaning where second_order is off; 0 is allowed"
-            )
-        if self.inner_lr_per == "number" and not self.learn_inner_lrs:
-            raise InputError("inner_lr_per = 'number' has no meaning where learn_inner_lrs is off; 'tensor' is allowed")
-        for name, value in CONV4_ALONE.items():
-            if self.backbone == "mlp" and getattr(self, name) != value:
-                raise InputError(
-                    f"{name} = {getattr(self, name)!r} has no meaning for backbone = 'mlp'; {value!r} is allowed"
-                )
-        if self.engine == "eager" and self.tasks_per_chunk > 1:
-            raise InputError(
-                f"tasks_per_chunk = {self.tasks_per_chunk} has no meaning where engine = 'eager', which takes one task "
-                "after the other; 0 or 1 is allowed"
-            )
-        if self.autocast and self.dtype != "float32":
-            raise InputError(f"autocast has no meaning where dtype = {self.dtype!r}; 'float32' is allowed")
-        if self.device == "mps" and self.dtype != "float32":
-            raise InputError(f"dtype = {self.dtype!r} does not exist on device = 'mps'; 'float32' is allowed there")
-        if self.data_path and self.dataset not in with_a_path():
-            raise InputError(f"data_path = {self.data_path!r} has no meaning for {self.dataset}; leave it empty")
+        check_together(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], base: Config | None = None) -> Config:
@@ -234,7 +206,7 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     if type(value) is not kind:
         raise InputError(f"{field.name} = {value!r} is of type {type(value).__name__}; {kind.__name__} is allowed")
     choices = field.metadata["choices"]
-    if choices and value not in choices:
+    if choices and value not in choices and not (field.metadata["own"] and ":" in value):
         near = difflib.get_close_matches(str(value), choices, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise InputError(f"{field.name} = {value!r} is not allowed{hint}; choose one of {', '.join(choices)}")

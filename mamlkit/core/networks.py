@@ -5,13 +5,15 @@ Axis letters: ``B`` images in a batch, ``K`` inner steps, ``C, H, W`` channels, 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamlkit.core.config import Config
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.imports import load_by_name
 
 NORM_EPS = 1e-5
 LEAK = 0.01
@@ -155,13 +157,26 @@ def _xavier(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def build(config: Config, image_shape: tuple[int, int, int]) -> nn.Module:
+def build(config: Config, image_shape: tuple[int, int, int]) -> Any:
     """Return the network that a configuration names, freshly initialised from torch's generator.
 
     Args:
         config: see ``mamlkit.core.config.Config``.
         image_shape: (C, H, W) of the data.
+
+    Returns:
+        A module; or the result of the user's own function, see ``mamlkit.core.problem.Problem.from_config``.
+
+    Raises:
+        InputError: the user's own function cannot be imported, or fails.
     """
+    if ":" in config.backbone:
+        make = load_by_name(config.backbone)
+        try:
+            return make(config, image_shape)
+        except Exception as error:
+            kind = type(error).__name__
+            raise InputError(f"backbone = {config.backbone!r} cannot be built ({kind}: {error})") from error
     channels, height, width = image_shape
     if config.backbone == "mlp":
         return MLP(channels * height * width, config.n_way, hidden=(config.filters, config.filters))

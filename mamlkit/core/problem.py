@@ -21,7 +21,7 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.forward import check, forward, own_modules
-from mamlkit.core.networks import PerStepBatchNorm2d
+from mamlkit.core.networks import PerStepBatchNorm2d, build
 from mamlkit.core.rules import Rule, Tensors, rule_of
 from mamlkit.core.transforms import Params
 
@@ -106,6 +106,28 @@ class Problem:
                     f"{kind}({own}, track_running_stats=False), or mamlkit.core.networks.PerStepBatchNorm2d"
                 )
 
+    @classmethod
+    def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> Problem:
+        """Build the network that a configuration names, with the weights of its seed, without torch's own state.
+
+        A function of the user's own, ``backbone = "module:function"``, returns a network or a whole problem.
+
+        Args:
+            config: see ``mamlkit.core.config.Config``.
+            image_shape: (C, H, W) of the data.
+
+        Raises:
+            InputError: the function cannot be imported, fails, or returns anything else.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every GPU too
+            made = build(config, image_shape)
+        if isinstance(made, Problem):
+            return made
+        if not isinstance(made, nn.Module):
+            raise InputError(f"backbone = {config.backbone!r} returns {made!r}; a torch.nn.Module is needed")
+        return cls(made)
+
     @property
     def name(self) -> str:
         """The class of the network."""
@@ -157,22 +179,11 @@ class Problem:
         return self if network is self.network else dataclasses.replace(self, network=network)
 
     def forward(self, params: Params, buffers: Params, x: Any, step: int, norm: str = "batch") -> tuple[Any, Any]:
-        """Return the outputs of the network with these tensors, and the statistics {layer: BatchStats} of its batch.
-
-        Args:
-            params, buffers: together every tensor of the network, by name.
-            x: the inputs, a tensor or what else the network takes.
-            step: the inner step, from 0.
-            norm: ``"batch"`` normalises by the batch's own statistics, ``"running"`` by the recorded ones.
-        """
+        """Return outputs and statistics of the network with these tensors, see ``mamlkit.core.forward.forward``."""
         return forward(self.network, {**params, **buffers}, x, step, norm)
 
     def check_forward(self, meta: MetaParams, buffers: Params, batch: Episode) -> None:
-        """Pass the support set of the first task through the network once.
-
-        Raises:
-            InputError: see ``mamlkit.core.forward.check``.
-        """
+        """Pass the support set of the first task through the network once; see ``mamlkit.core.forward.check``."""
         check(self.network, {**meta.model, **buffers}, pytree.tree_map(itemgetter(0), batch.support_x))
 
     def score(self, outputs: Any, targets: Any) -> Tensor:

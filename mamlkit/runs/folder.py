@@ -12,9 +12,7 @@ one of format 1, whose checkpoints are ``.npz`` archives.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,13 +23,13 @@ import tomli_w
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import ImageStore
 from mamlkit.core.errors import InputError
+from mamlkit.core.problem import Problem
 from mamlkit.core.system.files import append_whole, discard, dump_json, write_whole
 from mamlkit.core.system.locks import lock_for
 from mamlkit.core.system.versions import versions
-from mamlkit.runs import checkpoints
+from mamlkit.runs import checkpoints, metrics, origin
 from mamlkit.runs.configurations import read_config
-from mamlkit.training.evaluation import Evaluation
-from mamlkit.training.history import EpochRecord, Iteration, best_epochs
+from mamlkit.training.history import EpochRecord, best_epochs
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.trainer import Trainer
 
@@ -39,7 +37,6 @@ FORMAT = 2
 READABLE = (1, FORMAT)
 RUN_KEYS = ("format", "recipe", "config", "command", "versions", "data_sha256")
 DYING_SECONDS = 20  # that a killed program's children may take to end
-JSON_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
 NAME = "epoch-{:04}"
 CHECKPOINT = re.compile(r"epoch-(\d{4,})\.(safetensors|npz)")
 
@@ -50,17 +47,35 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: what the run was started with.
-        about: ``recipe``, ``command``, ``versions`` and ``data_sha256``; ``versions`` are those it began with.
+        about: ``recipe``, ``command``, ``versions``, ``data_sha256`` and ``network``, see ``mamlkit.runs.origin``;
+            ``versions`` are those it began with.
+        problem: the problem that was handed to it, or None: the configuration names the network.
     """
 
-    def __init__(self, path: Path, config: Config, about: dict[str, Any]) -> None:
-        self.path, self.config, self.about = path, config, about
+    def __init__(self, path: Path, config: Config, about: dict[str, Any], *, problem: Problem | None = None) -> None:
+        self.path, self.config, self.about, self.problem = path, config, about, problem
         self._metrics, self._checkpoints = path / "metrics.jsonl", path / "checkpoints"
         self._release: Callable[[], object] = _no_lock
 
     @classmethod
-    def create(cls, path: Path, config: Config, store: ImageStore, *, recipe: str, command: str) -> RunFolder:
+    def create(
+        cls,
+        path: Path,
+        config: Config,
+        store: ImageStore,
+        *,
+        recipe: str,
+        command: str,
+        problem: Problem | None = None,
+    ) -> RunFolder:
         """Begin a run in a folder that is new, or holds no file of a run.
+
+        Args:
+            path: the folder.
+            config: of the run.
+            store: the data.
+            recipe, command: what the run is, in words.
+            problem: a problem of the user's own, which must be handed to ``open`` again; None: the configuration's.
 
         Raises:
             InputError: the folder holds a run already, or other files of these names, or cannot be written.
@@ -74,9 +89,10 @@ class RunFolder:
             "command": command,
             "versions": versions(),
             "data_sha256": store.sha256,
+            "network": origin.describe(config, problem),
         }
         write_whole(path / "run.json", dump_json({**about, "config": config.to_dict()}, indent=2))  # now it is a run
-        return cls(path, config, about)
+        return cls(path, config, about, problem=problem)
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -94,8 +110,12 @@ class RunFolder:
                 raise InputError(f"--out {path} holds {name} but no run; move it away, or choose another folder")
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: Path, problem: Problem | None = None) -> RunFolder:
         """Open the folder of a run.
+
+        Args:
+            path: the folder.
+            problem: the one that was handed to the run when it began, if one was.
 
         Raises:
             InputError: the folder holds no run, or one of another version.
@@ -111,11 +131,11 @@ class RunFolder:
             if about["format"] not in READABLE:
                 raise InputError(f"{file} has format {about['format']}; this version of mamlkit reads 1 and {FORMAT}")
             config = read_config(about.pop("config"), file)
-        except (OSError, *JSON_ERRORS) as error:
+        except (OSError, *metrics.JSON_ERRORS) as error:
             if isinstance(error, InputError) and str(error).startswith(str(file)):
                 raise
             raise InputError(f"{file} is damaged ({error}); restore a copy of it, or train again") from error
-        return cls(path, config, about)
+        return cls(path, config, about, problem=problem)
 
     def save(self, trainer: Trainer) -> None:
         """Keep the epoch that a trainer has just done, and drop checkpoints that nobody needs any more.
@@ -127,7 +147,7 @@ class RunFolder:
             last epoch the lock is released.
         """
         record = trainer.history[-1]
-        append_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in _to_lines(record)))
+        append_whole(self._metrics, metrics.encode(record))
         path = self._checkpoints / f"{NAME.format(record.epoch)}{checkpoints.SUFFIX}"
         checkpoints.save(path, trainer.learner, record.epoch)
         self._prune(trainer.history)
@@ -152,8 +172,7 @@ class RunFolder:
         trainer.history = history
         self._prune(history)
         write_whole(self.path / "config.toml", tomli_w.dumps(self.config.to_dict()).encode())
-        lines = [line for record in history for line in _to_lines(record)]
-        write_whole(self._metrics, b"".join(dump_json(line) + b"\n" for line in lines))
+        write_whole(self._metrics, b"".join(map(metrics.encode, history)))
         if trainer.ended:
             self._release()
 
@@ -164,39 +183,36 @@ class RunFolder:
             InputError: ``metrics.jsonl`` is damaged, or lacks an epoch of which there is a checkpoint.
         """
         done = max(saved_epochs(self.path), default=0)
-        records: list[EpochRecord] = []
-        iterations: list[Iteration] = []
-        for number, line in enumerate(self._metrics_lines(), 1):
-            try:
-                values = json.loads(line)
-                if values.pop("kind") == "iteration":
-                    iterations.append(_to_iteration(values))
-                    continue
-                validation = Evaluation(**{name: _number(values[f"val_{name}"]) for name in _EVALUATION_FIELDS})
-                records.append(EpochRecord(len(records) + 1, tuple(iterations), validation, values["seconds"]))
-            except JSON_ERRORS as error:
-                raise InputError(f"{self._metrics} is damaged at line {number} ({error})") from error
-            iterations = []
+        records = metrics.read(self._metrics)
         if len(records) < done:
             raise InputError(f"{self._metrics} ends with epoch {len(records)}; the last checkpoint is of epoch {done}")
         return records[:done]
-
-    def _metrics_lines(self) -> list[bytes]:
-        """Return the whole lines; one that was cut short has no line break and is left out."""
-        return self._metrics.read_bytes().split(b"\n")[:-1] if self._metrics.exists() else []
 
     def learners(self, epochs: list[int], image_shape: tuple[int, int, int]) -> list[MetaLearner]:
         """Return the learners of some saved epochs, as for an ensemble.
 
         Raises:
-            InputError: a checkpoint is missing or damaged.
+            InputError: a checkpoint is missing or damaged, or the network is not found.
         """
         learners = []
         for epoch in epochs:
-            learner = MetaLearner.from_config(self.config, image_shape)
+            learner = MetaLearner(self.find_problem(image_shape), self.config)
             checkpoints.restore(self._checkpoint(epoch), learner, epoch)
             learners.append(learner)
         return learners
+
+    def find_problem(self, image_shape: tuple[int, int, int]) -> Problem:
+        """Return the problem of the run, at the weights of its seed.
+
+        Raises:
+            InputError: the network is not found, see ``mamlkit.runs.origin.find``.
+
+        Writes: ``sys.path``, where the network is the user's own.
+        """
+        if self.problem is not None:
+            return self.problem
+        origin.find(self.about.get("network", {}), self.config, self.path)
+        return Problem.from_config(self.config, image_shape)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``."""
@@ -219,27 +235,5 @@ def saved_epochs(path: Path) -> set[int]:
     return {int(name[1]) for name in names if name}
 
 
-_EVALUATION_FIELDS = tuple(field.name for field in dataclasses.fields(Evaluation))
-
-
-def _to_lines(record: EpochRecord) -> list[dict[str, Any]]:
-    lines = [
-        {"kind": "iteration", "epoch": record.epoch, **dataclasses.asdict(iteration)} for iteration in record.iterations
-    ]
-    values = {f"val_{name}": value for name, value in dataclasses.asdict(record.validation).items()}
-    train = {"train_loss": record.train_loss, "train_accuracy": record.train_accuracy, "nonfinite": record.nonfinite}
-    return [*lines, {"kind": "epoch", "epoch": record.epoch, **train, **values, "seconds": record.seconds}]
-
-
-def _to_iteration(values: dict[str, Any]) -> Iteration:
-    del values["epoch"]
-    norms = tuple(_number(norm) for norm in values.pop("inner_grad_norms"))
-    return Iteration(inner_grad_norms=norms, **{name: _number(value) for name, value in values.items()})
-
-
 def _no_lock() -> None:
     """Release nothing: a folder that only was opened has no lock, and can be sent to another process."""
-
-
-def _number(value: Any) -> Any:
-    return math.nan if value is None else value

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from mamlkit import engines
-from mamlkit.core import networks
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, like
 from mamlkit.core.errors import InputError
@@ -59,19 +58,8 @@ class MetaLearner:
 
     @classmethod
     def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> MetaLearner:
-        """Build the network that the configuration names, with the weights of its seed, without torch's own state.
-
-        Args:
-            config: see ``mamlkit.core.config.Config``.
-            image_shape: (C, H, W) of the data.
-
-        Raises:
-            InputError: the network cannot be found or built.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every GPU too
-            network = networks.build(config, image_shape)
-        return cls(Problem(network), config)
+        """Return a learner of the network that the configuration names, see ``Problem.from_config``."""
+        return cls(Problem.from_config(config, image_shape), config)
 
     def reconfigure(self, config: Config) -> MetaLearner:
         """Return a learner with these tensors, copied, that is evaluated as ``config`` says.

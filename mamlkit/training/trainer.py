@@ -17,6 +17,7 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep
+from mamlkit.core.problem import Problem
 from mamlkit.core.randomness import drawn_from
 from mamlkit.core.schedules import outer_lr, step_config
 from mamlkit.training.evaluation import Sampler, check_metric, evaluate
@@ -89,16 +90,23 @@ class Trainer:
         config: Config,
         store: ImageStore,
         *,
+        problem: Problem | None = None,
         ranks: Ranks = ALONE,
         on_part: Callable[[int, int], None] | None = None,
     ) -> Trainer:
-        """Build the learner and both samplers that a configuration names; ``ranks``, ``on_part``: see the class.
+        """Build the learner and both samplers that a configuration names.
+
+        Args:
+            config: see ``mamlkit.core.config.Config``.
+            store: the data.
+            problem: see ``MetaLearner``; None: the network that the configuration names.
+            ranks, on_part: see the class.
 
         Raises:
             InputError: the data cannot supply the episodes, or the trainer cannot be made.
         """
         train, val = make_sampler(store, config, "train", training=True), make_sampler(store, config, "val")
-        learner = MetaLearner.from_config(config, train.image_shape)
+        learner = MetaLearner(problem or Problem.from_config(config, train.image_shape), config)
         return cls(learner, train, val, ranks=ranks, on_part=on_part)
 
     @property

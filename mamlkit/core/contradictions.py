@@ -1,0 +1,65 @@
+"""Settings that contradict each other, or that cannot act together.
+
+To add one: yield its sentence, which names the setting, its value and the allowed one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from mamlkit.core.data_sources import with_a_path
+from mamlkit.core.errors import InputError
+
+CONV4_ALONE = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch", "max_pool": True}
+
+
+def check_together(config: Any) -> None:
+    """Raise unless the settings of a ``Config`` go together.
+
+    Raises:
+        InputError: two of them do not.
+    """
+    for sentence in itertools.chain(_loops(config), _network(config), _machine(config)):
+        raise InputError(sentence)
+
+
+def _loops(c: Any) -> Iterator[str]:
+    learned_per_step = c.learn_inner_lrs and c.inner_lr_per == "tensor"
+    if c.eval_steps > c.n_steps and (c.per_step_bn or c.per_step_stats or learned_per_step):
+        yield (
+            f"eval_steps = {c.eval_steps} is more than the {c.n_steps} steps of the per-step tables; "
+            f"at most n_steps = {c.n_steps} is allowed"
+        )
+    if c.cosine_lr and c.min_outer_lr > c.outer_lr:
+        yield (
+            f"min_outer_lr = {c.min_outer_lr:g} is more than outer_lr = {c.outer_lr:g}, so the rate would "
+            f"rise; 0 to {c.outer_lr:g} is allowed"
+        )
+    if c.multi_step_loss and c.msl_share == 0:
+        yield "msl_share = 0 switches the multi_step_loss off; give more than 0, or no multi_step_loss"
+    if c.first_order_share and not c.second_order:
+        yield f"first_order_share = {c.first_order_share:g} has no meaning where second_order is off; 0 is allowed"
+    if c.inner_lr_per == "number" and not c.learn_inner_lrs:
+        yield "inner_lr_per = 'number' has no meaning where learn_inner_lrs is off; 'tensor' is allowed"
+
+
+def _network(c: Any) -> Iterator[str]:
+    for name, value in CONV4_ALONE.items():
+        if c.backbone == "mlp" and getattr(c, name) != value:
+            yield f"{name} = {getattr(c, name)!r} has no meaning for backbone = 'mlp'; {value!r} is allowed"
+    if c.data_path and c.dataset not in with_a_path():
+        yield f"data_path = {c.data_path!r} has no meaning for {c.dataset}; leave it empty"
+
+
+def _machine(c: Any) -> Iterator[str]:
+    if c.engine == "eager" and c.tasks_per_chunk > 1:
+        yield (
+            f"tasks_per_chunk = {c.tasks_per_chunk} has no meaning where engine = 'eager', which takes one task "
+            "after the other; 0 or 1 is allowed"
+        )
+    if c.autocast and c.dtype != "float32":
+        yield f"autocast has no meaning where dtype = {c.dtype!r}; 'float32' is allowed"
+    if c.device == "mps" and c.dtype != "float32":
+        yield f"dtype = {c.dtype!r} does not exist on device = 'mps'; 'float32' is allowed there"

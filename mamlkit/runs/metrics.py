@@ -1,0 +1,61 @@
+"""``metrics.jsonl``: one line for each meta-iteration, one for each epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from mamlkit.core.errors import InputError
+from mamlkit.core.system.files import dump_json
+from mamlkit.training.evaluation import Evaluation
+from mamlkit.training.history import EpochRecord, Iteration
+
+JSON_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
+EVALUATION_FIELDS = tuple(field.name for field in dataclasses.fields(Evaluation))
+
+
+def encode(record: EpochRecord) -> bytes:
+    """Return the lines of an epoch."""
+    lines: list[dict[str, Any]] = [
+        {"kind": "iteration", "epoch": record.epoch, **dataclasses.asdict(iteration)} for iteration in record.iterations
+    ]
+    values = {f"val_{name}": value for name, value in dataclasses.asdict(record.validation).items()}
+    train = {"train_loss": record.train_loss, "train_accuracy": record.train_accuracy, "nonfinite": record.nonfinite}
+    lines.append({"kind": "epoch", "epoch": record.epoch, **train, **values, "seconds": record.seconds})
+    return b"".join(dump_json(line) + b"\n" for line in lines)
+
+
+def read(path: Path) -> list[EpochRecord]:
+    """Return the epochs of a file, none where there is no file; lines after the last whole epoch are left out.
+
+    Raises:
+        InputError: a line is damaged.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # one that was cut short has no line break
+    records: list[EpochRecord] = []
+    iterations: list[Iteration] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            values = json.loads(line)
+            if values.pop("kind") == "iteration":
+                iterations.append(_to_iteration(values))
+                continue
+            validation = Evaluation(**{name: _number(values[f"val_{name}"]) for name in EVALUATION_FIELDS})
+            records.append(EpochRecord(len(records) + 1, tuple(iterations), validation, values["seconds"]))
+        except JSON_ERRORS as error:
+            raise InputError(f"{path} is damaged at line {number} ({error})") from error
+        iterations = []
+    return records
+
+
+def _to_iteration(values: dict[str, Any]) -> Iteration:
+    del values["epoch"]
+    norms = tuple(_number(norm) for norm in values.pop("inner_grad_norms"))
+    return Iteration(inner_grad_norms=norms, **{name: _number(value) for name, value in values.items()})
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value

@@ -1,0 +1,85 @@
+"""Where a run's own network came from, so that it is found again from any folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from mamlkit.core.config import Config
+from mamlkit.core.errors import InputError
+from mamlkit.core.problem import Problem
+from mamlkit.core.system.imports import load_by_name
+
+log = logging.getLogger("mamlkit")
+
+
+def allow(folder: str) -> None:
+    """Let modules be imported from a folder, after all others.
+
+    Writes: ``sys.path``.
+    """
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def describe(config: Config, problem: Problem | None) -> dict[str, Any]:
+    """Return what a run must keep to find its network again; nothing for a network of mamlkit.
+
+    Args:
+        config: of the run; its ``backbone`` may be ``"module:function"``.
+        problem: the problem that was handed to the run, or None.
+
+    Raises:
+        InputError: the module of ``backbone`` cannot be imported.
+    """
+    if problem is not None:
+        kind = type(problem.network)
+        parts = {name: _name(getattr(problem, name)) for name in ("loss", "metric")}
+        return {"handed": {"network": f"{kind.__module__}.{kind.__qualname__}", "rule": repr(problem.rule), **parts}}
+    if ":" not in config.backbone:
+        return {}
+    load_by_name(config.backbone)
+    name = config.backbone.partition(":")[0]
+    file = Path(str(sys.modules[name].__file__)).resolve()
+    depth = name.count(".") + (file.name == "__init__.py")
+    return {"file": str(file), "folder": str(file.parents[depth]), "sha256": _sha256(file)}
+
+
+def find(origin: dict[str, Any], config: Config, run: Path) -> None:
+    """Make the network of a run importable, and warn if its file has changed.
+
+    Args:
+        origin: what ``describe`` returned when the run began.
+        config: of the run.
+        run: its folder, for the sentences.
+
+    Raises:
+        InputError: the module or the function is not found; or the network was handed to the run, and is not now.
+
+    Writes: ``sys.path``.
+    """
+    if "handed" in origin:
+        raise InputError(
+            f"{run} got its problem ({origin['handed']['network']}); hand it again: RunFolder.open(path, problem)"
+        )
+    if ":" not in config.backbone:
+        return
+    allow(origin["folder"])
+    try:
+        load_by_name(config.backbone)
+    except InputError as error:
+        raise InputError(f"{run} was trained with a network of {origin['file']}, but {error}") from error
+    file = Path(str(sys.modules[config.backbone.partition(":")[0]].__file__)).resolve()
+    if _sha256(file) != origin["sha256"]:
+        log.warning("%s has changed since %s began: the network may be another one", file, run)
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__name__", repr(function))
