@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.forward import check, forward, own_modules
+from mamlkit.core.forward import KNOWN, check, forward, own_modules
 from mamlkit.core.networks import PerStepBatchNorm2d, build
 from mamlkit.core.rules import Rule, Tensors, rule_of
 from mamlkit.core.transforms import Params
@@ -168,6 +168,11 @@ class Problem:
             there = ", ".join(names) or "no tensors that may adapt"
             raise InputError(f"adapt = {adapt!r} needs a layer called head and others; the network has {there}")
         return chosen
+
+    @property
+    def may_draw(self) -> bool:
+        """Whether network or loss may draw random numbers: those of the user's own, such as a dropout."""
+        return type(self.network) not in KNOWN or self.loss not in (F.cross_entropy, F.mse_loss)
 
     @functools.cached_property
     def at_evaluation(self) -> Problem:

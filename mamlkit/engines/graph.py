@@ -11,15 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.chunks import Spread, in_turn, side_by_side, split
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, count, like
 from mamlkit.core.errors import InputError
+from mamlkit.core.forward import KNOWN
 from mamlkit.core.methods import METHODS
-from mamlkit.core.networks import MLP, Conv4
 from mamlkit.core.outer_loop import MetaStep, meta_gradient, run_tasks
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.schedules import StepConfig, step_config
@@ -93,7 +92,7 @@ class Vmap(Eager):
 
     def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
         """Return why the problem cannot be mapped over tasks, after one trial on two of them."""
-        if type(problem.network) in (Conv4, MLP):
+        if type(problem.network) in KNOWN:
             return None
         meta, buffers = problem.start(dtype=getattr(torch, config.dtype))
         pair = pytree.tree_map(lambda x: torch.cat([x[:1], x[:1]]), like(batch, next(iter(meta.model.values()))))
@@ -119,6 +118,5 @@ class Vmap(Eager):
 
 def _spread(problem: Problem, batch: Episode) -> Spread:
     """Return how chunks are computed: side by side on the CPU, where nothing draws random numbers."""
-    draws_nothing = type(problem.network) in (Conv4, MLP) and problem.loss in (F.cross_entropy, F.mse_loss)
     on_the_cpu = pytree.tree_leaves(batch)[0].device.type == "cpu"
-    return side_by_side if draws_nothing and on_the_cpu else in_turn
+    return side_by_side if on_the_cpu and not problem.may_draw else in_turn

@@ -137,8 +137,15 @@ class Trainer:
         left = range(self.done, config.epochs * config.iterations_per_epoch)
         with prefetch(self._batch, left) as batches:
             for index, batch in zip(left, batches):
-                self.current.append(self._iterate(index // config.iterations_per_epoch, index, batch))
-                yield self.current[-1]
+                iteration = self._iterate(index // config.iterations_per_epoch, index, batch)
+                self.current.append(iteration)
+                if not iteration.finite and config.on_nonfinite == "stop":
+                    raise InputError(
+                        f"the meta-gradient of iteration {index + 1} is not finite (meta-loss {iteration.loss:g}), and "
+                        f"on_nonfinite is 'stop'; lower inner_lr = {config.inner_lr:g} or outer_lr = "
+                        f"{config.outer_lr:g}, set grad_clip, or set on_nonfinite to 'skip'"
+                    )
+                yield iteration
 
     def epochs(self, *, on_iteration: Callable[[Iteration], None] | None = None) -> Iterator[EpochRecord]:
         """Train and yield epoch after epoch, from the first that ``history`` lacks.
@@ -169,16 +176,11 @@ class Trainer:
 
     def _iterate(self, epoch: int, index: int, batch: Episode) -> Iteration:
         config = self.learner.config
-        with drawn_from(config.seed, index, self.tasks.start, device=self.learner.device):
+        numbers, device = (config.seed, index, self.tasks.start), self.learner.device
+        with drawn_from(*numbers, device=device) if self.learner.problem.may_draw else contextlib.nullcontext():
             own_step = self.learner.meta_step(batch, epoch)
         meta_step = self.ranks.combine(own_step, self.learner.buffers, step_config(config, epoch))
         finite = self.learner.apply(meta_step, epoch)
-        if not finite and config.on_nonfinite == "stop":
-            raise InputError(
-                f"the meta-gradient of iteration {index + 1} is not finite (meta-loss {float(meta_step.loss):g}), and "
-                f"on_nonfinite is 'stop'; lower inner_lr = {config.inner_lr:g} or outer_lr = {config.outer_lr:g}, set "
-                "grad_clip, or set on_nonfinite to 'skip'"
-            )
         return _describe(meta_step, index + 1, self.learner, epoch, finite=finite)
 
 

@@ -19,8 +19,7 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.show.live.looks import Look, look
-from mamlkit.training.learner import MetaLearner
-from mamlkit.training.trainer import make_sampler
+from mamlkit.training.trainer import Trainer, make_sampler
 
 BREATH = 0.002  # seconds after each meta-iteration in which another thread gets its turn for certain
 
@@ -64,9 +63,11 @@ class Theatre:
         if look_every < 1:
             raise InputError(f"look_every = {look_every} is not positive; 1 or more is allowed")
         self.config, self.look_every = config, look_every
-        self.train = make_sampler(store, config, "train", training=True)
-        self.learner = MetaLearner.from_config(config, self.train.image_shape)  # loads torch._dynamo: not in the thread
-        self.task = self.learner.to_device(make_sampler(store, config, "val").episode(0))
+        val = make_sampler(store, config, "val")
+        self._trainer = Trainer.from_config(config, store)  # loads torch._dynamo: not in the thread
+        self._iterations = self._trainer.iterations()
+        self.learner = self._trainer.learner
+        self.task = self.learner.to_device(val.episode(0))
         self.query = len(self.task.query_y) // 2
         self.rate = self._wanted = config.inner_lr
         self.error: Exception | None = None
@@ -124,18 +125,23 @@ class Theatre:
         """
         for _ in range(min(n, self.total - len(self.history))):
             self._take_rate()
-            passed = self._iterate(len(self.history))
+            error = None
+            try:
+                next(self._iterations)
+            except InputError as stopped:
+                if self._trainer.done == len(self.history):  # before the iteration, as by the data
+                    raise
+                error = stopped
+            last = self._trainer.current[-1]
+            accuracy = last.accuracy if math.isfinite(last.loss) else math.nan
             with self._lock:
-                self.history.append(passed)
+                self.history.append(Passed(last.loss, accuracy, last.finite))
             if len(self.history) % self.look_every == 0:
                 seen = look(self.learner, self.task, self.query, at=len(self.history))
                 with self._lock:
                     self.looks.append(seen)
-            if not passed.taken and self.config.on_nonfinite == "stop":
-                raise InputError(
-                    f"the meta-gradient of iteration {len(self.history)} is not finite (meta-loss {passed.loss:g}), "
-                    "and on_nonfinite is 'stop'"
-                )
+            if error is not None:
+                raise error
 
     def _take_rate(self) -> None:
         with self._lock:
@@ -148,14 +154,6 @@ class Theatre:
                 rates.fill_(self._wanted)
             self.rate = self._wanted
             self.changes.append((len(self.history), self.rate))
-
-    def _iterate(self, index: int) -> Passed:
-        epoch, n_tasks = index // self.config.iterations_per_epoch, self.config.n_tasks
-        step = self.learner.meta_step(self.train.batch(index * n_tasks, n_tasks), epoch)
-        taken = self.learner.apply(step, epoch)
-        loss = float(step.loss)
-        accuracy = float(step.trace.query_metric[:, -1].mean()) if math.isfinite(loss) else math.nan
-        return Passed(loss, accuracy, taken)
 
     def run(self) -> None:
         """Train to the end of the training or until ``halt``; what goes wrong is kept as ``error``.
