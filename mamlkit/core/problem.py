@@ -21,6 +21,7 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.forward import KNOWN, check, forward, own_modules
+from mamlkit.core.metrics import accuracy
 from mamlkit.core.networks import PerStepBatchNorm2d, build
 from mamlkit.core.rules import Rule, Tensors, rule_of
 from mamlkit.core.transforms import Params
@@ -48,22 +49,6 @@ class MetaParams(NamedTuple):
     def inner_lrs(self) -> Tensor:
         """The rule's table of inner rates, [n_adapted, K]."""
         return self.rule["inner_lrs"]  # type: ignore[no-any-return]
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the fraction of ``outputs`` [Q, N, ...] whose largest class is ``targets`` [Q, ...]; NaN for a regression.
-
-    Raises:
-        InputError: the outputs are not a number for each class of each target.
-    """
-    if targets.is_floating_point():  # a regression has no accuracy
-        return torch.full_like(outputs.detach().sum(), torch.nan)
-    if outputs.dim() != targets.dim() + 1:
-        raise InputError(
-            f"outputs {list(outputs.shape)} are not one number per class of targets {list(targets.shape)}, so there is "
-            "no accuracy; give Problem(metric=...) one that fits"
-        )
-    return (outputs.detach().argmax(1) == targets).to(outputs.dtype).mean()
 
 
 @dataclass(frozen=True)

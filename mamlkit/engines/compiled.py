@@ -17,9 +17,10 @@ from torch import nn
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, count
 from mamlkit.core.errors import InputError
+from mamlkit.core.metrics import accuracy
 from mamlkit.core.networks import Conv4, PerStepBatchNorm2d
 from mamlkit.core.outer_loop import MetaStep
-from mamlkit.core.problem import MetaParams, Problem, accuracy
+from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, step_config
 from mamlkit.core.transforms import Params

@@ -6,9 +6,11 @@ Axis letters: ``I`` meta-iterations, ``M`` looks, ``C`` changes of the rate, ``K
 from __future__ import annotations
 
 import atexit
+import contextlib
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ from mamlkit.core.config import Config
 from mamlkit.core.episodes import ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.show.live.looks import Look, look
+from mamlkit.training.history import Iteration
 from mamlkit.training.trainer import Trainer, make_sampler
 
 BREATH = 0.002  # seconds after each meta-iteration in which another thread gets its turn for certain
@@ -65,7 +68,6 @@ class Theatre:
         self.config, self.look_every = config, look_every
         val = make_sampler(store, config, "val")
         self._trainer = Trainer.from_config(config, store)  # loads torch._dynamo: not in the thread
-        self._iterations = self._trainer.iterations()
         self.learner = self._trainer.learner
         self.task = self.learner.to_device(val.episode(0))
         self.query = len(self.task.query_y) // 2
@@ -123,25 +125,33 @@ class Theatre:
 
         Writes: the learner, and what was measured.
         """
-        for _ in range(min(n, self.total - len(self.history))):
-            self._take_rate()
-            error = None
-            try:
-                next(self._iterations)
-            except InputError as stopped:
-                if self._trainer.done == len(self.history):  # before the iteration, as by the data
-                    raise
-                error = stopped
-            last = self._trainer.current[-1]
-            accuracy = last.accuracy if math.isfinite(last.loss) else math.nan
+        self._train(n, lambda: False)
+
+    def _train(self, n: int, halted: Callable[[], bool]) -> None:
+        with contextlib.closing(self._trainer.iterations()) as iterations:
+            for _ in range(min(n, self.total - len(self.history))):
+                if halted():
+                    return
+                self._take_rate()
+                error = None
+                try:
+                    next(iterations)
+                except InputError as stopped:
+                    if self._trainer.done == len(self.history):  # before the iteration, as by the data
+                        raise
+                    error = stopped
+                self._measure(self._trainer.current[-1])
+                if error is not None:
+                    raise error
+
+    def _measure(self, last: Iteration) -> None:
+        accuracy = last.accuracy if math.isfinite(last.loss) else math.nan
+        with self._lock:
+            self.history.append(Passed(last.loss, accuracy, last.finite))
+        if len(self.history) % self.look_every == 0:
+            seen = look(self.learner, self.task, self.query, at=len(self.history))
             with self._lock:
-                self.history.append(Passed(last.loss, accuracy, last.finite))
-            if len(self.history) % self.look_every == 0:
-                seen = look(self.learner, self.task, self.query, at=len(self.history))
-                with self._lock:
-                    self.looks.append(seen)
-            if error is not None:
-                raise error
+                self.looks.append(seen)
 
     def _take_rate(self) -> None:
         with self._lock:
@@ -162,11 +172,13 @@ class Theatre:
         """
         torch.set_num_threads(1)
         try:
-            while not self._halting.is_set() and len(self.history) < self.total:
-                self.advance()
-                time.sleep(BREATH)
+            self._train(self.total, self._breathe)
         except Exception as error:  # noqa: BLE001 - whoever watches says it
             self.error = error
+
+    def _breathe(self) -> bool:
+        time.sleep(BREATH)
+        return self._halting.is_set()
 
     def start(self) -> None:
         """Train on in a thread. Where there is nothing left to train, or something went wrong, nothing happens.
