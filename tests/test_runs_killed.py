@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -10,10 +9,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from kept import contents
 from tiny import RUN
 
 from mamlkit import InputError
@@ -85,18 +84,6 @@ def mamlkit(*arguments: str) -> None:
     result = CliRunner().invoke(main, arguments, standalone_mode=False)
     if result.exception is not None:
         raise result.exception.__cause__ or result.exception
-
-
-def contents(folder: Path) -> dict[str, Any]:
-    """Return all that a run has kept, without what the clock says."""
-    kept: dict[str, Any] = {path.name: path.read_bytes() for path in folder.glob("*.toml")}
-    for path in (folder / "checkpoints").iterdir():
-        kept[path.name] = path.read_bytes()
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_bytes().splitlines()]
-    kept["metrics.jsonl"] = [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
-    result = json.loads((folder / "result.json").read_bytes())
-    kept["result.json"] = {**result, "minutes": None, "curves": {**result["curves"], "minutes": None}}
-    return kept
 
 
 def test_a_run_killed_at_any_moment_goes_on_and_ends_bit_for_bit_the_same(runs: Path) -> None:

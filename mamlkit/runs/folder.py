@@ -194,9 +194,9 @@ class RunFolder:
         Raises:
             InputError: a checkpoint is missing or damaged, or the network is not found.
         """
-        learners = []
+        learners, problem = [], self.find_problem(image_shape)
         for epoch in epochs:
-            learner = MetaLearner(self.find_problem(image_shape), self.config)
+            learner = MetaLearner(problem, self.config)
             checkpoints.restore(self._checkpoint(epoch), learner, epoch)
             learners.append(learner)
         return learners
