@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamlkit.core.config import Config
-from mamlkit.core.networks import MLP, BatchStats, Conv4, PerStepBatchNorm2d, Plain, build
+from mamlkit.core.networks import MLP, BatchStats, Conv4, PerStepBatchNorm2d, build
 
 N_STEPS = 3
 
@@ -219,13 +219,6 @@ def test_the_mlp_is_linear_layers_with_relu_between_them() -> None:
     assert stats == {}
     assert torch.equal(model(x, 5, "running")[0], outputs)
     assert [w.shape[0] for w in (MLP(1, 1).layers[0].weight, MLP(1, 1).layers[1].weight)] == [40, 40]
-
-
-def test_any_module_of_one_input_becomes_a_network() -> None:
-    module = nn.Linear(3, 2)
-    outputs, stats = Plain(module)(torch.eye(3), 1, "running")
-    assert torch.equal(outputs, module(torch.eye(3)))
-    assert stats == {}
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,7 @@ for n_steps, memory in ((5, "low"), (40, "low"), (20, "normal")):
 
 
 def low(tasks: Tasks, config: StepConfig, **settings: Any) -> MetaStep:
-    return meta_gradient(
-        tasks.problem, tasks.meta, tasks.buffers, tasks.batch, config, low_memory=True, **settings
-    )
+    return meta_gradient(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, config, low_memory=True, **settings)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
