@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -17,14 +19,17 @@ from mamlkit.engines.answers import query_logits
 LAST = StepConfig((0.0, 0.0, 1.0), second_order=False)
 
 
+def answers(tasks: Tasks, steps: Sequence[StepConfig], *, tasks_per_chunk: int) -> torch.Tensor:
+    how: Any = {"make": uncompiled, "tasks_per_chunk": tasks_per_chunk}
+    return query_logits(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, steps, **how)
+
+
 @pytest.mark.parametrize("adapt", ["all", "head", "body"])
 @pytest.mark.parametrize(("per_step", "max_pool", "side"), [(True, True, 16), (False, True, 18), (True, False, 17)])
 def test_logits_are_those_of_the_plain_inner_loop(per_step: bool, max_pool: bool, side: int, adapt: str) -> None:
     tasks = Tasks(per_step=per_step, max_pool=max_pool, side=side).adapting(adapt)
     configs = [dataclasses.replace(LAST, norm=norm) for norm in ("batch", "running")]
-    both = query_logits(
-        tasks.problem, tasks.meta, tasks.buffers, tasks.batch, configs, make=uncompiled, tasks_per_chunk=1
-    )
+    both = answers(tasks, configs, tasks_per_chunk=1)
     for found, config in zip(both, configs):
         with torch.no_grad():
             expected = run_tasks(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, config)[1].query_logits
@@ -37,12 +42,7 @@ def test_tasks_may_be_adapted_at_once_and_steps_may_be_fewer_than_rates() -> Non
     tasks = Tasks()
     config = StepConfig((0.0, 1.0), second_order=False)
     whole = len(tasks.batch.support_x)
-    one, all_ = (
-        query_logits(
-            tasks.problem, tasks.meta, tasks.buffers, tasks.batch, [config], make=uncompiled, tasks_per_chunk=n
-        )
-        for n in (1, whole)
-    )
+    one, all_ = (answers(tasks, [config], tasks_per_chunk=n) for n in (1, whole))
     torch.testing.assert_close(one, all_, rtol=1e-10, atol=1e-11)
     with torch.no_grad():
         expected = run_tasks(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, config)[1].query_logits
@@ -53,6 +53,4 @@ def test_more_steps_than_rates_are_refused() -> None:
     tasks = Tasks()
     config = StepConfig((*(0.0,) * 9, 1.0), second_order=False)
     with pytest.raises(InputError, match="inner steps are more than the"):
-        query_logits(
-            tasks.problem, tasks.meta, tasks.buffers, tasks.batch, [config], make=uncompiled, tasks_per_chunk=1
-        )
+        answers(tasks, [config], tasks_per_chunk=1)

@@ -16,11 +16,9 @@ from tiny import AS_GOLDEN
 from mamlkit.engines import build, compiler, native
 from mamlkit.engines.closed_form import Shape
 
-IMAGES = AS_GOLDEN.n_way * AS_GOLDEN.k_shot
-PART = (
-    "gradient",
-    Shape(2, IMAGES, AS_GOLDEN.n_way, 1, 28, AS_GOLDEN.filters, True, "float64"),
-)  # as golden cases need it
+# As golden cases need it: two tasks at once.
+SHAPE = Shape(2, 6, AS_GOLDEN.n_way, 1, 28, AS_GOLDEN.filters, True, "float64")
+PART = ("gradient", SHAPE)
 
 
 @pytest.fixture

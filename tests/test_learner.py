@@ -19,6 +19,7 @@ from mamlkit.core.schedules import outer_lr, step_config
 from mamlkit.training.learner import MetaLearner, pick_device
 
 SHAPE = (1, 16, 16)
+SHARED = {"per_step_bn": False, "per_step_stats": False}
 PER_STEP = {"per_step_bn": True, "per_step_stats": True, "learn_inner_lrs": True, "multi_step_loss": True}
 TINY = {"image_size": 16, "n_way": 2, "filters": 3, "n_steps": 2, "epochs": 10, "tasks_per_chunk": 2}
 CONFIG = Config(**TINY, **PER_STEP, beta2=0.99, device="cpu", dtype="float64")
@@ -239,9 +240,7 @@ def test_a_seed_decides_the_weights_and_leaves_torchs_generator_alone() -> None:
 def test_the_module_stays_as_it_is(dtype: str) -> None:
     module = nn.Sequential(nn.Conv2d(1, 2, 16), nn.Flatten(), nn.Linear(2, 2))
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    learner = MetaLearner(
-        Problem(module), dataclasses.replace(CONFIG, per_step_bn=False, per_step_stats=False, dtype=dtype)
-    )
+    learner = MetaLearner(Problem(module), dataclasses.replace(CONFIG, **SHARED, dtype=dtype))
     assert learner.rows == tuple(before)
     assert {value.dtype for value in learned(learner.meta)} == {getattr(torch, dtype)}
     assert learner.apply(learner.meta_step(make_batch(), 0), epoch=0)
@@ -250,7 +249,7 @@ def test_the_module_stays_as_it_is(dtype: str) -> None:
 
 def test_a_buffer_of_whole_numbers_stays_one() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).eval()
-    learner = MetaLearner(Problem(module), dataclasses.replace(CONFIG, per_step_bn=False, per_step_stats=False))
+    learner = MetaLearner(Problem(module), dataclasses.replace(CONFIG, **SHARED))
     kinds = {name.rsplit(".", 1)[1]: value.dtype for name, value in learner.buffers.items()}
     assert kinds == dict.fromkeys(("running_mean", "running_var"), torch.float64) | {"num_batches_tracked": torch.int64}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.func import functional_call
 
 from mamlkit import Config, Episode, InputError, MetaLearner
 from mamlkit.show.live.classifier import Classifier
@@ -41,9 +40,7 @@ def test_by_the_batch_a_query_is_normalised_together_with_the_support_set(learne
     classifier = Classifier(learner, support)
     batch = torch.cat([support, query])
     with torch.no_grad():
-        logits, _ = functional_call(
-            learner.problem.network, (classifier.steps[-1], learner.buffers), (batch, 2, "batch")
-        )
+        logits, _ = learner.problem.forward(classifier.steps[-1], learner.buffers, batch, 2)
     assert torch.allclose(classifier.probabilities(query)[0, -1], logits[-1].softmax(-1), rtol=0, atol=1e-12)
 
 

@@ -232,9 +232,9 @@ def test_the_mlp_is_linear_layers_with_relu_between_them() -> None:
         ({"per_step_bn": True, "n_steps": 2}, "norms.0.weight", (2, 6)),
         ({"per_step_bn": True}, "norms.0.running_mean", (6,)),
         ({"per_step_stats": True, "n_steps": 4}, "norms.0.running_mean", (4, 6)),
-        ({"backbone": "mlp"}, "layers.0.weight", (6, 3 * 32 * 32)),
-        ({"backbone": "mlp"}, "layers.1.weight", (6, 6)),
-        ({"backbone": "mlp"}, "head.weight", (5, 6)),
+        ({"backbone": "mlp", "max_pool": True}, "layers.0.weight", (6, 3 * 32 * 32)),
+        ({"backbone": "mlp", "max_pool": True}, "layers.1.weight", (6, 6)),
+        ({"backbone": "mlp", "max_pool": True}, "head.weight", (5, 6)),
     ],
 )
 def test_the_network_is_the_one_the_configuration_names(
