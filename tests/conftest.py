@@ -130,10 +130,7 @@ def has_cxx(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def compiled_cache(needs_cxx: None, shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The one cache whose compiled code all tests with this fixture share: the same part is compiled once.
-
-    What ``engine = "auto"`` chooses depends on it: a test of that choice keeps ``own_cache``.
-    """
+    """The one cache whose compiled code all tests with this fixture share: the same part is compiled once."""
     cache = shared_folder / "compiled-cache"
     monkeypatch.setenv("MAMLKIT_CACHE", str(cache))
     return cache

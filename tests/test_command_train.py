@@ -94,7 +94,7 @@ def test_a_finished_run_can_be_resumed_and_gives_the_same_result() -> None:
 @pytest.mark.usefixtures("has_cxx")
 def test_the_engine_is_said_kept_and_taken_again() -> None:
     result = run(*SMALL, "--out", "here")
-    assert "engine vmap: 4 iterations of " in result.stdout
+    assert "engine vmap: compiled is not used: 4 iterations of " in result.stdout
     assert "would not repay half a minute of compiling" in result.stdout
     assert config("here")["engine"] == "vmap"
     assert "engine" not in run("--resume", "here").stdout
@@ -103,7 +103,7 @@ def test_the_engine_is_said_kept_and_taken_again() -> None:
 def test_an_engine_that_this_machine_cannot_run_is_said_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     result = run(*SMALL, "--engine", "compiled", "--tasks-per-chunk", "9", "--out", "here")
-    assert "engine vmap: compiled cannot be used, as there is no C++ compiler (g++ or clang++)" in result.stdout
+    assert "engine vmap: compiled is not used: there is no C++ compiler (g++ or clang++)" in result.stdout
     assert "tasks_per_chunk = 9 is more than n_tasks = " in result.stdout
     assert config("here")["engine"] == "vmap"
     assert Path("here/result.json").exists()

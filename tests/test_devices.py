@@ -208,14 +208,15 @@ def test_on_the_meta_device_evaluation_and_the_classifier_make_their_tensors_the
 
 
 def test_the_compiled_engine_is_refused_on_a_device_and_taken_for_the_cpu_of_a_mac(
-    monkeypatch: pytest.MonkeyPatch,
+    glyphs: ImageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(engines.compiler, "cxx", lambda: "clang++")
+    batch = draw(glyphs)
     for device, engine in (("mps", "vmap"), ("auto", "compiled")):
         config = replace(ON_CPU, device=device, engine="compiled")
-        assert engines.choose(config, SHAPE, known=True).engine == engine
+        assert engines.choose(make(ON_CPU).problem, config, batch).engine == engine
         assert learner.pick_device(device).type == {"mps": "mps", "auto": "cpu"}[device]
 
 

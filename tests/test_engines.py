@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from torch.utils import _pytree as pytree
 from mamlkit import engines
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
-from mamlkit.core.networks import Plain
+from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep
+from mamlkit.core.problem import Problem
 from mamlkit.core.schedules import StepConfig, step_config
-from mamlkit.engines import Choice, compiler, native
+from mamlkit.engines import COMPILED, Choice, compiler, native
 from mamlkit.engines.work import forward_flop, iteration_flop
 from mamlkit.training.learner import MetaLearner
 
@@ -41,8 +41,32 @@ def step(config: Config, batch: Episode) -> MetaStep:
     return MetaLearner.from_config(config, SHAPE).meta_step(batch, 0)
 
 
+def images(config: Config) -> Episode:
+    """Return a meta-batch of blank images, as the engine will get it."""
+    support, query = (
+        torch.zeros(config.n_tasks, config.n_way * n, *SHAPE, dtype=getattr(torch, config.dtype))
+        for n in (config.k_shot, config.q_query)
+    )
+    return Episode(support, support[..., 0, 0, 0].long(), query, query[..., 0, 0, 0].long())
+
+
+def problem_of(config: Config) -> Problem:
+    here = dataclasses.replace(config, device="cpu")
+    return MetaLearner.from_config(here, SHAPE).problem
+
+
 def choose(config: Config, **settings: Any) -> Choice:
-    return engines.choose(dataclasses.replace(config, **settings), SHAPE, known=config.backbone == "conv4")
+    config = dataclasses.replace(config, **settings)
+    return engines.choose(problem_of(config), config, images(config))
+
+
+def prepare(config: Config) -> Choice:
+    return engines.prepare(problem_of(config), config, images(config))
+
+
+def parts(config: Config) -> list[compiler.Part]:
+    choice = choose(config, engine="compiled")
+    return COMPILED.parts(problem_of(config), config, images(config), choice.tasks_per_chunk)
 
 
 def distance(found: MetaStep, expected: MetaStep) -> float:
@@ -66,21 +90,19 @@ def test_all_engines_and_both_ways_with_memory_give_the_same_step(dtype: str, to
             assert distance(found, expected) < tolerance, f"{engine}, memory {memory}"
 
 
-def test_auto_takes_the_compiled_engine_where_it_is_compiled_already(
-    compiled_cache: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("epochs", "engine"), [(2, "vmap"), (100_000, "compiled")])
+def test_the_choice_is_the_same_with_an_empty_and_with_a_filled_cache(
+    epochs: int, engine: str, compiled_cache: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = dataclasses.replace(AS_GOLDEN, dtype="float64")
-    step(dataclasses.replace(config, engine="compiled"), episodes(torch.float64))
-    parts = [compiler.package(part) for part in engines.parts(config, SHAPE)]
+    config = dataclasses.replace(AS_GOLDEN, dtype="float64", epochs=epochs)
+    wanted = parts(config)
+    compiler.compile_parts(wanted)
+    assert compiler.missing(wanted) == []
+    filled = choose(config)
     monkeypatch.setenv("MAMLKIT_CACHE", str(own_cache))
-    (own_cache / "compiled").mkdir(parents=True)
-    for package in parts:
-        shutil.copy(package, own_cache / "compiled")
-    choice = engines.prepare(config, SHAPE, known=True)
-    assert (choice.engine, choice.why) == ("compiled", ("engine compiled: what it needs is compiled already",))
-    for package in (own_cache / "compiled").glob("gradient-*"):
-        package.unlink()
-    assert engines.choose(config, SHAPE, known=True).engine == "vmap"
+    assert compiler.missing(wanted) == wanted
+    assert choose(config) == filled
+    assert filled.engine == engine
 
 
 @pytest.mark.parametrize("engine", ["eager", "vmap", "compiled"])
@@ -116,7 +138,8 @@ def test_auto_compiles_only_where_the_run_is_long_enough_to_repay_it() -> None:
     assert choose(LONG).why == ("engine compiled: 5000 iterations of 23.6 GFLOP repay half a minute of compiling",)
     short = choose(LONG, epochs=1, iterations_per_epoch=20)
     assert short.engine == "vmap"
-    assert short.why == ("engine vmap: 20 iterations of 23.6 GFLOP would not repay half a minute of compiling",)
+    why = "engine vmap: compiled is not used: 20 iterations of 23.6 GFLOP would not repay half a minute of compiling"
+    assert short.why == (why,)
 
 
 @pytest.mark.usefixtures("has_cxx")
@@ -132,14 +155,14 @@ def test_without_a_compiler_another_engine_is_taken_and_said(engine: str, monkey
     choice = choose(LONG, engine=engine)
     assert choice.engine == "vmap"
     assert choice.why == (
-        "engine vmap: compiled cannot be used, as there is no C++ compiler (g++ or clang++) on this machine",
+        "engine vmap: compiled is not used: there is no C++ compiler (g++ or clang++) on this machine",
     )
 
 
 @pytest.mark.long
 def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "false")  # a program that is there and fails
-    choice = engines.prepare(dataclasses.replace(AS_GOLDEN, engine="compiled"), SHAPE, known=True)
+    choice = prepare(dataclasses.replace(AS_GOLDEN, engine="compiled"))
     assert choice.engine == "vmap"
     [why] = choice.why
     assert why.startswith("engine vmap: compiled cannot be used, compiling ")
@@ -159,10 +182,10 @@ def test_a_torch_with_another_loader_takes_another_engine_and_compiles_nothing(
 
     monkeypatch.setattr(native, "_exchange", exchange)
     monkeypatch.setattr(compiler, "_compile", compile_one)
-    choice = engines.prepare(dataclasses.replace(LONG, engine=engine), SHAPE, known=True)
+    choice = prepare(dataclasses.replace(LONG, engine=engine))
     assert choice.engine == "vmap"
     assert choice.why == (
-        f"engine vmap: compiled cannot be used, as torch {torch.__version__} has another loader of compiled code",
+        f"engine vmap: compiled is not used: torch {torch.__version__} has another loader of compiled code",
     )
     assert not own_cache.exists()
 
@@ -175,7 +198,7 @@ def write_junk(part: compiler.Part) -> None:
 def test_compiled_code_that_cannot_be_loaded_is_said_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(AS_GOLDEN, engine="compiled", dtype="float64")
     monkeypatch.setattr(compiler, "_compile", write_junk)
-    choice = engines.prepare(config, SHAPE, known=True)
+    choice = prepare(config)
     assert choice.engine == "vmap"
     assert re.fullmatch(
         r"engine vmap: compiled cannot be used, the compiled code .*\.pt2 cannot be loaded \(.+\)", choice.why[0]
@@ -187,27 +210,28 @@ def test_an_evaluation_does_without_compiled_code_that_is_damaged() -> None:
     config = dataclasses.replace(AS_GOLDEN, engine="auto", dtype="float64")
     batch = episodes(torch.float64)
     expected = MetaLearner.from_config(config, SHAPE).query_logits(batch, ["batch"])
-    for part in engines.parts(config, SHAPE):
+    for part in parts(config):
         write_junk(part)
     found = MetaLearner.from_config(config, SHAPE).query_logits(batch, ["batch"])
     assert torch.equal(found, expected)
 
 
 def test_other_networks_and_losses_are_not_compiled() -> None:
-    conv4 = MetaLearner.from_config(AS_GOLDEN, SHAPE).model
-    assert engines.is_known(conv4, F.cross_entropy)
-    assert not engines.is_known(conv4, F.mse_loss)
-    assert not engines.is_known(Plain(nn.Linear(1, 1)), F.cross_entropy)
-    choice = engines.choose(dataclasses.replace(LONG, backbone="mlp"), SHAPE, known=False)
+    problem = problem_of(AS_GOLDEN)
+    assert COMPILED.supports(problem, AS_GOLDEN) is None
+    other = dataclasses.replace(problem, loss=F.mse_loss)
+    assert str(COMPILED.supports(other, AS_GOLDEN)).startswith("the loss <function mse_loss")
+    choice = choose(LONG, backbone="mlp")
     assert choice.engine == "vmap"
-    assert choice.why == (
-        "engine vmap: compiled cannot be used, as it knows the network conv4 with the cross-entropy alone",
-    )
+    why = "does not know the network MLP: the closed form is that of Conv4 alone, as it stands in mamlkit"
+    assert choice.why == (f"engine vmap: compiled is not used: {why}",)
+    with pytest.raises(InputError, match=rf"^engine = 'compiled' {why}; 'auto', 'vmap' and 'eager' do$"):
+        choose(LONG, backbone="mlp", engine="compiled")
 
 
 def test_a_device_that_is_not_the_cpu_is_not_compiled_for() -> None:
-    choice = engines.choose(dataclasses.replace(LONG, device="mps"), SHAPE, known=True)
-    assert (choice.engine, "as it runs on the CPU alone" in choice.why[0]) == ("vmap", True)
+    choice = choose(LONG, device="mps")
+    assert (choice.engine, choice.why) == ("vmap", ("engine vmap: compiled is not used: it runs on the CPU alone",))
 
 
 @pytest.mark.usefixtures("has_cxx")
@@ -238,13 +262,13 @@ def test_a_chunk_larger_than_the_meta_batch_is_cut_and_said() -> None:
 
 
 def test_a_chunk_that_does_not_divide_the_batch_needs_a_second_shape() -> None:
-    assert {part[1].n_tasks for part in engines.parts(dataclasses.replace(LONG, n_tasks=8), SHAPE)} == {1}
+    assert {part[1].n_tasks for part in parts(dataclasses.replace(LONG, n_tasks=8))} == {1}
     config = dataclasses.replace(LONG, n_tasks=8, tasks_per_chunk=3)
-    assert {part[1].n_tasks for part in engines.parts(config, SHAPE)} == {3, 2}
+    assert {part[1].n_tasks for part in parts(config)} == {3, 2}
 
 
 def test_the_counted_work_is_that_of_every_convolution() -> None:
-    model = MetaLearner.from_config(LONG, SHAPE).model
+    model = problem_of(LONG).network
     counted = 0.0
 
     def count(module: nn.Module, _: Any, out: torch.Tensor) -> None:

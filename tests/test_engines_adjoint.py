@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -12,7 +11,6 @@ from test_outer_loop import CONFIGS, MSL, Tasks
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import adapted_names
 from mamlkit.core.outer_loop import MetaStep, meta_gradient
 from mamlkit.core.schedules import StepConfig
 from mamlkit.engines import adjoint, closed_form
@@ -27,15 +25,11 @@ def uncompiled(support: Shape, query: Shape) -> Functions:
 
 
 def closed(tasks: Tasks, config: StepConfig, *, make: Any = uncompiled, **settings: Any) -> MetaStep:
-    rates = tasks.meta.inner_lrs[: len(adapted_names(tasks.model, config.adapt))]
-    meta = tasks.meta._replace(inner_lrs=rates)
-    return adjoint.meta_gradient(tasks.model, meta, tasks.buffers, tasks.batch, config, make=make, **settings)
+    return adjoint.meta_gradient(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, config, make=make, **settings)
 
 
 def graphed(tasks: Tasks, config: StepConfig) -> MetaStep:
-    rates = tasks.meta.inner_lrs[: len(adapted_names(tasks.model, config.adapt))]
-    meta = tasks.meta._replace(inner_lrs=rates)
-    return meta_gradient(tasks.model, meta, tasks.buffers, tasks.batch, config)
+    return meta_gradient(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, config)
 
 
 def assert_equal_steps(found: MetaStep, expected: MetaStep) -> None:
@@ -52,8 +46,7 @@ def assert_equal_steps(found: MetaStep, expected: MetaStep) -> None:
 def test_gradient_loss_trace_and_buffers_are_those_of_the_graph(
     config: StepConfig, per_step: bool, max_pool: bool, side: int, adapt: str
 ) -> None:
-    tasks = Tasks(per_step=per_step, max_pool=max_pool, side=side)
-    config = dataclasses.replace(config, adapt=adapt)
+    tasks = Tasks(per_step=per_step, max_pool=max_pool, side=side).adapting(adapt)
     assert_equal_steps(closed(tasks, config), graphed(tasks, config))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
-import dataclasses
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,10 +13,12 @@ import pytest
 import torch
 from tiny import AS_GOLDEN
 
-from mamlkit import engines
 from mamlkit.engines import build, compiler, native
+from mamlkit.engines.closed_form import Shape
 
-PART = engines.parts(dataclasses.replace(AS_GOLDEN, dtype="float64"), (1, 28, 28))[0]  # as golden cases need it
+# As golden cases need it: two tasks at once.
+SHAPE = Shape(2, 6, AS_GOLDEN.n_way, 1, 28, AS_GOLDEN.filters, True, "float64")
+PART = ("gradient", SHAPE)
 
 
 @pytest.fixture

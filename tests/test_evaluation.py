@@ -18,9 +18,10 @@ from torch import Tensor
 from mamlkit import Config, Episode, EpisodeSampler, ImageStore, InputError, MetaLearner, configure
 from mamlkit.core.inner_loop import LossFn, inner_loop
 from mamlkit.core.networks import MLP
+from mamlkit.core.problem import Problem
 from mamlkit.core.schedules import StepConfig
 from mamlkit.datasets.sinusoids import Sinusoids
-from mamlkit.engines import JUDGED_AT_ONCE
+from mamlkit.engines.graph import EVALUATED_AT_ONCE
 from mamlkit.training import evaluation
 from mamlkit.training.evaluation import Evaluation, Sampler, evaluate, mean_ci95
 from mamlkit.training.history import EpochRecord, best_epochs
@@ -65,7 +66,7 @@ def stepped(glyphs: ImageStore, config: Config) -> MetaLearner:
 def logits_by_hand(learner: MetaLearner, episode: Episode) -> Tensor:
     config = StepConfig((0.0,) * (learner.config.n_steps - 1) + (1.0,), second_order=False)
     with torch.no_grad():
-        _, trace = inner_loop(learner.model, learner.meta, learner.buffers, learner.to_device(episode), config)
+        _, trace = inner_loop(learner.problem, learner.meta, learner.buffers, learner.to_device(episode), config)
     return trace.query_logits
 
 
@@ -134,7 +135,7 @@ def test_a_tiny_loss_is_not_rounded_away_and_its_best_epoch_is_found() -> None:
 def test_accuracy_loss_and_interval_are_those_of_the_episodes_by_hand(
     learner: MetaLearner, sampler: EpisodeSampler
 ) -> None:
-    episodes = [sampler.episode(index) for index in range(JUDGED_AT_ONCE + 3)]
+    episodes = [sampler.episode(index) for index in range(EVALUATED_AT_ONCE + 3)]
     logits = [logits_by_hand(learner, episode) for episode in episodes]
     right = [float((row.argmax(1) == e.query_y).double().mean()) for row, e in zip(logits, episodes)]
     losses = [float(F.cross_entropy(row, e.query_y)) for row, e in zip(logits, episodes)]
@@ -170,7 +171,7 @@ class Listening(Ranks):
         return [*tensors]
 
 
-@pytest.mark.parametrize("episodes", [2, 3 * JUDGED_AT_ONCE + 2])
+@pytest.mark.parametrize("episodes", [2, 3 * EVALUATED_AT_ONCE + 2])
 def test_the_scores_of_three_processes_are_in_sum_those_of_one(
     learner: MetaLearner, sampler: EpisodeSampler, episodes: int
 ) -> None:
@@ -264,7 +265,7 @@ def test_evaluation_steps_may_be_fewer_or_more_than_in_training(glyphs: ImageSto
 
 def test_a_regression_has_a_loss_and_no_accuracy() -> None:
     config = Config(n_steps=2, inner_lr=0.01)
-    learner = MetaLearner(MLP(1, 1, hidden=(8,)), config, loss_fn=F.mse_loss)
+    learner = MetaLearner(Problem(MLP(1, 1, hidden=(8,)), F.mse_loss), config)
     found = evaluate([learner], Sinusoids("val"), 5)
     assert math.isnan(found.accuracy)
     assert math.isnan(found.ci95)
@@ -273,7 +274,7 @@ def test_a_regression_has_a_loss_and_no_accuracy() -> None:
 
 def test_a_progress_bar_hears_of_every_episode(learner: MetaLearner, sampler: EpisodeSampler) -> None:
     heard: list[int] = []
-    at_once = JUDGED_AT_ONCE * torch.get_num_threads()
+    at_once = EVALUATED_AT_ONCE * torch.get_num_threads()
     evaluate([learner], sampler, 2 * at_once + 1, on_episodes=heard.append)
     assert heard == [at_once, at_once, 1]
 

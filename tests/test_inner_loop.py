@@ -12,8 +12,10 @@ from torch.func import functional_call
 
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import InnerStep, MetaParams, adapt, adapted_names, inner_loop
-from mamlkit.core.networks import MLP, Conv4, Plain
+from mamlkit.core.inner_loop import InnerStep, adapt, inner_loop
+from mamlkit.core.networks import MLP, Conv4
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace
 
@@ -39,17 +41,18 @@ class Task:
         for i in range(4):
             params[f"norms.{i}.weight"] += 1.0
         self.buffers = {name: noise(*b.shape) ** 2 + 0.1 for name, b in self.model.named_buffers()}
-        self.meta = MetaParams(params, 0.1 + noise(10, K) / 20)
+        self.problem = Problem(self.model, rule=SGD(0.1, K))
+        self.meta = with_rates(params, 0.1 + noise(10, K) / 20)
         labels = torch.tensor([0, 1])
         self.episode = Episode(noise(2, 1, 16, 16), labels, noise(4, 1, 16, 16), labels.repeat_interleave(2))
 
     def run(
         self, config: StepConfig, meta: MetaParams | None = None, episode: Episode | None = None
     ) -> tuple[Tensor, InnerTrace]:
-        return inner_loop(self.model, meta or self.meta, self.buffers, episode or self.episode, config)
+        return inner_loop(self.problem, meta or self.meta, self.buffers, episode or self.episode, config)
 
     def steps(self, config: StepConfig) -> list[InnerStep]:
-        return list(adapt(self.model, self.meta, self.buffers, self.episode, config))
+        return list(adapt(self.problem, self.meta, self.buffers, self.episode, config))
 
     def require_grad(self) -> list[Tensor]:
         """Let the meta-parameters require gradients, and return them in one list."""
@@ -70,8 +73,12 @@ class Task:
             for row, (name, gradient) in enumerate(zip(BODY + HEAD, gradients)):
                 params[name] = params[name] - self.meta.inner_lrs[row, k] * gradient
             total = total + weight * loss(self.episode.query_x, self.episode.query_y, k)
-            steps.append(InnerStep(dict(params), dict(zip(BODY + HEAD, gradients)), support, {}))
+            steps.append(InnerStep(dict(params), (), dict(zip(BODY + HEAD, gradients)), support, {}))
         return total, steps
+
+
+def with_rates(params: dict[str, Tensor], inner_lrs: Tensor) -> MetaParams:
+    return MetaParams(params, {"inner_lrs": inner_lrs})
 
 
 def close(a: Tensor, b: Tensor) -> bool:
@@ -123,13 +130,13 @@ def test_a_negative_rate_ascends() -> None:
     task = Task(per_step=False)
     for sign in (1, -1):
         rates = torch.full((10, K), sign * 1e-3, dtype=torch.float64)
-        losses = task.run(TRACK, task.meta._replace(inner_lrs=rates))[1].support_loss
+        losses = task.run(TRACK, with_rates(task.meta.model, rates))[1].support_loss
         assert bool((sign * losses.diff() < 0).all())
 
 
 def test_rates_of_zero_make_the_trace_constant() -> None:
     task = Task(per_step=False)
-    _, trace = task.run(TRACK, task.meta._replace(inner_lrs=torch.zeros(10, K, dtype=torch.float64)))
+    _, trace = task.run(TRACK, with_rates(task.meta.model, torch.zeros(10, K, dtype=torch.float64)))
     rows = [*trace[:3], trace.grad_norm, *trace.support_stats["norms.3"], *trace.query_stats["norms.3"]]
     assert all(torch.equal(row, row[:1].expand_as(row)) for row in rows)
 
@@ -183,7 +190,7 @@ def test_a_query_pass_is_made_only_where_its_loss_counts_or_is_tracked() -> None
     assert not tracked.query_loss.isnan().any()
     for weights, made in (((0.0, 0.0, 1.0), [False, False, True]), ((0.5, 0.0, 0.5), [True, False, True])):
         _, trace = task.run(StepConfig(weights))
-        for field in ("query_loss", "query_accuracy"):
+        for field in ("query_loss", "query_metric"):
             assert (~getattr(trace, field).isnan()).tolist() == made
             assert torch.equal(getattr(trace, field)[made], getattr(tracked, field)[made])
         for rows in trace.query_stats["norms.0"]:
@@ -202,7 +209,7 @@ def test_the_trace_holds_what_happened_and_is_detached() -> None:
             assert close(trace.support_loss[k], step.support_loss)
             assert close(trace.query_loss[k], F.cross_entropy(logits, task.episode.query_y))
             assert close(trace.grad_norm[k], norms)
-            assert trace.query_accuracy[k].item() == sum(right) / 4
+            assert trace.query_metric[k].item() == sum(right) / 4
             for found, expected in ((trace.support_stats, step.support_stats), (trace.query_stats, stats)):
                 assert found.keys() == expected.keys()
                 assert all(close(a[k], b) for name in found for a, b in zip(found[name], expected[name]))
@@ -215,42 +222,45 @@ def test_the_trace_holds_what_happened_and_is_detached() -> None:
 @pytest.mark.parametrize(("which", "names"), [("all", BODY + HEAD), ("head", HEAD), ("body", BODY)])
 def test_adapt_chooses_the_tensors_that_move(which: str, names: tuple[str, ...]) -> None:
     task = Task()
-    assert adapted_names(task.model, which) == names
-    task.meta = task.meta._replace(inner_lrs=task.meta.inner_lrs[: len(names)])
-    last = task.steps(dataclasses.replace(LAST, adapt=which))[-1]
+    task.problem = dataclasses.replace(task.problem, adapt=which)
+    assert task.problem.adapted == names
+    task.meta = with_rates(task.meta.model, task.meta.inner_lrs[: len(names)])
+    last = task.steps(LAST)[-1]
     moved = {name for name, value in last.params.items() if not torch.equal(value, task.meta.model[name])}
     assert {name for name in names if name.endswith("weight")} <= moved <= set(names)
-    assert task.run(dataclasses.replace(LAST, adapt=which))[1].grad_norm.shape == (K, len(names))
+    assert task.run(LAST)[1].grad_norm.shape == (K, len(names))
 
 
-def test_normalisation_layers_of_any_kind_never_adapt() -> None:
+def test_normalisation_layers_of_any_kind_adapt_only_where_asked() -> None:
     norms = [nn.BatchNorm2d(4, track_running_stats=False), nn.GroupNorm(2, 4), nn.LayerNorm(4)]
-    model = Plain(nn.Sequential(nn.Conv2d(1, 4, 3), *norms, nn.Linear(4, 2)))
-    assert adapted_names(model) == tuple(f"module.{i}.{kind}" for i in (0, 4) for kind in ("weight", "bias"))
+    norms += [nn.InstanceNorm2d(4, affine=True), nn.RMSNorm(4)]
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), *norms, nn.Linear(4, 2))
+    assert Problem(model).adapted == ("0.weight", "0.bias", "6.weight", "6.bias")
+    assert Problem(model, adapt_norms=True).adapted == tuple(dict(model.named_parameters()))
     for which in ("head", "body"):
         with pytest.raises(
-            InputError, match=rf"adapt = '{which}' needs a layer called head and others; the model has m"
+            InputError, match=rf"adapt = '{which}' needs a layer called head and others; the network has 0\.weight, "
         ):
-            adapted_names(model, which)
+            _ = Problem(model, adapt=which).adapted
 
 
 def test_a_head_may_stand_inside_another_module() -> None:
-    model = Plain(nn.ModuleDict({"overhead": nn.Linear(4, 3), "head": nn.Linear(3, 2)}))
-    assert adapted_names(model, "head") == ("module.head.weight", "module.head.bias")
-    assert adapted_names(model, "body") == ("module.overhead.weight", "module.overhead.bias")
+    model = nn.ModuleDict({"inner": nn.ModuleDict({"overhead": nn.Linear(4, 3), "head": nn.Linear(3, 2)})})
+    assert Problem(model, adapt="head").adapted == ("inner.head.weight", "inner.head.bias")
+    assert Problem(model, adapt="body").adapted == ("inner.overhead.weight", "inner.overhead.bias")
     with pytest.raises(InputError, match="adapt = 'body' needs a layer called head and others"):
-        adapted_names(nn.ModuleDict({"head": nn.Linear(3, 2)}), "body")
+        _ = Problem(nn.ModuleDict({"head": nn.Linear(3, 2)}), adapt="body").adapted
 
 
 def test_a_regression_has_losses_and_no_accuracy() -> None:
     model = MLP(1, 1, hidden=(4,)).double()
-    meta = MetaParams(dict(model.named_parameters()), torch.full((4, 2), 0.1, dtype=torch.float64))
+    problem = Problem(model, F.mse_loss, SGD(0.1, 2))
     x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
     episode = Episode(x, x.sin(), x + 0.1, x.cos())
-    loss, trace = inner_loop(model, meta, {}, episode, StepConfig((0.5, 0.5)), loss_fn=F.mse_loss)
+    loss, trace = inner_loop(problem, *problem.start(), episode, StepConfig((0.5, 0.5)))
     assert close(trace.query_loss[1], F.mse_loss(trace.query_logits, episode.query_y))
     assert close(loss, trace.query_loss.mean())
-    assert trace.query_accuracy.isnan().all()
+    assert trace.query_metric.isnan().all()
 
 
 def test_fewer_steps_than_columns_are_allowed_and_other_sizes_are_refused() -> None:
@@ -259,7 +269,7 @@ def test_fewer_steps_than_columns_are_allowed_and_other_sizes_are_refused() -> N
     with pytest.raises(InputError, match="4 inner steps are more than the 3 of the per-step tables; use 1 to 3"):
         task.run(StepConfig((0.0, 0.0, 0.0, 1.0)))
     with pytest.raises(InputError, match=r"inner_lrs has 9 rows; the 10 adapted tensors are convs\.0\.weight, "):
-        task.run(LAST, task.meta._replace(inner_lrs=task.meta.inner_lrs[:9]))
+        task.run(LAST, with_rates(task.meta.model, task.meta.inner_lrs[:9]))
     with pytest.raises(InputError, match=r"loss_weights = \(0.0, 0.0\) are all 0; at least one must not be"):
         task.run(StepConfig((0.0, 0.0)))
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import MetaParams, adapted_names
-from mamlkit.core.networks import Plain
 from mamlkit.core.outer_loop import MetaStep, meta_gradient
+from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.schedules import outer_lr, step_config
 from mamlkit.training.learner import MetaLearner, pick_device
 
 SHAPE = (1, 16, 16)
+SHARED = {"per_step_bn": False, "per_step_stats": False}
 PER_STEP = {"per_step_bn": True, "per_step_stats": True, "learn_inner_lrs": True, "multi_step_loss": True}
 TINY = {"image_size": 16, "n_way": 2, "filters": 3, "n_steps": 2, "epochs": 10, "tasks_per_chunk": 2}
 CONFIG = Config(**TINY, **PER_STEP, beta2=0.99, device="cpu", dtype="float64")
@@ -43,7 +43,7 @@ def make_step(learner: MetaLearner, seed: int = 0, scale: float = 1.0) -> MetaSt
     def noise(like: Tensor) -> Tensor:
         return scale * torch.randn(like.shape, generator=rng, dtype=like.dtype)
 
-    gradient = MetaParams({n: noise(p) for n, p in learner.params.items()}, noise(learner.inner_lrs))
+    gradient = MetaParams({n: noise(p) for n, p in learner.params.items()}, {"inner_lrs": noise(learner.inner_lrs)})
     loss = torch.ones((), dtype=torch.float64)
     return MetaStep(gradient, loss, None, {name: value + 1 for name, value in learner.buffers.items()})  # type: ignore[arg-type]
 
@@ -77,7 +77,7 @@ def test_a_meta_step_is_the_epochs_and_changes_nothing() -> None:
     for epoch in (0, 9):
         step, config = learner.meta_step(batch, epoch), step_config(learner.config, epoch)
         doubles = Episode(*(x.double() if x.is_floating_point() else x for x in batch))
-        expected = meta_gradient(learner.model, learner.meta, learner.buffers, doubles, config, tasks_per_chunk=2)
+        expected = meta_gradient(learner.problem, learner.meta, learner.buffers, doubles, config, tasks_per_chunk=2)
         assert config.second_order == (epoch == 9)
         assert torch.equal(step.loss, expected.loss)
         assert all(torch.equal(a, b) for a, b in zip(learned(step.gradient), learned(expected.gradient)))
@@ -85,7 +85,8 @@ def test_a_meta_step_is_the_epochs_and_changes_nothing() -> None:
 
 
 def test_a_loss_of_its_own_reaches_the_support_and_the_query_passes() -> None:
-    learner = MetaLearner(make().model, CONFIG, loss_fn=lambda outputs, targets: 0 * outputs.sum() + 7)
+    problem = Problem(make().problem.network, loss=lambda outputs, targets: 0 * outputs.sum() + 7)
+    learner = MetaLearner(problem, CONFIG)
     for one in (learner, learner.reconfigure(CONFIG)):
         step = one.meta_step(make_batch(), epoch=0)
         assert step.loss == 7
@@ -237,18 +238,19 @@ def test_a_seed_decides_the_weights_and_leaves_torchs_generator_alone() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_module_stays_as_it_is(dtype: str) -> None:
-    module = Plain(nn.Sequential(nn.Conv2d(1, 2, 16), nn.Flatten(), nn.Linear(2, 2)))
+    module = nn.Sequential(nn.Conv2d(1, 2, 16), nn.Flatten(), nn.Linear(2, 2))
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    learner = MetaLearner(module, dataclasses.replace(CONFIG, dtype=dtype))
-    assert learner.rows == adapted_names(module)
+    learner = MetaLearner(Problem(module), dataclasses.replace(CONFIG, **SHARED, dtype=dtype))
+    assert learner.rows == tuple(before)
     assert {value.dtype for value in learned(learner.meta)} == {getattr(torch, dtype)}
     assert learner.apply(learner.meta_step(make_batch(), 0), epoch=0)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 def test_a_buffer_of_whole_numbers_stays_one() -> None:
-    module = Plain(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
-    kinds = {name.rsplit(".", 1)[1]: value.dtype for name, value in MetaLearner(module, CONFIG).buffers.items()}
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).eval()
+    learner = MetaLearner(Problem(module), dataclasses.replace(CONFIG, **SHARED))
+    kinds = {name.rsplit(".", 1)[1]: value.dtype for name, value in learner.buffers.items()}
     assert kinds == dict.fromkeys(("running_mean", "running_var"), torch.float64) | {"num_batches_tracked": torch.int64}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.func import functional_call
 
 from mamlkit import Config, Episode, InputError, MetaLearner
 from mamlkit.show.live.classifier import Classifier
@@ -18,7 +17,7 @@ def learner() -> MetaLearner:
     generator = torch.Generator().manual_seed(1)
     for name, buffer in learner.buffers.items():  # recorded statistics of their own for each step
         learner.buffers[name] = buffer + torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype)
-    learner.inner_lrs += torch.rand(learner.inner_lrs.shape, generator=generator, dtype=torch.float64)
+    learner.inner_lrs.add_(torch.rand(learner.inner_lrs.shape, generator=generator, dtype=torch.float64))
     return learner
 
 
@@ -41,7 +40,7 @@ def test_by_the_batch_a_query_is_normalised_together_with_the_support_set(learne
     classifier = Classifier(learner, support)
     batch = torch.cat([support, query])
     with torch.no_grad():
-        logits, _ = functional_call(learner.model, (classifier.steps[-1], learner.buffers), (batch, 2, "batch"))
+        logits, _ = learner.problem.forward(classifier.steps[-1], learner.buffers, batch, 2)
     assert torch.allclose(classifier.probabilities(query)[0, -1], logits[-1].softmax(-1), rtol=0, atol=1e-12)
 
 

@@ -10,8 +10,8 @@ import torch
 
 from mamlkit import MetaLearner, configure
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import MetaParams
 from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.problem import MetaParams
 from mamlkit.core.schedules import StepConfig
 from mamlkit.datasets import ImageStore
 from mamlkit.show.live.classifier import Classifier
@@ -37,11 +37,11 @@ def test_the_norms_are_of_the_exact_gradient_of_each_steps_query_loss(glyphs: Im
     assert norms.shape == (K + 1,)
     for step in range(K):
         one = StepConfig(tuple(float(k == step) for k in range(K)))
-        gradient = meta_gradient(learner.model, learner.meta, learner.buffers, batch, one).gradient
+        gradient = meta_gradient(learner.problem, learner.meta, learner.buffers, batch, one).gradient
         whole = torch.cat([part.flatten() for part in gradient.model.values()])
         assert norms[step + 1] == pytest.approx(float(whole.norm()), rel=1e-10)
-    still = MetaParams(learner.params, torch.zeros_like(learner.inner_lrs))
-    gradient = meta_gradient(learner.model, still, learner.buffers, batch, StepConfig((1.0, 0.0))).gradient
+    still = MetaParams(learner.params, {"inner_lrs": torch.zeros_like(learner.inner_lrs)})
+    gradient = meta_gradient(learner.problem, still, learner.buffers, batch, StepConfig((1.0, 0.0))).gradient
     whole = torch.cat([part.flatten() for part in gradient.model.values()])
     assert norms[0] == pytest.approx(float(whole.norm()), rel=1e-10)
 

@@ -47,14 +47,14 @@ def look(learner: MetaLearner, **settings: object):
 def steps_of(learner: MetaLearner) -> list[dict[str, Tensor]]:
     episode = learner.to_device(EPISODE)
     with torch.no_grad():
-        moved = adapt(learner.model, learner.meta, learner.buffers, episode, eval_config(learner.config, "batch"))
+        moved = adapt(learner.problem, learner.meta, learner.buffers, episode, eval_config(learner.config, "batch"))
         return [learner.params, *(step.params for step in moved)]
 
 
 def support_loss(learner: MetaLearner, params: dict[str, Tensor], row: int) -> Tensor:
     episode = learner.to_device(EPISODE)
-    logits, _ = torch.func.functional_call(learner.model, (params, learner.buffers), (episode.support_x, row))
-    return learner.loss_fn(logits, episode.support_y).detach()
+    logits, _ = torch.func.functional_call(learner.problem.network, (params, learner.buffers), (episode.support_x, row))
+    return learner.problem.loss(logits, episode.support_y).detach()
 
 
 @each_recipe
@@ -143,7 +143,7 @@ def test_the_confusion_table_counts_every_query_image_and_agrees_with_the_accura
     assert torch.allclose(right.double(), found.query_accuracy)
     trace = trace_batch(learner, Episode(*(x[None] for x in EPISODE)))
     assert torch.allclose(found.query_loss[1:], trace.query_loss[0])
-    assert torch.allclose(found.query_accuracy[1:], trace.query_accuracy[0])
+    assert torch.allclose(found.query_accuracy[1:], trace.query_metric[0])
 
 
 def test_a_row_of_the_confusion_table_is_the_true_class() -> None:

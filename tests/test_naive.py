@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import MetaParams, adapted_names
 from mamlkit.core.networks import Conv4
 from mamlkit.core.outer_loop import meta_gradient as own_meta_gradient
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig
 from mamlkit.study.bench.naive import meta_gradient
 
@@ -30,7 +31,8 @@ class Case:
         self.model = Conv4(1, 16, 2, filters=3, n_steps=K, per_step_bn=True, per_step_stats=True).double()
         params = {name: noise(i, *p.shape) / 3 for i, (name, p) in enumerate(self.model.named_parameters())}
         self.buffers = {name: noise(40 + i, *b.shape) ** 2 for i, (name, b) in enumerate(self.model.named_buffers())}
-        self.meta = MetaParams(params, 0.1 + noise(60, len(adapted_names(self.model, adapt)), K) / 20)
+        self.problem = Problem(self.model, rule=SGD(0.1, K), adapt=adapt)
+        self.meta = MetaParams(params, {"inner_lrs": 0.1 + noise(60, len(self.problem.adapted), K) / 20})
         labels = torch.tensor([0, 1]).repeat(T, 1)
         self.batch = Episode(noise(70, T, 2, 1, 16, 16), labels, noise(71, T, 2, 1, 16, 16), labels)
 
@@ -41,9 +43,9 @@ class Case:
 @pytest.mark.parametrize("base", [MSL, LAST], ids=["msl", "last"])
 def test_it_agrees_with_the_outer_loop(base: StepConfig, second_order: bool, norm: str, adapt: str) -> None:
     case = Case(adapt)
-    config = dataclasses.replace(base, second_order=second_order, norm=norm, adapt=adapt)
-    step = meta_gradient(case.model, case.meta, case.buffers, case.batch, config)
-    own = own_meta_gradient(case.model, case.meta, case.buffers, case.batch, config)
+    config = dataclasses.replace(base, second_order=second_order, norm=norm)
+    step = meta_gradient(case.problem, case.meta, case.buffers, case.batch, config)
+    own = own_meta_gradient(case.problem, case.meta, case.buffers, case.batch, config)
     assert step.loss.item() == pytest.approx(own.loss.item(), abs=1e-12)
     assert step.gradient.model.keys() == own.gradient.model.keys()
     pairs = [(value, own.gradient.model[name]) for name, value in step.gradient.model.items()]
@@ -55,12 +57,12 @@ def test_it_agrees_with_the_outer_loop(base: StepConfig, second_order: bool, nor
 def test_another_loss_is_taken_where_it_is_given() -> None:
     case = Case()
 
-    def loss_fn(outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets.unsqueeze(1)).square().mean()
 
+    problem = dataclasses.replace(case.problem, loss=loss)
     steps = [
-        function(case.model, case.meta, case.buffers, case.batch, MSL, loss_fn=loss_fn)
-        for function in (meta_gradient, own_meta_gradient)
+        function(problem, case.meta, case.buffers, case.batch, MSL) for function in (meta_gradient, own_meta_gradient)
     ]
     assert steps[0].loss.item() == pytest.approx(steps[1].loss.item(), abs=1e-12)
 
@@ -69,7 +71,7 @@ def test_its_inputs_stay_bit_identical_and_the_buffers_are_handed_on() -> None:
     case = Case()
     inputs = [*case.meta.model.values(), case.meta.inner_lrs, *case.buffers.values(), *case.batch]
     before = [value.clone() for value in inputs]
-    step = meta_gradient(case.model, case.meta, case.buffers, case.batch, MSL)
+    step = meta_gradient(case.problem, case.meta, case.buffers, case.batch, MSL)
     assert all(torch.equal(a, b) for a, b in zip(inputs, before))
     assert not any(value.requires_grad or value.grad is not None for value in inputs)
     assert not any(value.requires_grad for value in (step.loss, *step.gradient.model.values()))
@@ -85,5 +87,5 @@ def test_one_graph_at_a_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         return grad(outputs, inputs, **settings)
 
     monkeypatch.setattr(torch.autograd, "grad", watched_grad)
-    meta_gradient(case.model, case.meta, case.buffers, case.batch, LAST)
+    meta_gradient(case.problem, case.meta, case.buffers, case.batch, LAST)
     assert order == ["inner"] * K + ["outer"] + ["inner"] * K + ["outer"]

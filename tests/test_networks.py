@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamlkit.core.config import Config
-from mamlkit.core.networks import MLP, BatchStats, Conv4, PerStepBatchNorm2d, Plain, build
+from mamlkit.core.networks import MLP, BatchStats, Conv4, PerStepBatchNorm2d, build
 
 N_STEPS = 3
 
@@ -221,13 +221,6 @@ def test_the_mlp_is_linear_layers_with_relu_between_them() -> None:
     assert [w.shape[0] for w in (MLP(1, 1).layers[0].weight, MLP(1, 1).layers[1].weight)] == [40, 40]
 
 
-def test_any_module_of_one_input_becomes_a_network() -> None:
-    module = nn.Linear(3, 2)
-    outputs, stats = Plain(module)(torch.eye(3), 1, "running")
-    assert torch.equal(outputs, module(torch.eye(3)))
-    assert stats == {}
-
-
 @pytest.mark.parametrize(
     ("changes", "name", "shape"),
     [
@@ -239,9 +232,9 @@ def test_any_module_of_one_input_becomes_a_network() -> None:
         ({"per_step_bn": True, "n_steps": 2}, "norms.0.weight", (2, 6)),
         ({"per_step_bn": True}, "norms.0.running_mean", (6,)),
         ({"per_step_stats": True, "n_steps": 4}, "norms.0.running_mean", (4, 6)),
-        ({"backbone": "mlp"}, "layers.0.weight", (6, 3 * 32 * 32)),
-        ({"backbone": "mlp"}, "layers.1.weight", (6, 6)),
-        ({"backbone": "mlp"}, "head.weight", (5, 6)),
+        ({"backbone": "mlp", "max_pool": True}, "layers.0.weight", (6, 3 * 32 * 32)),
+        ({"backbone": "mlp", "max_pool": True}, "layers.1.weight", (6, 6)),
+        ({"backbone": "mlp", "max_pool": True}, "head.weight", (5, 6)),
     ],
 )
 def test_the_network_is_the_one_the_configuration_names(

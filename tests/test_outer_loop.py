@@ -7,11 +7,14 @@ import dataclasses
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
-from mamlkit.core.inner_loop import MetaParams, Params, adapted_names, inner_loop
-from mamlkit.core.networks import BatchStats, Conv4, Plain
+from mamlkit.core.inner_loop import inner_loop
+from mamlkit.core.networks import BatchStats, Conv4
 from mamlkit.core.outer_loop import MetaStep, fold_batch_stats, meta_gradient, run_tasks
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import SGD, Params
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace
 from mamlkit.study.bench import naive
@@ -40,27 +43,35 @@ class Tasks:
         for i in range(4):
             params[f"norms.{i}.weight"] += 1.0
         self.buffers = {name: noise(*b.shape) ** 2 for name, b in self.model.named_buffers()}
-        self.meta = MetaParams(params, 0.1 + noise(10, K) / 20)
+        self.problem = Problem(self.model, rule=SGD(0.1, K))
+        self.meta = MetaParams(params, {"inner_lrs": 0.1 + noise(10, K) / 20})
         labels = torch.tensor([0, 1]).repeat(T, 1)
         images = noise(T, 2, 1, side, side), noise(T, 4, 1, side, side)
         self.batch = Episode(images[0], labels, images[1], labels.repeat_interleave(2, 1))
 
+    def adapting(self, adapt: str) -> Tasks:
+        """Return itself, with these tensors alone adapted."""
+        self.problem = dataclasses.replace(self.problem, adapt=adapt)
+        rates = self.meta.inner_lrs[: len(self.problem.adapted)]
+        self.meta = self.meta._replace(rule={"inner_lrs": rates})
+        return self
+
     def step(self, config: StepConfig, *, chunk: int = 1) -> MetaStep:
-        return meta_gradient(self.model, self.meta, self.buffers, self.batch, config, tasks_per_chunk=chunk)
+        return meta_gradient(self.problem, self.meta, self.buffers, self.batch, config, tasks_per_chunk=chunk)
 
     @torch.no_grad()
     def loss(self, meta: MetaParams, config: StepConfig) -> float:
-        return run_tasks(self.model, meta, self.buffers, self.batch, config)[0].mean().item()
+        return run_tasks(self.problem, meta, self.buffers, self.batch, config)[0].mean().item()
 
 
 def flat(meta: MetaParams) -> Tensor:
-    return torch.cat([value.flatten() for value in (*meta.model.values(), meta.inner_lrs)])
+    return torch.cat([value.flatten() for value in pytree.tree_leaves(meta)])
 
 
 def unflatten(vector: Tensor, like: MetaParams) -> MetaParams:
-    parts = vector.split([value.numel() for value in (*like.model.values(), like.inner_lrs)])
-    model = {name: part.view_as(value) for part, (name, value) in zip(parts, like.model.items())}
-    return MetaParams(model, parts[-1].view_as(like.inner_lrs))
+    leaves, spec = pytree.tree_flatten(like)
+    parts = vector.split([value.numel() for value in leaves])
+    return pytree.tree_unflatten([part.view_as(value) for part, value in zip(parts, leaves)], spec)  # type: ignore[no-any-return]
 
 
 def distance(a: Tensor, b: Tensor) -> float:
@@ -71,7 +82,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 @pytest.mark.parametrize("max_pool", [True, False], ids=["pooled", "strided"])
 def test_the_meta_gradient_equals_a_textbook_loop(config: StepConfig, max_pool: bool) -> None:
     tasks = Tasks(max_pool=max_pool, per_step=max_pool)
-    textbook = naive.meta_gradient(tasks.model, tasks.meta, tasks.buffers, tasks.batch, config)
+    textbook = naive.meta_gradient(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, config)
     step = tasks.step(config, chunk=2)
     assert step.loss.item() == pytest.approx(textbook.loss.item(), abs=1e-12)
     assert step.gradient.model.keys() == textbook.gradient.model.keys()
@@ -161,10 +172,10 @@ def test_a_meta_step_leaves_its_inputs_bit_identical(chunk: int) -> None:
 def test_the_trace_of_each_task_is_that_of_its_inner_loop(chunk: int) -> None:
     tasks = Tasks()
     step = tasks.step(MSL, chunk=chunk)
-    losses, trace = run_tasks(tasks.model, tasks.meta, tasks.buffers, tasks.batch, MSL)
+    losses, trace = run_tasks(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, MSL)
     for t in range(T):
         task = Episode(*(field[t] for field in tasks.batch))
-        loss, alone = inner_loop(tasks.model, tasks.meta, tasks.buffers, task, MSL)
+        loss, alone = inner_loop(tasks.problem, tasks.meta, tasks.buffers, task, MSL)
         assert distance(losses[t], loss) < 1e-12
         for found in (step.trace, trace):
             assert all(distance(a[t], b) < 1e-12 for a, b in zip(found[:5], alone[:5]))
@@ -187,7 +198,7 @@ def test_all_rows_of_norms_learn_only_under_second_order_or_the_multi_step_loss(
 def test_every_inner_rate_learns_but_those_of_the_biases_before_a_norm(config: StepConfig) -> None:
     tasks = Tasks()
     gradient = tasks.step(config).gradient
-    for row, name in zip(gradient.inner_lrs.abs(), adapted_names(tasks.model)):
+    for row, name in zip(gradient.inner_lrs.abs(), tasks.problem.adapted):
         idle = name.startswith("convs") and name.endswith("bias")
         assert bool((row < 1e-15).all()) if idle else bool((row > 1e-7).all())
         assert not idle or gradient.model[name].abs().max() < 1e-14
@@ -200,18 +211,18 @@ def test_rates_of_steps_that_are_not_made_have_gradient_zero() -> None:
 
 
 def test_a_random_layer_draws_anew_for_each_task() -> None:
-    model = Plain(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(256, 2))).double()
-    meta = MetaParams({n: p.detach() for n, p in model.named_parameters()}, torch.zeros(2, 1, dtype=torch.float64))
+    problem = Problem(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(256, 2)).double(), rule=SGD(0.0, 1))
     batch = Episode(*(field[:1].expand(T, *field.shape[1:]) for field in Tasks().batch))
     with torch.random.fork_rng(devices=[]):
-        assert run_tasks(model, meta, {}, batch, StepConfig((1.0,)))[0].unique().numel() == T
+        assert run_tasks(problem, *problem.start(), batch, StepConfig((1.0,)))[0].unique().numel() == T
 
 
 def test_a_parameter_that_enters_no_loss_has_gradient_zero() -> None:
     tasks = Tasks()
     tasks.model.spare = nn.Parameter(torch.ones(2, dtype=torch.float64))
     model = {**tasks.meta.model, "spare": tasks.model.spare.detach()}
-    tasks.meta = MetaParams(model, torch.full((11, K), 0.1, dtype=torch.float64))
+    tasks.problem = Problem(tasks.model, rule=SGD(0.1, K))
+    tasks.meta = MetaParams(model, {"inner_lrs": torch.full((11, K), 0.1, dtype=torch.float64)})
     assert tasks.step(FIRST_LAST).gradient.model["spare"].tolist() == [0.0, 0.0]
 
 

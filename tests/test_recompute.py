@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -13,10 +12,10 @@ import torch
 from test_engines_adjoint import assert_equal_steps, graphed
 from test_outer_loop import CONFIGS, MSL, Tasks
 
-from mamlkit.core.inner_loop import MetaParams, adapted_names
-from mamlkit.core.networks import Plain
 from mamlkit.core.outer_loop import MetaStep, meta_gradient
+from mamlkit.core.problem import Problem
 from mamlkit.core.recompute import map_tasks
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig
 
 PEAKS = """
@@ -33,28 +32,24 @@ for n_steps, memory in ((5, "low"), (40, "low"), (20, "normal")):
 
 
 def low(tasks: Tasks, config: StepConfig, **settings: Any) -> MetaStep:
-    rates = tasks.meta.inner_lrs[: len(adapted_names(tasks.model, config.adapt))]
-    meta = tasks.meta._replace(inner_lrs=rates)
-    return meta_gradient(tasks.model, meta, tasks.buffers, tasks.batch, config, low_memory=True, **settings)
+    return meta_gradient(tasks.problem, tasks.meta, tasks.buffers, tasks.batch, config, low_memory=True, **settings)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
 @pytest.mark.parametrize("adapt", ["all", "head", "body"])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_gradient_loss_trace_and_buffers_are_those_of_the_graph(config: StepConfig, adapt: str, chunk: int) -> None:
-    tasks, config = Tasks(), dataclasses.replace(config, adapt=adapt)
+    tasks = Tasks().adapting(adapt)
     assert_equal_steps(low(tasks, config, tasks_per_chunk=chunk), graphed(tasks, config))
 
 
 def test_any_network_and_loss_will_do() -> None:
-    model = Plain(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))).double()
-    params = {name: p.detach() for name, p in model.named_parameters()}
-    meta = MetaParams(params, torch.full((4, 2), 0.1, dtype=torch.float64))
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)).double()
+    problem = Problem(network, torch.nn.functional.mse_loss, SGD(0.1, 2))
     x, y = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 5, 1, dtype=torch.float64)
     batch = type(Tasks().batch)(x, y, x, y)
-    settings: Any = {"loss_fn": torch.nn.functional.mse_loss}
     kept, again = (
-        meta_gradient(model, meta, {}, batch, StepConfig((0.0, 1.0)), low_memory=low_memory, **settings)
+        meta_gradient(problem, *problem.start(), batch, StepConfig((0.0, 1.0)), low_memory=low_memory)
         for low_memory in (False, True)
     )
     assert_equal_steps(again, kept)

@@ -147,10 +147,9 @@ def test_the_order_has_two_ends() -> None:
     assert not any(step_config(Config(second_order=False), epoch).second_order for epoch in range(20))
 
 
-@pytest.mark.parametrize("adapt", ["all", "head", "body"])
-def test_training_adapts_what_is_asked_and_normalises_by_the_batch(adapt: str) -> None:
-    config = step_config(Config(n_steps=2, adapt=adapt, norm_eval="running"), 0)
-    assert config == StepConfig((0.0, 1.0), second_order=True, track_query=False, norm="batch", adapt=adapt)
+def test_training_normalises_by_the_batch() -> None:
+    config = step_config(Config(n_steps=2, norm_eval="running"), 0)
+    assert config == StepConfig((0.0, 1.0), second_order=True, track_query=False, norm="batch")
 
 
 @pytest.mark.parametrize(("eval_steps", "n_steps"), [(0, 5), (3, 3), (8, 8)])
@@ -160,8 +159,8 @@ def test_evaluation_takes_its_own_number_of_steps(eval_steps: int, n_steps: int)
 
 
 def test_evaluation_is_first_order_and_normalises_as_told() -> None:
-    config = dataclasses.replace(CONFIG, adapt="head", n_steps=2)
-    plain = StepConfig((0.0, 1.0), second_order=False, track_query=False, norm="batch", adapt="head")
+    config = dataclasses.replace(CONFIG, n_steps=2)
+    plain = StepConfig((0.0, 1.0), second_order=False, track_query=False, norm="batch")
     assert eval_config(config, "batch") == plain
     assert eval_config(config, "running", track_query=True) == dataclasses.replace(
         plain, track_query=True, norm="running"

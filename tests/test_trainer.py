@@ -19,6 +19,7 @@ from waiting import wait_until
 from mamlkit import Config, Episode, EpochRecord, Evaluation, InputError, Trainer, configure, engines, evaluate
 from mamlkit.core.episodes import EpisodeSampler, ImageStore
 from mamlkit.core.networks import MLP
+from mamlkit.core.problem import Problem
 from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.training.evaluation import Sampler
 from mamlkit.training.history import Iteration, best_epochs
@@ -103,7 +104,7 @@ def test_an_iteration_is_described_by_its_own_meta_step(glyphs: ImageStore) -> N
     inner = step.trace.grad_norm.norm(dim=2)  # [T, K, n_adapted] -> [T, K]
     first = next(trainer.epochs()).iterations[0]
     assert first.loss == float(step.loss)
-    assert first.accuracy == float(step.trace.query_accuracy[:, -1].mean())
+    assert first.accuracy == float(step.trace.query_metric[:, -1].mean())
     assert first.grad_norm == pytest.approx(math.sqrt(sum(squares)))
     assert first.inner_grad_norms == pytest.approx((inner.mean(0)).tolist())
 
@@ -136,10 +137,18 @@ def test_another_trainer_goes_on_from_the_history_and_the_state(straight: Traine
 def test_no_training_episode_comes_twice_and_validation_episodes_are_always_the_same(glyphs: ImageStore) -> None:
     trainer = Trainer.from_config(TINY, glyphs)
     trainer.train, trainer.val = Listening(trainer.train), Listening(trainer.val)
-    next(trainer.epochs())
     list(trainer.epochs())
     assert trainer.train.asked == list(range(3 * 2 * 2))
     assert trainer.val.asked == 3 * [0, 1, 2, 3]
+
+
+def test_a_meta_batch_that_was_drawn_ahead_of_a_stop_is_the_first_after_it(glyphs: ImageStore) -> None:
+    trainer = Trainer.from_config(TINY, glyphs)
+    trainer.train = Listening(trainer.train)
+    next(trainer.epochs())
+    assert trainer.train.asked == [0, 1, 2, 3, 4, 5]
+    list(trainer.epochs())
+    assert trainer.train.asked[6:] == list(range(4, 3 * 2 * 2))
 
 
 class Unconnected(Ranks):
@@ -162,12 +171,17 @@ def test_one_of_two_processes_draws_its_own_tasks_and_episodes_alone(glyphs: Ima
 def test_the_engine_is_made_for_the_tasks_of_its_own_process(
     glyphs: ImageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Config] = []
+    asked: list[int] = []
     prepare = engines.prepare
-    monkeypatch.setattr(engines, "prepare", lambda config, *a, **b: asked.append(config) or prepare(config, *a, **b))
+
+    def listen(problem: Problem, config: Config, batch: Episode, **settings: Any) -> engines.Choice:
+        asked.append(len(batch.support_x))
+        return prepare(problem, config, batch, **settings)
+
+    monkeypatch.setattr(engines, "prepare", listen)
     for size in (1, 2):
         next(Trainer.from_config(TINY, glyphs, ranks=Unconnected(0, size, 0)).epochs())
-    assert [config.n_tasks for config in asked] == [2, 1]
+    assert asked == [2, 1]
 
 
 def test_tasks_that_the_processes_cannot_share_are_refused(glyphs: ImageStore) -> None:
@@ -182,13 +196,13 @@ def test_a_progress_bar_hears_of_each_iteration_in_time(glyphs: ImageStore) -> N
     assert heard == [(iteration, 0) for iteration in trainer.history[0].iterations]
 
 
-def test_the_next_meta_batch_is_drawn_while_an_iteration_goes_on_and_none_beyond_the_epoch(glyphs: ImageStore) -> None:
+def test_the_next_meta_batch_is_drawn_while_an_iteration_goes_on_and_none_beyond_the_run(glyphs: ImageStore) -> None:
     trainer = Trainer.from_config(but(iterations_per_epoch=3), glyphs)
     trainer.train = sampler = Listening(trainer.train)
-    due = {1: 2, 2: 3, 3: 3, 4: 5, 5: 6, 6: 6, 7: 8, 8: 9, 9: 9}  # batches, by the iteration that has just ended
+    due = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 8: 9, 9: 9}  # batches, by the iteration that has just ended
     for record in trainer.epochs(on_iteration=lambda i: sampler.wait_for(2 * due[i.iteration])):
-        assert len(sampler.asked) == 2 * 3 * record.epoch
-        sampler.assert_over()
+        assert len(sampler.asked) == 2 * due[3 * record.epoch]
+    sampler.assert_over()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, InputError])
@@ -317,7 +331,8 @@ def infinite_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 def test_a_step_that_is_not_finite_stops_the_run_in_one_sentence(glyphs: ImageStore, cause: str) -> None:
     trainer = Trainer.from_config(but(inner_lr=1e30 if cause == "rate" else 0.1), glyphs)
     if cause == "loss":
-        trainer.learner.loss_fn = infinite_loss
+        problem = Problem(trainer.learner.problem.network, loss=infinite_loss)
+        trainer = Trainer(MetaLearner(problem, TINY), trainer.train, trainer.val)
     before = snapshot(trainer)
     sentence = (
         r"^the meta-gradient of iteration 1 is not finite \(meta-loss (nan|inf)\), and on_nonfinite is 'stop'; lower "
@@ -365,7 +380,7 @@ def test_a_regression_on_sinusoids_learns() -> None:
     sizes: dict[str, Any] = dict(n_steps=2, n_tasks=8, tasks_per_chunk=8, epochs=4, iterations_per_epoch=25)
     config = Config(inner_lr=0.02, outer_lr=0.01, val_episodes=40, **sizes)
     torch.manual_seed(0)
-    learner = MetaLearner(MLP(1, 1, hidden=(20, 20)), config, loss_fn=F.mse_loss)
+    learner = MetaLearner(Problem(MLP(1, 1, hidden=(20, 20)), F.mse_loss), config)
     trainer = Trainer(learner, Sinusoids("train"), Sinusoids("val"))
     before = evaluate([learner], trainer.val, 40).loss
     losses = [record.train_loss for record in trainer.epochs()]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import MetaParams, inner_loop
+from mamlkit.core.inner_loop import inner_loop
 from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.problem import MetaParams
 from mamlkit.core.recipes import configure
 from mamlkit.core.schedules import StepConfig, last_step_only
 from mamlkit.core.unrolled import layer_norms, meta_gradients_by_step
@@ -31,7 +32,7 @@ def episode() -> Episode:
 
 def by_step(learner: MetaLearner, episode: Episode, second_order: bool = True):
     settings = StepConfig(last_step_only(K), second_order=second_order)
-    return meta_gradients_by_step(learner.model, learner.meta, learner.buffers, episode, settings)
+    return meta_gradients_by_step(learner.problem, learner.meta, learner.buffers, episode, settings)
 
 
 @pytest.mark.parametrize("second_order", [True, False])
@@ -40,14 +41,14 @@ def test_the_weighted_sum_of_the_rows_is_the_meta_gradient(learner, episode, wei
     rows = by_step(learner, episode, second_order)
     batch = Episode(*(part.unsqueeze(0) for part in episode))
     settings = StepConfig(weights, second_order=second_order)
-    step = meta_gradient(learner.model, learner.meta, learner.buffers, batch, settings)
+    step = meta_gradient(learner.problem, learner.meta, learner.buffers, batch, settings)
     for name, gradient in step.gradient.model.items():
         summed = torch.tensordot(torch.tensor(weights, dtype=torch.float64), rows[name][1:], 1)
         assert torch.allclose(summed, gradient, atol=1e-12), name
 
 
 def test_row_zero_is_the_gradient_without_any_step(learner, episode) -> None:
-    still = MetaParams(learner.params, torch.zeros_like(learner.inner_lrs))
+    still = MetaParams(learner.params, {"inner_lrs": torch.zeros_like(learner.inner_lrs)})
     name, eps = "head.weight", 1e-6
 
     def loss(delta: float) -> float:
@@ -55,7 +56,7 @@ def test_row_zero_is_the_gradient_without_any_step(learner, episode) -> None:
         moved[0, 0] += delta
         meta = still._replace(model={**learner.params, name: moved})
         # with rates of zero the query loss after the first step is that of the start, by the same row of batch norm
-        value, _ = inner_loop(learner.model, meta, learner.buffers, episode, StepConfig((1.0, 0.0, 0.0)))
+        value, _ = inner_loop(learner.problem, meta, learner.buffers, episode, StepConfig((1.0, 0.0, 0.0)))
         return float(value)
 
     assert by_step(learner, episode)[name][0, 0, 0] == pytest.approx((loss(eps) - loss(-eps)) / (2 * eps), rel=1e-5)

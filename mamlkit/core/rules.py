@@ -154,6 +154,9 @@ class Chain(Rule):
         states = []
         for transform, before in zip(self.transforms, state[0]):
             gradients, after = transform.update(gradients, before, params, step)
+            if gradients.keys() != params.keys():
+                odd = ", ".join(sorted(gradients.keys() ^ params.keys()))
+                raise InputError(f"the transform {transform!r} returns other gradients than it was given: {odd}")
             states.append(after)
         moved, last = self.rule.update(tensors, gradients, state[1], params, step)
         return moved, (states, last)
@@ -172,7 +175,7 @@ def chain(*parts: Transform | Rule) -> Rule:
     >>> chain(WeightDecay(1e-2), SGD(0.1, n_steps=5)).rule.rate
     0.1
     """
-    *transforms, rule = parts
+    *transforms, rule = parts or (None,)
     for part, kind in (*((part, Transform) for part in transforms), (rule, Rule)):
         if not isinstance(part, kind):
             raise InputError(f"{part!r} of chain is no {kind.__name__}; transforms come first, and one rule last")
