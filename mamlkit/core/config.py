@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from mamlkit.core import contradictions
 from mamlkit.core.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -24,7 +25,6 @@ else:
 
 DATASETS = ("glyphs", "omniglot", "mini-imagenet", "folder", "wall")
 WITH_A_PATH = ("mini-imagenet", "folder", "wall")
-CONV4_ALONE = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch", "max_pool": True}
 
 
 def _option(
@@ -61,7 +61,7 @@ class Config:
     q_query: int = _option(5, "Data", "Query images per class in training.", low=1)
     eval_query: int = _option(5, "Data", "Query images per class in validation and test.", low=1)
 
-    backbone: str = _option("conv4", "Network", "Network.", choices=("conv4", "mlp"))
+    backbone: str = _option("conv4", "Network", "Network.", choices=("conv4", "resnet12", "mlp"))
     filters: int = _option(64, "Network", "Filters of a convolution, or units of a hidden layer.", low=1, high=4096)
     max_pool: bool = _option(True, "Network", "2x2 max-pooling; off: stride-2 convolutions and one global mean.")
     per_step_bn: bool = _option(False, "Network", "Batch-norm weights and biases of their own for each inner step.")
@@ -92,7 +92,13 @@ class Config:
     adapt: str = _option("all", "Inner loop", "Tensors that the inner loop moves.", choices=("all", "head", "body"))
     adapt_norms: bool = _option(False, "Inner loop", "Normalisation layers adapt too.")
 
-    method: str = _option("maml", "Outer loop", "What is learned from a task.", choices=("maml",))
+    method: str = _option(
+        "maml",
+        "Outer loop",
+        "What is learned from a task. maml: where the inner loop starts; reptile: the same, without a derivative "
+        "through it; protonet: an embedding in which class means classify, without an inner loop.",
+        choices=("maml", "reptile", "protonet"),
+    )
     n_tasks: int = _option(4, "Outer loop", "Tasks in a meta-batch.", low=1)
     outer_lr: float = _option(1e-3, "Outer loop", "Adam's learning rate.", low=0.0)
     beta2: float = _option(0.999, "Outer loop", "Adam's second-moment decay.", low=0.0, high=0.999999)
@@ -171,11 +177,7 @@ class Config:
             )
         if self.inner_lr_per == "number" and not self.learn_inner_lrs:
             raise InputError("inner_lr_per = 'number' has no meaning where learn_inner_lrs is off; 'tensor' is allowed")
-        for name, value in CONV4_ALONE.items():
-            if self.backbone == "mlp" and getattr(self, name) != value:
-                raise InputError(
-                    f"{name} = {getattr(self, name)!r} has no meaning for backbone = 'mlp'; {value!r} is allowed"
-                )
+        contradictions.check(vars(self))
         if self.engine == "eager" and self.tasks_per_chunk > 1:
             raise InputError(
                 f"tasks_per_chunk = {self.tasks_per_chunk} has no meaning where engine = 'eager', which takes one task "

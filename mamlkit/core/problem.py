@@ -21,10 +21,11 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
+from mamlkit.core.batch_norm import PerStepBatchNorm2d
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.networks import MLP, Conv4, PerStepBatchNorm2d
+from mamlkit.core.networks import SHIPPED
 from mamlkit.core.rules import Params, Rule, Tensors, rule_of
 
 Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> scalar
@@ -105,7 +106,7 @@ class Problem:
                 kind, own = type(layer).__name__, layer.num_features
                 raise InputError(
                     f"layer {name!r} of the network, {kind}({own}), writes its running statistics in place; write "
-                    f"{kind}({own}, track_running_stats=False), or mamlkit.core.networks.PerStepBatchNorm2d"
+                    f"{kind}({own}, track_running_stats=False), or mamlkit.core.batch_norm.PerStepBatchNorm2d"
                 )
 
     @property
@@ -171,7 +172,7 @@ class Problem:
             step: the inner step, from 0.
             norm: ``"batch"`` normalises by the batch's own statistics, ``"running"`` by the recorded ones.
         """
-        with contextlib.nullcontext() if type(self.network) in (Conv4, MLP) else _twice_differentiable():
+        with contextlib.nullcontext() if type(self.network) in SHIPPED else _twice_differentiable():
             if self._knows_the_step:
                 return functional_call(self.network, (params, buffers), (x, step, norm), strict=True)  # type: ignore[no-any-return]
             return functional_call(self.network, (params, buffers), (x,), strict=True), {}
@@ -182,7 +183,7 @@ class Problem:
         Raises:
             InputError: the network cannot take it, writes a buffer in place, or returns other things than it should.
         """
-        if type(self.network) in (Conv4, MLP):
+        if type(self.network) in SHIPPED:
             return
         x, own = pytree.tree_map(lambda value: value[0], batch.support_x), {n: b.clone() for n, b in buffers.items()}
         versions = {name: buffer._version for name, buffer in own.items()}
