@@ -116,19 +116,18 @@ def build(config: Config, image_shape: tuple[int, int, int]) -> nn.Module:
     Raises:
         InputError: the images are too small for the network.
     """
-    channels, height, width = image_shape
-    tables: dict[str, Any] = {
-        "n_steps": config.n_steps,
-        "per_step_bn": config.per_step_bn,
-        "per_step_stats": config.per_step_stats,
-    }
-    network: nn.Module
-    if config.backbone == "mlp":
-        network = MLP(channels * height * width, config.n_way, hidden=(config.filters, config.filters))
-    elif config.backbone == "resnet12":
-        network = ResNet12(channels, min(height, width), config.n_way, filters=config.filters, **tables)
-    else:
-        network = Conv4(channels, height, config.n_way, filters=config.filters, max_pool=config.max_pool, **tables)
+    network = _with_head(config, *image_shape)
     if config.method == "protonet":
         network.head = nn.Identity()
     return network
+
+
+def _with_head(config: Config, channels: int, height: int, width: int) -> nn.Module:
+    if config.backbone == "mlp":
+        return MLP(channels * height * width, config.n_way, hidden=(config.filters, config.filters))
+    same: dict[str, Any] = {
+        name: getattr(config, name) for name in ("filters", "n_steps", "per_step_bn", "per_step_stats")
+    }
+    if config.backbone == "resnet12":
+        return ResNet12(channels, min(height, width), config.n_way, **same)
+    return Conv4(channels, height, config.n_way, max_pool=config.max_pool, **same)

@@ -151,7 +151,7 @@ def meta_sgd(base: Config) -> Config:
     """Meta-SGD: learn an inner rate for each number of each tensor, the same at every step, sign included.
 
     Li, Zhou, Chen and Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", arXiv:1707.09835; protocol
-    as ``maml``. Theirs: one inner step, and rates that start at random in [0.005, 0.1]; here they start at ``inner_lr``.
+    as ``maml``. Theirs: one inner step, and rates that start at random in [0.005, 0.1]; ours start at ``inner_lr``.
     """
     return replace(maml(base), learn_inner_lrs=True, inner_lr_per="number")
 
