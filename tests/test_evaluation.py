@@ -191,7 +191,7 @@ def test_in_single_precision_too_three_processes_have_the_scores_of_one_to_the_l
     config = Config.from_dict({"dtype": "float32"}, TINY)
     Listening.given.clear()
     for place in (Listening(0, 1, 0), *(Listening(rank, 3, rank) for rank in range(3))):
-        evaluate([stepped(glyphs, config)], make_sampler(glyphs, config, "val"), 3 * JUDGED_AT_ONCE + 2, ranks=place)
+        evaluate([stepped(glyphs, config)], make_sampler(glyphs, config, "val"), 3 * EVALUATED_AT_ONCE + 2, ranks=place)
     whole, *shares = Listening.given
     assert torch.equal(sum(shares), whole)
 

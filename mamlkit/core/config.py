@@ -65,7 +65,7 @@ class Config:
         "conv4",
         "Network",
         "Network; or one of your own as module:function, a function (config, image_shape) that returns it.",
-        choices=("conv4", "mlp"),
+        choices=("conv4", "resnet12", "mlp"),
         own=True,
     )
     filters: int = _option(64, "Network", "Filters of a convolution, or units of a hidden layer.", low=1, high=4096)
@@ -98,7 +98,13 @@ class Config:
     adapt: str = _option("all", "Inner loop", "Tensors that the inner loop moves.", choices=("all", "head", "body"))
     adapt_norms: bool = _option(False, "Inner loop", "Normalisation layers adapt too.")
 
-    method: str = _option("maml", "Outer loop", "What is learned from a task.", choices=("maml",))
+    method: str = _option(
+        "maml",
+        "Outer loop",
+        "What is learned from a task. maml: where the inner loop starts; reptile: the same, without a derivative "
+        "through it; protonet: an embedding in which class means classify, without an inner loop.",
+        choices=("maml", "reptile", "protonet"),
+    )
     n_tasks: int = _option(4, "Outer loop", "Tasks in a meta-batch.", low=1)
     outer_lr: float = _option(1e-3, "Outer loop", "Adam's learning rate.", low=0.0)
     beta2: float = _option(0.999, "Outer loop", "Adam's second-moment decay.", low=0.0, high=0.999999)

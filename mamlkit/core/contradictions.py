@@ -12,7 +12,29 @@ from typing import Any
 from mamlkit.core.data_sources import with_a_path
 from mamlkit.core.errors import InputError
 
-CONV4_ALONE = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch", "max_pool": True}
+# (field, value) -> the only values that other fields may have beside it.
+NO_INNER_DERIVATIVE = {
+    "second_order": False,
+    "first_order_share": 0.0,
+    "multi_step_loss": False,
+    "learn_inner_lrs": False,
+    "adapt": "all",
+    "memory": "normal",
+}
+NO_INNER_LOOP = {
+    "n_steps": 1,
+    "eval_steps": 0,
+    "inner_lr": 0.1,
+    "inner_rule": "sgd",
+    "inner_decay": 0.0,
+    "adapt_norms": False,
+}
+ALLOWED: dict[tuple[str, str], dict[str, Any]] = {
+    ("backbone", "mlp"): {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch", "max_pool": True},
+    ("backbone", "resnet12"): {"max_pool": True},
+    ("method", "reptile"): NO_INNER_DERIVATIVE,
+    ("method", "protonet"): {**NO_INNER_DERIVATIVE, **NO_INNER_LOOP},
+}
 
 
 def check_together(config: Any) -> None:
@@ -46,9 +68,10 @@ def _loops(c: Any) -> Iterator[str]:
 
 
 def _network(c: Any) -> Iterator[str]:
-    for name, value in CONV4_ALONE.items():
-        if c.backbone == "mlp" and getattr(c, name) != value:
-            yield f"{name} = {getattr(c, name)!r} has no meaning for backbone = 'mlp'; {value!r} is allowed"
+    for (field, value), allowed in ALLOWED.items():
+        for name, only in allowed.items():
+            if getattr(c, field) == value and getattr(c, name) != only:
+                yield f"{name} = {getattr(c, name)!r} has no meaning for {field} = {value!r}; {only!r} is allowed"
     if c.data_path and c.dataset not in with_a_path():
         yield f"data_path = {c.data_path!r} has no meaning for {c.dataset}; leave it empty"
 

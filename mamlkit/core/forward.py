@@ -16,10 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.errors import InputError
-from mamlkit.core.networks import MLP, Conv4
+from mamlkit.core.networks import SHIPPED
 from mamlkit.core.transforms import Params
-
-KNOWN = (Conv4, MLP)  # neither attention nor buffers of their own
 
 
 def forward(network: nn.Module, tensors: Params, x: Any, step: int, norm: str) -> tuple[Any, Any]:
@@ -32,7 +30,7 @@ def forward(network: nn.Module, tensors: Params, x: Any, step: int, norm: str) -
         step: the inner step, from 0.
         norm: ``"batch"`` normalises by the batch's own statistics, ``"running"`` by the recorded ones.
     """
-    with contextlib.nullcontext() if type(network) in KNOWN else _twice_differentiable():
+    with contextlib.nullcontext() if type(network) in SHIPPED else _twice_differentiable():
         if takes_the_step(type(network).forward):
             return functional_call(network, tensors, (x, step, norm), strict=True)  # type: ignore[no-any-return]
         return functional_call(network, tensors, (x,), strict=True), {}
@@ -50,7 +48,7 @@ def check(network: nn.Module, tensors: Params, x: Any) -> None:
     Raises:
         InputError: the network cannot take them, writes a tensor in place, or returns other things than it should.
     """
-    if type(network) in KNOWN:
+    if type(network) in SHIPPED:
         return
     own = {name: tensor.clone() for name, tensor in tensors.items()}
     versions, kind = {name: tensor._version for name, tensor in own.items()}, type(network).__name__

@@ -5,72 +5,18 @@ Axis letters: ``B`` images in a batch, ``K`` inner steps, ``C, H, W`` channels, 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamlkit.core.batch_norm import BatchStats, PerStepBatchNorm2d
 from mamlkit.core.config import Config
 from mamlkit.core.errors import InputError
+from mamlkit.core.resnet import ResNet12
 from mamlkit.core.system.imports import load_by_name
 
-NORM_EPS = 1e-5
 LEAK = 0.01
-
-
-class BatchStats(NamedTuple):
-    """Mean and unbiased variance of each channel, [C] (stacked over steps: [K, C])."""
-
-    mean: Tensor
-    var: Tensor
-
-
-class PerStepBatchNorm2d(nn.Module):
-    """Normalise each channel, with weights, biases and recorded statistics that may be one set per inner step.
-
-        y = weight[k] * (x - mean) / sqrt(var + 1e-5) + bias[k]
-
-    The recorded statistics are never written here: they come out of ``forward`` and are folded outside
-    (``mamlkit.core.outer_loop.fold_batch_stats``).
-
-    Args:
-        channels: C.
-        n_steps: K.
-        per_step_bn: weight and bias are [K, C] instead of [C].
-        per_step_stats: running mean and variance are [K, C] instead of [C].
-
-    Source: section 4 of the paper (per-step batch normalisation weights and biases, running statistics).
-    """
-
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, channels: int, n_steps: int, *, per_step_bn: bool, per_step_stats: bool) -> None:
-        super().__init__()
-        shape = (n_steps, channels) if per_step_bn else (channels,)
-        stats_shape = (n_steps, channels) if per_step_stats else (channels,)
-        self.weight = nn.Parameter(torch.ones(shape))
-        self.bias = nn.Parameter(torch.zeros(shape))
-        self.register_buffer("running_mean", torch.zeros(stats_shape))
-        self.register_buffer("running_var", torch.ones(stats_shape))
-
-    def forward(self, x: Tensor, step: int, norm: str = "batch") -> tuple[Tensor, BatchStats]:
-        """Normalise ``x`` [B, C, H, W] as at inner step ``step``; return it with the batch's own statistics."""
-        weight, bias = _row(self.weight, step), _row(self.bias, step)
-        x = x.to(weight.dtype)  # under autocast too, statistics are those of full precision
-        # The statistics come out of the normalisation itself: a second pass over x would cost a tenth of an iteration.
-        y, mean, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, NORM_EPS)
-        n = x.numel() // x.shape[1]
-        var = (inverse.detach() ** -2 - NORM_EPS).clamp(min=0) * (n / max(n - 1, 1))  # biased -> unbiased
-        if norm == "running":
-            running_mean, running_var = _row(self.running_mean, step), _row(self.running_var, step)
-            y = F.batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=NORM_EPS)
-        return y, BatchStats(mean.detach(), var)
-
-
-def _row(table: Tensor, step: int) -> Tensor:
-    return table[step] if table.dim() == 2 else table  # [K, C] -> [C]
 
 
 class Conv4(nn.Module):
@@ -157,8 +103,13 @@ def _xavier(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
+SHIPPED = (Conv4, MLP, ResNet12)  # they draw no random numbers, and torch.vmap maps them over tasks
+
+
 def build(config: Config, image_shape: tuple[int, int, int]) -> Any:
     """Return the network that a configuration names, freshly initialised from torch's generator.
+
+    For prototypical networks it has no head: its outputs are the embeddings.
 
     Args:
         config: see ``mamlkit.core.config.Config``.
@@ -168,25 +119,29 @@ def build(config: Config, image_shape: tuple[int, int, int]) -> Any:
         A module; or the result of the user's own function, see ``mamlkit.core.problem.Problem.from_config``.
 
     Raises:
-        InputError: the user's own function cannot be imported, or fails.
+        InputError: the user's own function cannot be imported, or fails; the images are too small for the network.
     """
-    if ":" in config.backbone:
-        make = load_by_name(config.backbone)
-        try:
-            return make(config, image_shape)
-        except Exception as error:
-            kind = type(error).__name__
-            raise InputError(f"backbone = {config.backbone!r} cannot be built ({kind}: {error})") from error
-    channels, height, width = image_shape
+    network = _own(config, image_shape) if ":" in config.backbone else _with_head(config, *image_shape)
+    if config.method == "protonet":
+        network.head = nn.Identity()
+    return network
+
+
+def _own(config: Config, image_shape: tuple[int, int, int]) -> Any:
+    make = load_by_name(config.backbone)
+    try:
+        return make(config, image_shape)
+    except Exception as error:
+        kind = type(error).__name__
+        raise InputError(f"backbone = {config.backbone!r} cannot be built ({kind}: {error})") from error
+
+
+def _with_head(config: Config, channels: int, height: int, width: int) -> nn.Module:
     if config.backbone == "mlp":
         return MLP(channels * height * width, config.n_way, hidden=(config.filters, config.filters))
-    return Conv4(
-        channels,
-        height,
-        config.n_way,
-        filters=config.filters,
-        n_steps=config.n_steps,
-        max_pool=config.max_pool,
-        per_step_bn=config.per_step_bn,
-        per_step_stats=config.per_step_stats,
-    )
+    same: dict[str, Any] = {
+        name: getattr(config, name) for name in ("filters", "n_steps", "per_step_bn", "per_step_stats")
+    }
+    if config.backbone == "resnet12":
+        return ResNet12(channels, min(height, width), config.n_way, **same)
+    return Conv4(channels, height, config.n_way, max_pool=config.max_pool, **same)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from mamlkit.core.batch_norm import BatchStats
 from mamlkit.core.chunks import Spread, in_turn, split
 from mamlkit.core.episodes import Episode, count
 from mamlkit.core.inner_loop import inner_loop
-from mamlkit.core.networks import BatchStats
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.recompute import map_tasks, recomputed_gradient
 from mamlkit.core.schedules import StepConfig

@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from mamlkit.core.batch_norm import PerStepBatchNorm2d
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.forward import KNOWN, check, forward, own_modules
+from mamlkit.core.forward import check, forward, own_modules
 from mamlkit.core.metrics import accuracy
-from mamlkit.core.networks import PerStepBatchNorm2d, build
+from mamlkit.core.networks import SHIPPED, build
 from mamlkit.core.rules import Rule, Tensors, rule_of
 from mamlkit.core.transforms import Params
 
@@ -88,7 +89,7 @@ class Problem:
                 kind, own = type(layer).__name__, layer.num_features
                 raise InputError(
                     f"layer {name!r} of the network, {kind}({own}), writes its running statistics in place; write "
-                    f"{kind}({own}, track_running_stats=False), or mamlkit.core.networks.PerStepBatchNorm2d"
+                    f"{kind}({own}, track_running_stats=False), or mamlkit.core.batch_norm.PerStepBatchNorm2d"
                 )
 
     @classmethod
@@ -157,7 +158,7 @@ class Problem:
     @property
     def may_draw(self) -> bool:
         """Whether network or loss may draw random numbers: those of the user's own, such as a dropout."""
-        return type(self.network) not in KNOWN or self.loss not in (F.cross_entropy, F.mse_loss)
+        return type(self.network) not in SHIPPED or self.loss not in (F.cross_entropy, F.mse_loss)
 
     @functools.cached_property
     def at_evaluation(self) -> Problem:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.networks import BatchStats
+from mamlkit.core.batch_norm import BatchStats
 
 Stats = dict[str, BatchStats]
 

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from mamlkit.core.batch_norm import BatchStats
 from mamlkit.core.chunks import side_by_side, split
 from mamlkit.core.episodes import Episode
 from mamlkit.core.inner_loop import check_scored
-from mamlkit.core.networks import BatchStats, Conv4
+from mamlkit.core.networks import Conv4
 from mamlkit.core.outer_loop import MetaStep, fold_batch_stats
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.schedules import StepConfig

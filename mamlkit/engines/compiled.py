@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mamlkit.core.batch_norm import PerStepBatchNorm2d
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, count
 from mamlkit.core.errors import InputError
 from mamlkit.core.metrics import accuracy
-from mamlkit.core.networks import Conv4, PerStepBatchNorm2d
+from mamlkit.core.networks import Conv4
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.rules import SGD

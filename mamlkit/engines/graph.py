@@ -17,8 +17,8 @@ from mamlkit.core.chunks import Spread, in_turn, side_by_side, split
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, count, like
 from mamlkit.core.errors import InputError
-from mamlkit.core.forward import KNOWN
-from mamlkit.core.methods import METHODS
+from mamlkit.core.methods import AT_EVALUATION, METHODS
+from mamlkit.core.networks import SHIPPED
 from mamlkit.core.outer_loop import MetaStep, meta_gradient, run_tasks
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.schedules import StepConfig, step_config
@@ -66,14 +66,14 @@ class Eager:
                     tasks_per_chunk=tasks_per_chunk,
                     low_memory=config.memory == "low",
                     spread=_spread(problem, batch),
-                    method=METHODS[config.method],
+                    method=METHODS[config.method](config),
                 )
 
         return engine
 
     def make_evaluator(self, problem: Problem, config: Config) -> Evaluator:
         """Return the function ``(meta, buffers, batch, M steps) -> query outputs [M, T, Q, ...]``."""
-        method, at_once = METHODS[config.method], self.evaluated_at_once(config)
+        method, at_once = AT_EVALUATION[config.method](config), self.evaluated_at_once(config)
 
         def evaluator(meta: MetaParams, buffers: Params, batch: Episode, steps: Sequence[StepConfig]) -> Any:
             def answer(own: Problem, tasks: Episode) -> Any:
@@ -92,7 +92,7 @@ class Vmap(Eager):
 
     def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
         """Return why the problem cannot be mapped over tasks, after one trial on two of them."""
-        if type(problem.network) in KNOWN:
+        if type(problem.network) in SHIPPED:
             return None
         meta, buffers = problem.start(dtype=getattr(torch, config.dtype))
         pair = pytree.tree_map(lambda x: torch.cat([x[:1], x[:1]]), like(batch, next(iter(meta.model.values()))))

@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamlkit.core.networks import LEAK, NORM_EPS
+from mamlkit.core.batch_norm import NORM_EPS
+from mamlkit.core.networks import LEAK
 
 
 class Layer(NamedTuple):

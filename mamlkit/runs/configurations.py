@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mamlkit.core.config import Config
-from mamlkit.core.contradictions import CONV4_ALONE
+from mamlkit.core.contradictions import ALLOWED
 from mamlkit.core.errors import InputError
 
 # Options that say how a run is computed and not what.
@@ -32,7 +32,7 @@ def read_config(values: Mapping[str, Any], source: Path | str) -> Config:
             "know; read it with the version that wrote it, or a newer one"
         )
     if values.get("backbone") == "mlp":  # earlier versions took these settings, which never acted
-        values = {**values, **CONV4_ALONE}
+        values = {**values, **ALLOWED["backbone", "mlp"]}
     try:
         return Config(**values)
     except InputError as error:

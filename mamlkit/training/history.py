@@ -77,7 +77,8 @@ def best_epochs(history: Sequence[EpochRecord], n: int) -> list[int]:
 
 
 def _rank(evaluation: Evaluation) -> float:
-    return -evaluation.loss if math.isnan(evaluation.accuracy) else evaluation.accuracy
+    value = -evaluation.loss if math.isnan(evaluation.accuracy) else evaluation.accuracy
+    return round(value, 12)  # equally many right answers are equal, whatever the last bit of their mean
 
 
 def _mean(values: list[float]) -> float:

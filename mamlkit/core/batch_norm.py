@@ -1,0 +1,68 @@
+"""Batch norm that knows the inner step, and returns its statistics instead of writing them.
+
+Axis letters: ``B`` images in a batch, ``K`` inner steps, ``C, H, W`` channels, height, width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORM_EPS = 1e-5
+
+
+class BatchStats(NamedTuple):
+    """Mean and unbiased variance of each channel, [C] (stacked over steps: [K, C])."""
+
+    mean: Tensor
+    var: Tensor
+
+
+class PerStepBatchNorm2d(nn.Module):
+    """Normalise each channel, with weights, biases and recorded statistics that may be one set per inner step.
+
+        y = weight[k] * (x - mean) / sqrt(var + 1e-5) + bias[k]
+
+    The recorded statistics are never written here: they come out of ``forward`` and are folded outside
+    (``mamlkit.core.outer_loop.fold_batch_stats``).
+
+    Args:
+        channels: C.
+        n_steps: K.
+        per_step_bn: weight and bias are [K, C] instead of [C].
+        per_step_stats: running mean and variance are [K, C] instead of [C].
+
+    Source: section 4 of the paper (per-step batch normalisation weights and biases, running statistics).
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, n_steps: int, *, per_step_bn: bool, per_step_stats: bool) -> None:
+        super().__init__()
+        shape = (n_steps, channels) if per_step_bn else (channels,)
+        stats_shape = (n_steps, channels) if per_step_stats else (channels,)
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("running_mean", torch.zeros(stats_shape))
+        self.register_buffer("running_var", torch.ones(stats_shape))
+
+    def forward(self, x: Tensor, step: int, norm: str = "batch") -> tuple[Tensor, BatchStats]:
+        """Normalise ``x`` [B, C, H, W] as at inner step ``step``; return it with the batch's own statistics."""
+        weight, bias = _row(self.weight, step), _row(self.bias, step)
+        x = x.to(weight.dtype)  # under autocast too, statistics are those of full precision
+        # The statistics come out of the normalisation itself: a second pass over x would cost a tenth of an iteration.
+        y, mean, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, NORM_EPS)
+        n = x.numel() // x.shape[1]
+        var = (inverse.detach() ** -2 - NORM_EPS).clamp(min=0) * (n / max(n - 1, 1))  # biased -> unbiased
+        if norm == "running":
+            running_mean, running_var = _row(self.running_mean, step), _row(self.running_var, step)
+            y = F.batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=NORM_EPS)
+        return y, BatchStats(mean.detach(), var)
+
+
+def _row(table: Tensor, step: int) -> Tensor:
+    return table[step] if table.dim() == 2 else table  # [K, C] -> [C]

@@ -1,0 +1,74 @@
+"""Reptile: move the start towards where the inner loop ends; no derivative goes through the inner loop.
+
+Axis letters: ``K`` inner steps, ``S`` support images, ``Q`` query images.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from mamlkit.core.episodes import Episode, count
+from mamlkit.core.inner_loop import advance, begin, check_scored
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.transforms import Params
+from mamlkit.core.schedules import StepConfig
+from mamlkit.core.trace import InnerTrace, stack_rows
+
+
+def reptile(
+    problem: Problem, meta: MetaParams, buffers: Params, episode: Episode, step: StepConfig
+) -> tuple[Tensor, InnerTrace]:
+    """Adapt to all images of one task, and return a loss whose derivative is the way back to the start.
+
+        d loss / d theta_0 = theta_0 - theta_K,    value of the loss: that of the query set at theta_K
+
+    An inner step takes one minibatch, and the next step the next one: see ``minibatches``. The loss is a training loss,
+    as the query images are among those adapted to. Adam's step does not depend on the gradient's scale, so the division
+    by the inner rate that the paper gives is left out. Parameters that the inner loop does not move stay as they are.
+
+    Args:
+        problem, meta, buffers: see ``mamlkit.core.inner_loop.adapt``.
+        episode: one task, without a task axis.
+        step: see ``mamlkit.core.inner_loop.inner_loop``; ``second_order`` changes nothing.
+
+    Returns:
+        loss: scalar in nats, with a graph to ``meta.model``.
+        trace: see ``InnerTrace``; its support passes are those of the minibatches.
+
+    Raises:
+        InputError: see ``mamlkit.core.inner_loop.adapt``.
+
+    Source: Nichol, Achiam and Schulman 2018, "On First-Order Meta-Learning Algorithms", arXiv:1803.02999: algorithm 2,
+    with ``theta_0 - theta_K`` given to Adam.
+    """
+    check_scored(step)
+    parts, losses, rows = minibatches(episode), [], []
+    with torch.no_grad():
+        params, state = begin(problem, meta, step)
+        for k in range(len(step.loss_weights)):
+            part = parts[k % len(parts)]
+            params, state, loss, row = advance(problem, meta, buffers, part, step, k=k, params=params, state=state)
+            losses.append(loss)
+            rows.append(row)
+        way = {name: meta.model[name] - params[name] for name in problem.adapted}
+    slope = sum(
+        (meta.model[name] * back).sum() for name, back in way.items()
+    )  # a scalar of which the derivative counts
+    return sum(losses) + (slope - slope.detach()), stack_rows(rows)  # type: ignore[union-attr]
+
+
+def minibatches(episode: Episode) -> list[Episode]:
+    """Return a task once for each minibatch, which stands in the place of its support set.
+
+    The first is the support set. The others are made of the query images, dealt out in turn, so that each is about as
+    large; of images ordered by class, each has about as many of every class.
+
+    Args:
+        episode: one task, [S, ...] and [Q, ...].
+    """
+    support, query = (episode.support_x, episode.support_y), (episode.query_x, episode.query_y)
+    n = max(1, count(query) // count(support))
+    dealt = [pytree.tree_map(lambda value, i=i: value[i::n], query) for i in range(n)]
+    return [episode._replace(support_x=x, support_y=y) for x, y in (support, *dealt)]
