@@ -152,9 +152,7 @@ def test_only_the_compiled_engine_refuses_it_by_name() -> None:
 
 
 def test_images_of_which_no_pixel_would_be_left_are_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"^images of 15 pixels are too small for resnet12: .* 16 or more"
-    ):
+    with pytest.raises(InputError, match=r"^images of 15 pixels are too small for resnet12: .* 16 or more"):
         ResNet12(1, 15, 2)
     with pytest.raises(InputError, match="images of 12 pixels"):
         build(CONFIG, (1, 20, 12))

@@ -12,9 +12,9 @@ from torch.utils import _pytree as pytree
 from mamlkit.core.episodes import Episode, count
 from mamlkit.core.inner_loop import advance, begin, check_scored
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.transforms import Params
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace, stack_rows
+from mamlkit.core.transforms import Params
 
 
 def reptile(
