@@ -23,7 +23,8 @@ MOST_ROOMS = 8
 CORE = LAYOUT[: LAYOUT.index("mamlkit")]
 ONLY_IMPORTS = {  # of the whole package
     "mamlkit.core.errors": set(),
-    "mamlkit.core.config": {"mamlkit.core.errors"},
+    "mamlkit.core.config": {"mamlkit.core.contradictions", "mamlkit.core.errors"},
+    "mamlkit.core.contradictions": {"mamlkit.core.errors"},
     "mamlkit.core.schedules": {"mamlkit.core.config", "mamlkit.core.errors"},
 }
 
