@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamlkit.core.batch_norm import BatchStats
 from mamlkit.core.config import Config
-from mamlkit.core.networks import MLP, BatchStats, Conv4, PerStepBatchNorm2d, build
+from mamlkit.core.networks import MLP, Conv4, build
 
 N_STEPS = 3
 
@@ -34,12 +35,6 @@ def shake(model: nn.Module) -> nn.Module:
         noise = torch.rand(buffer.shape, generator=rng, dtype=torch.float64)
         buffer.copy_(noise + 0.5 if name.endswith("var") else noise)
     return model
-
-
-def make_norm(*, per_step: bool = True) -> PerStepBatchNorm2d:
-    norm = PerStepBatchNorm2d(2, N_STEPS, per_step_bn=per_step, per_step_stats=per_step)
-    shake(norm)
-    return norm
 
 
 def make_conv4(side: int = 16, **changes: Any) -> Conv4:
@@ -111,37 +106,6 @@ def test_a_network_starts_with_xavier_weights_zero_biases_and_norms_that_do_noth
         bound = (6 / (area * (parameter.shape[0] + parameter.shape[1]))) ** 0.5
         assert 0.95 * bound < parameter.abs().max() < bound + 1e-6
         assert parameter.detach().std().item() == pytest.approx(bound / 3**0.5, rel=0.15)
-
-
-@pytest.mark.parametrize("per_step", [True, False])
-@pytest.mark.parametrize("step", range(N_STEPS))
-def test_batch_norm_equals_the_formula_and_returns_mean_and_unbiased_variance(per_step: bool, step: int) -> None:
-    norm, x = make_norm(per_step=per_step), 3 * images(channels=2, side=5) + 7
-    y, stats = norm(x, step)
-    mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
-    weight, bias = (table[step] if per_step else table for table in (norm.weight, norm.bias))
-    expected = weight[:, None, None] * (x - mean) / (var + 1e-5).sqrt() + bias[:, None, None]
-    assert torch.allclose(y, expected, rtol=0, atol=1e-12)
-    assert torch.allclose(stats.mean, mean.flatten(), rtol=0, atol=1e-12)
-    assert torch.allclose(stats.var, x.var((0, 2, 3), correction=1), rtol=0, atol=1e-11)
-
-
-def test_gradients_flow_through_the_statistics_of_the_batch_but_not_out_of_the_returned_ones() -> None:
-    norm, x = make_norm(), images(channels=2, side=5).requires_grad_()
-    y, stats = norm(x, 1)
-    cotangent = torch.randn(y.shape, generator=generator(2), dtype=torch.float64)
-    [found] = torch.autograd.grad((y * cotangent).sum(), x)
-    centred = x - x.mean((0, 2, 3), keepdim=True)
-    normal = centred / (centred.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
-    [expected] = torch.autograd.grad((normal * norm.weight[1, :, None, None] * cotangent).sum(), x)
-    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
-    assert not any(value.requires_grad for value in stats)
-
-
-def test_one_value_in_a_channel_has_variance_zero() -> None:
-    y, stats = make_norm()(images(n=1, channels=2, side=1), 0)
-    assert bool(torch.isfinite(y).all())
-    assert bool((stats.var == 0).all())
 
 
 @pytest.mark.parametrize("norm", ["batch", "running"])
@@ -235,6 +199,8 @@ def test_the_mlp_is_linear_layers_with_relu_between_them() -> None:
         ({"backbone": "mlp", "max_pool": True}, "layers.0.weight", (6, 3 * 32 * 32)),
         ({"backbone": "mlp", "max_pool": True}, "layers.1.weight", (6, 6)),
         ({"backbone": "mlp", "max_pool": True}, "head.weight", (5, 6)),
+        ({"backbone": "resnet12", "max_pool": True}, "head.weight", (5, 60)),
+        ({"backbone": "resnet12", "max_pool": True, "per_step_bn": True}, "blocks.1.norms.3.weight", (5, 15)),
     ],
 )
 def test_the_network_is_the_one_the_configuration_names(

@@ -22,6 +22,8 @@ FIXES: dict[str, Any] = {
     "cosine_lr": True,
 }
 AUTHORS: dict[str, Any] = {"first_order_share": 0.0, "beta2": 0.999, "ensemble": 5}
+REPTILE: dict[str, Any] = {"method": "reptile", "second_order": False, "adapt_norms": True, "outer_lr": 0.003}
+REPTILE |= {"q_query": 9, "n_steps": 10, "eval_steps": 20}
 # What a recipe changes in its base, on glyphs.
 CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "maml": ("", {"beta2": 0.99, "ensemble": 3}),
@@ -35,6 +37,16 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "mamlpp-authors": ("mamlpp", {**AUTHORS, "n_tasks": 8, "q_query": 1, "eval_query": 1}),
     "anil": ("maml", {"adapt": "head"}),
     "boil": ("maml", {"adapt": "body"}),
+    "meta-sgd": ("maml", {"learn_inner_lrs": True, "inner_lr_per": "number"}),
+    "reptile": ("maml", REPTILE),
+    "protonet": ("maml", {"method": "protonet", "second_order": False, "n_steps": 1}),
+}
+OTHER_PAPERS = {
+    "anil": "Raghu et al., ICLR 2020; protocol as ``maml``",
+    "boil": "Oh et al., ICLR 2021; protocol as ``maml``",
+    "meta-sgd": "arXiv:1707.09835; protocol\nas ``maml``",
+    "reptile": "arXiv:1803.02999, algorithm 2",
+    "protonet": "arXiv:1703.05175",
 }
 MINI_IMAGENET = {"image_size": 84, "filters": 48, "q_query": 15, "eval_query": 15, "grad_clamp": 10.0}
 # What two recipes change on another data set; all the others change there what they change on glyphs.
@@ -123,14 +135,18 @@ def test_plain_maml_takes_every_fix_out_of_what_it_is_given() -> None:
     assert RECIPES["maml"].apply(changed) == configure("maml")
 
 
-@pytest.mark.parametrize("name", [name for name in CHANGES if name not in ("anil", "boil")])
+@pytest.mark.parametrize("name", [name for name in CHANGES if name not in OTHER_PAPERS])
 def test_a_docstring_says_what_follows_the_text_and_what_the_code(name: str) -> None:
     assert re.search(r"\b(Text|Code|Text and code): ", RECIPES[name].doc)
 
 
-@pytest.mark.parametrize(("name", "paper"), [("anil", "Raghu et al., ICLR 2020"), ("boil", "Oh et al., ICLR 2021")])
+@pytest.mark.parametrize(("name", "paper"), OTHER_PAPERS.items())
 def test_a_recipe_of_another_paper_names_it(name: str, paper: str) -> None:
-    assert f"{paper}; protocol as ``maml``" in RECIPES[name].doc
+    assert paper in RECIPES[name].doc
+
+
+def test_a_task_of_reptile_has_two_minibatches_of_query_images_or_more() -> None:
+    assert [configure("reptile", k_shot=k).q_query for k in (1, 5)] == [9, 10]
 
 
 def test_a_value_given_by_hand_goes_before_the_recipe() -> None:
@@ -163,7 +179,7 @@ def test_the_authors_outer_rate_on_mini_imagenet_is_constant_whatever_it_is() ->
 )
 def test_an_unknown_recipe_is_refused_with_the_nearest(name: str, near: str | None) -> None:
     hint = rf" \(did you mean '{near}'\?\)" if near else ""
-    sentence = rf"^recipe = '{name}' is unknown{hint}; choose one of maml, fomaml, .*, anil, boil$"
+    sentence = rf"^recipe = '{name}' is unknown{hint}; choose one of maml, fomaml, .*, reptile, protonet$"
     with pytest.raises(InputError, match=sentence):
         configure(name)
 

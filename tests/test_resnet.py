@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mamlkit.__main__ import main
 from mamlkit.core.config import Config
@@ -22,6 +23,7 @@ from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import MetaParams
 from mamlkit.core.resnet import ResNet12
 from mamlkit.core.schedules import step_config
+from mamlkit.engines.work import forward_flop
 from mamlkit.training.learner import MetaLearner
 
 SHAPE = (1, 16, 16)
@@ -63,6 +65,12 @@ def test_widths_are_those_of_the_source_and_scale_with_filters() -> None:
         assert [block.convs[0].out_channels for block in model.blocks] == widths
         assert model.head.in_features == widths[-1]
     assert sum(isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) for layer in model.modules()) == 12
+
+
+def test_its_arithmetic_is_counted() -> None:
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        learner().problem.network(images(1, *SHAPE).float(), 0)
+    assert forward_flop(CONFIG, SHAPE) == counted.get_total_flops()
 
 
 @pytest.mark.parametrize("norm", ["batch", "running"])
@@ -152,7 +160,9 @@ def test_only_the_compiled_engine_refuses_it_by_name() -> None:
 
 
 def test_images_of_which_no_pixel_would_be_left_are_refused() -> None:
-    with pytest.raises(InputError, match=r"^images of 15 pixels are too small for resnet12: .* 16 or more"):
+    with pytest.raises(
+        InputError, match=r"^images of 15 pixels are too small for resnet12: .* 16 or more are allowed$"
+    ):
         ResNet12(1, 15, 2)
     with pytest.raises(InputError, match="images of 12 pixels"):
         build(CONFIG, (1, 20, 12))

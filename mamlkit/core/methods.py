@@ -34,3 +34,15 @@ def check_inner_loop(config: Config, what: str) -> None:
     """
     if config.method in WITHOUT_INNER_LOOP:
         raise InputError(f"method = {config.method!r} has no inner loop, and {what} shows one; 'maml' is allowed")
+
+
+def check_rate_table(config: Config) -> None:
+    """Raise unless a configuration has an inner rate for each tensor and step, which can be shown as a table.
+
+    Raises:
+        InputError: it has one for each number.
+    """
+    if config.inner_lr_per != "tensor":
+        raise InputError(
+            f"inner_lr_per = {config.inner_lr_per!r} gives no table of tensors and steps; 'tensor' is allowed"
+        )

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from mamlkit.core.batch_norm import BatchStats
 from mamlkit.core.chunks import Spread, in_turn, split
 from mamlkit.core.episodes import Episode, count
+from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import inner_loop
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.recompute import map_tasks, recomputed_gradient
@@ -74,9 +75,15 @@ def meta_gradient(
     Returns:
         See ``MetaStep``.
 
+    Raises:
+        InputError: ``low_memory`` is asked of another method; see ``inner_loop``.
+
     Source: section 3 of the paper, which sums over tasks; the mean is the authors' code's, and Adam's step is the same
     for both up to its epsilon.
     """
+    if low_memory and method is not inner_loop:
+        name = getattr(method, "__name__", repr(method))
+        raise InputError(f"low_memory has no meaning for the method {name}; it is of inner_loop alone")
     leaves: MetaParams = pytree.tree_map(lambda x: x.detach().requires_grad_(), meta)
     tensors, spec = pytree.tree_flatten(leaves)
 

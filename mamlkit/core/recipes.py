@@ -177,7 +177,8 @@ def reptile(base: Config) -> Config:
         method="reptile",
         second_order=False,
         adapt_norms=True,
-        q_query=9 * base.k_shot,
+        outer_lr=3e-3,
+        q_query=max(9, 2 * base.k_shot),
         n_steps=10,
         eval_steps=20,
     )

@@ -15,6 +15,15 @@ LEAK = 0.1
 SMALLEST = 16  # pixels; each of the four blocks halves the image
 
 
+def widths(filters: int) -> tuple[int, int, int, int]:
+    """Return the filters of the four blocks, of which the first has ``filters``.
+
+    >>> widths(64)
+    (64, 160, 320, 640)
+    """
+    return filters, filters * 5 // 2, filters * 5, filters * 10
+
+
 class Block(nn.Module):
     """Three 3x3 convolutions and a shortcut around them, then 2x2 max-pooling.
 
@@ -24,8 +33,8 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, n_steps: int, *, per_step_bn: bool, per_step_stats: bool) -> None:
         super().__init__()
-        widths = [inputs, outputs, outputs, outputs]
-        convs = [nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in zip(widths, widths[1:])]
+        sizes = [inputs, outputs, outputs, outputs]
+        convs = [nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in zip(sizes, sizes[1:])]
         self.convs = nn.ModuleList([*convs, nn.Conv2d(inputs, outputs, 1, bias=False)])
         self.norms = nn.ModuleList(
             PerStepBatchNorm2d(outputs, n_steps, per_step_bn=per_step_bn, per_step_stats=per_step_stats)
@@ -82,12 +91,12 @@ class ResNet12(nn.Module):
                 f"images of {image_size} pixels are too small for resnet12: its four blocks halve them to nothing; "
                 f"{SMALLEST} or more are allowed"
             )
-        widths = [channels, filters, filters * 5 // 2, filters * 5, filters * 10]
+        sizes = [channels, *widths(filters)]
         self.blocks = nn.ModuleList(
             Block(i, o, n_steps, per_step_bn=per_step_bn, per_step_stats=per_step_stats)
-            for i, o in zip(widths, widths[1:])
+            for i, o in zip(sizes, sizes[1:])
         )
-        self.head = nn.Linear(widths[-1], n_way)
+        self.head = nn.Linear(sizes[-1], n_way)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")

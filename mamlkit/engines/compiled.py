@@ -52,6 +52,10 @@ class Compiled(Eager):
 
     def supports(self, problem: Problem, config: Config) -> str | None:
         """Return the setting that the closed form does not know, in words."""
+        unknown = config.difference(Config()).keys() - KNOWN
+        if unknown:
+            name = min(unknown)
+            return f"{name} = {getattr(config, name)!r}"
         if not _is_conv4(problem.network):
             return f"the network {problem.name}: the closed form is that of Conv4 alone, as it stands in mamlkit"
         known = {"loss": F.cross_entropy, "metric": accuracy}
@@ -62,8 +66,7 @@ class Compiled(Eager):
             return f"the rule {problem.rule!r}"
         if problem.adapt_norms or len(problem.trained) != len([*problem.network.parameters()]):
             return "adapted norm layers" if problem.adapt_norms else "parameters that require no gradient"
-        unknown = config.difference(Config()).keys() - KNOWN
-        return next((f"{name} = {getattr(config, name)!r}" for name in sorted(unknown)), None)
+        return None
 
     def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
         """Return why nothing compiled can run here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mamlkit.core.config import Config
+from mamlkit.core.resnet import widths
 from mamlkit.core.schedules import StepConfig
 
 PASSES_FIRST_ORDER = 3  # a forward pass, and two of its size backward
@@ -25,6 +26,11 @@ def forward_flop(config: Config, image_shape: tuple[int, ...]) -> float:
     if config.backbone == "mlp":
         return 2.0 * config.filters * (channels * side**2 + config.filters + config.n_way)
     total = 0.0
+    if config.backbone == "resnet12":
+        for filters in widths(config.filters):  # a 3x3 and a 1x1 convolution of the input, and two 3x3 behind
+            total += 2.0 * side**2 * filters * (10 * channels + 18 * filters)
+            channels, side = filters, side // 2
+        return total + 2.0 * config.n_way * channels
     for _ in range(4):
         side = side if config.max_pool else -(-side // 2)
         total += 2.0 * side**2 * 9 * channels * config.filters

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from mamlkit.core.chunks import split
 from mamlkit.core.episodes import Episode
+from mamlkit.core.methods import check_inner_loop, check_rate_table
 from mamlkit.core.outer_loop import run_tasks
 from mamlkit.core.schedules import eval_config
 from mamlkit.core.trace import InnerTrace
@@ -33,8 +34,10 @@ def trace_batch(learner: MetaLearner, batch: Episode, *, norm: str = "batch") ->
     Returns:
         See ``InnerTrace``, with a leading [T].
 
-    Pure: nothing is changed.
+    Raises:
+        InputError: the learner's method has no inner loop.
     """
+    check_inner_loop(learner.config, "a trace of inner steps")
     settings, batch = eval_config(learner.config, norm, track_query=True), learner.to_device(batch)
     traces = []
     with torch.no_grad():
@@ -76,8 +79,11 @@ def bn_drift(trace: InnerTrace) -> Rows:
 def inner_rates(learner: MetaLearner) -> Rows:
     """Return the inner learning rates: ``tensor``, ``step`` (from 0), ``rate``.
 
-    Pure: nothing is changed.
+    Raises:
+        InputError: the learner has no inner loop, or no table of rates.
     """
+    check_inner_loop(learner.config, "a table of inner rates")
+    check_rate_table(learner.config)
     table = learner.inner_lrs.tolist()  # [n_adapted, K]
     return [
         {"tensor": name, "step": k, "rate": rate}

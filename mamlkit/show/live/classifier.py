@@ -13,6 +13,7 @@ from torch import Tensor
 from mamlkit.core.episodes import Episode, check_choice
 from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import adapt
+from mamlkit.core.methods import check_inner_loop
 from mamlkit.core.problem import MetaParams
 from mamlkit.core.schedules import eval_config
 from mamlkit.core.transforms import Params
@@ -35,19 +36,24 @@ class Classifier:
         steps: the parameters after 0..K inner steps.
 
     Raises:
-        InputError: there are too few or too many classes.
+        InputError: there are too few or too many classes, or the start has no inner loop.
 
     Source: section 3 of the paper (adaptation).
     """
 
     def __init__(self, learner: MetaLearner, support: Tensor) -> None:
+        check_inner_loop(learner.config, "a classifier of drawings")
         most = len(learner.params["head.bias"])
         if not 2 <= len(support) <= most:
             raise InputError(f"there are {len(support)} classes; this start serves 2 to {most}")
         self.learner, self.support = learner, support.to(learner.params["head.bias"])
         labels = torch.arange(len(support), device=self.support.device)
         episode = Episode(self.support, labels, self.support[:0], labels[:0])
-        meta = MetaParams(_fewer_classes(learner.params, len(support)), learner.rule_tensors)
+        rule = {  # a rate for each number goes with its number
+            name: _fewer_classes(value, len(support)) if isinstance(value, dict) else value
+            for name, value in learner.rule_tensors.items()
+        }
+        meta = MetaParams(_fewer_classes(learner.params, len(support)), rule)
         settings = eval_config(learner.config, "batch")
         with torch.no_grad():
             moved = adapt(learner.problem.at_evaluation, meta, learner.buffers, episode, settings)

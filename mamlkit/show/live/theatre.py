@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import ImageStore
 from mamlkit.core.errors import InputError
+from mamlkit.core.methods import check_rate_table
 from mamlkit.show.live.looks import Look, look
 from mamlkit.training.history import Iteration
 from mamlkit.training.trainer import Trainer, make_sampler
@@ -108,10 +109,11 @@ class Theatre:
         so far: what they have learned of each other stays.
 
         Raises:
-            InputError: the rate is not positive and finite.
+            InputError: the rate is not positive and finite, or each number has its own.
 
         Writes: ``rate``, ``changes`` and the learner's ``inner_lrs``, as the next meta-iteration begins.
         """
+        check_rate_table(self.config)
         if not (math.isfinite(rate) and rate > 0):
             raise InputError(f"rate = {rate} is not a positive finite number")
         with self._lock:

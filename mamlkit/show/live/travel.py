@@ -15,6 +15,7 @@ from torch import Tensor
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import adapt
+from mamlkit.core.methods import check_inner_loop, check_rate_table
 from mamlkit.core.schedules import eval_config, last_step_only
 from mamlkit.core.transforms import Params
 from mamlkit.training.learner import MetaLearner
@@ -73,12 +74,15 @@ def travel(
         with. Query passes use the row of the step that was just made, as everywhere in this library.
 
     Raises:
-        InputError: ``n_steps``, ``grid`` or ``reach`` is out of its range, or the episode is not one such task.
+        InputError: ``n_steps``, ``grid`` or ``reach`` is out of its range, the episode is not one such task, or the
+            learner has no inner loop, or no table of rates.
 
     Pure: nothing is changed, torch's own random state neither. Source: the normalised random direction is that of Li
     et al. 2018, "Visualizing the Loss Landscape of Neural Nets", arXiv:1712.09913; they scale each filter to the norm
     of its weights. Inner steps: section 3 of the paper.
     """
+    check_inner_loop(learner.config, "the travel over the loss surface")
+    check_rate_table(learner.config)
     _check(episode, n_steps, grid, reach)
     episode, axis = learner.to_device(episode), torch.linspace(-reach, reach, grid).to(learner.inner_lrs)
     settings = eval_config(learner.config, "batch")

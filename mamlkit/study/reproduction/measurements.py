@@ -174,7 +174,7 @@ def _measured(path: Path, image_shape: tuple[int, int, int]) -> Rows:
         ) from error
     yield {"measure": "refused steps", "value": sum(record.nonfinite for record in history)}
     yield from _epochs(run, history, image_shape)
-    if run.config.learn_inner_lrs:
+    if run.config.learn_inner_lrs and run.config.inner_lr_per == "tensor":
         [epoch] = best_epochs(history, 1)
         here = RunFolder(path, dataclasses.replace(run.config, device="cpu"), run.about)  # it may have run elsewhere
         [learner] = here.learners([epoch], image_shape)

@@ -1,0 +1,88 @@
+"""Methods: those that the configuration knows are there; one without an inner loop is refused where one is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from mamlkit.core.config import Config
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
+from mamlkit.core.inner_loop import inner_loop
+from mamlkit.core.methods import AT_EVALUATION, METHODS, check_inner_loop
+from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.recipes import configure
+from mamlkit.core.reptile import reptile
+from mamlkit.core.schedules import step_config
+from mamlkit.show.live.classifier import Classifier
+from mamlkit.show.live.travel import travel
+from mamlkit.training.diagnostics import inner_rates, trace_batch
+from mamlkit.training.learner import MetaLearner
+
+SHAPE = (1, 16, 16)
+SIZES: dict[str, Any] = {"n_way": 2, "filters": 2, "n_tasks": 1, "dtype": "float64"}
+
+
+def learner(recipe: str, **changes: Any) -> MetaLearner:
+    return MetaLearner.from_config(configure(recipe, **SIZES, **changes), SHAPE)
+
+
+def task() -> Episode:
+    rng = torch.Generator().manual_seed(0)
+    support, query = (torch.rand(2, *SHAPE, generator=rng, dtype=torch.float64) for _ in range(2))
+    return Episode(support, torch.arange(2), query, torch.arange(2))
+
+
+def batch() -> Episode:
+    return Episode(*(field[None] for field in task()))
+
+
+def test_the_methods_are_those_that_the_configuration_knows() -> None:
+    [field] = [field for field in dataclasses.fields(Config) if field.name == "method"]
+    assert tuple(METHODS) == tuple(AT_EVALUATION) == field.metadata["choices"]
+    assert AT_EVALUATION["reptile"](Config()) is inner_loop
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda start: Classifier(start, task().support_x),
+        lambda start: travel(start, task()),
+        lambda start: trace_batch(start, batch()),
+        inner_rates,
+    ],
+    ids=["classifier", "travel", "trace", "rates"],
+)
+def test_what_shows_an_inner_loop_refuses_a_start_without_one(show: Any) -> None:
+    show(learner("maml"))
+    show(learner("reptile", n_steps=2, eval_steps=3))
+    with pytest.raises(
+        InputError, match=r"^method = 'protonet' has no inner loop, and .* shows one; 'maml' is allowed$"
+    ):
+        show(learner("protonet"))
+
+
+@pytest.mark.parametrize("show", [lambda start: travel(start, task()), inner_rates], ids=["travel", "rates"])
+def test_what_shows_a_rate_for_each_step_refuses_one_for_each_number(show: Any) -> None:
+    with pytest.raises(InputError, match=r"^inner_lr_per = 'number' .*; 'tensor' is allowed$"):
+        show(learner("meta-sgd"))
+
+
+def test_less_memory_is_refused_for_what_has_no_derivative_through_the_inner_loop() -> None:
+    start = learner("reptile")
+    settings = {"step": step_config(start.config, 0), "method": reptile}
+    with pytest.raises(InputError, match="low_memory has no meaning for the method reptile"):
+        meta_gradient(start.problem, start.meta, start.buffers, batch(), low_memory=True, **settings)
+
+
+def test_a_start_of_maml_passes_the_check() -> None:
+    check_inner_loop(Config(), "this page")
+
+
+def test_a_start_with_a_rate_for_each_number_serves_fewer_classes() -> None:
+    start = MetaLearner.from_config(configure("meta-sgd", **{**SIZES, "n_way": 3}, n_steps=2), SHAPE)
+    classifier = Classifier(start, task().support_x)
+    assert classifier.probabilities(task().query_x).shape == (2, 3, 2)
