@@ -167,8 +167,8 @@ check("1.1", inner_step)
 # %% [markdown]
 # ## 3. The outer loop by hand
 #
-# **Explain.** The start is judged by what it becomes. The meta-loss is the query loss after $K$ steps, averaged over
-# $T$ tasks, and its derivative is taken with respect to the start:
+# **Explain.** A start is good if adaptation from it works well. So the meta-loss is the query loss after $K$ steps,
+# averaged over $T$ tasks, and its derivative is taken with respect to the start:
 #
 # $$g = \nabla_\theta \; \frac{1}{T} \sum_t L_{Q,t}\big(\theta_K^{(t)}(\theta)\big)$$
 #
