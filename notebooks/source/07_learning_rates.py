@@ -338,7 +338,7 @@ def share_rates(step, rows):
     layer_of = torch.tensor([sorted(set(layers)).index(layer) for layer in layers])  # [n_tensors]
     table = step.gradient.inner_lrs
     shared = torch.zeros_like(table).index_add(0, layer_of, table)[layer_of]
-    return step._replace(gradient=step.gradient._replace(inner_lrs=shared))
+    return step._replace(gradient=step.gradient._replace(rule={"inner_lrs": shared}))
 
 
 per_layer_wave = wave_learner(0.01, learned=True)
