@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from mamlkit import engines
 from mamlkit.__main__ import BadInput
 from mamlkit.core.config import Config
-from mamlkit.core.episodes import ImageStore
+from mamlkit.core.episodes import Episode, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
@@ -61,6 +61,10 @@ class Checks:
         self.trainer = Trainer.from_config(config, store)
         self.shape = make_sampler(store, config, "train").image_shape
 
+    def batch(self) -> Episode:
+        """Return the first meta-batch of training."""
+        return make_sampler(self.store, self.config, "train", training=True).batch(0, self.config.n_tasks)
+
     def train(self) -> float:
         """Return the share of the meta-gradients that are not finite."""
         history = list(self.trainer.epochs())
@@ -77,7 +81,7 @@ class Checks:
 
     def gradient(self, **settings: str) -> float:
         """Return the relative distance of the first meta-gradient from eager's on the CPU in float64."""
-        batch = make_sampler(self.store, self.config, "train", training=True).batch(0, self.config.n_tasks)
+        batch = self.batch()
         exact = replace(self.config, device="cpu", dtype="float64", engine="eager")
         gradients = []
         for config in (replace(self.config, **settings), exact):
@@ -88,7 +92,8 @@ class Checks:
 
     def compiled(self) -> float:
         """Return 0 if the compiled engine, which is of the CPU alone, gives way to another."""
-        return float(engines.choose(replace(self.config, engine="compiled"), self.shape, known=True).engine != "vmap")
+        config, problem = replace(self.config, engine="compiled"), self.trainer.learner.problem
+        return float(engines.choose(problem, config, self.batch()).engine != "vmap")
 
     def resume(self) -> float:
         """Stop after the first epoch, resume, and return how far the losses of the last are from a straight run's."""

@@ -21,7 +21,7 @@ from mamlkit.core.system.files import write_whole
 from mamlkit.core.system.versions import versions
 from mamlkit.datasets import load
 from mamlkit.training.evaluation import evaluate, mean_ci95
-from mamlkit.training.trainer import Trainer, make_sampler
+from mamlkit.training.trainer import make_sampler
 
 OUT = Path(__file__).parent / "results" / "speed" / "engines.json"
 SEEDS = (0, 1, 2)
@@ -38,9 +38,8 @@ WAYS: dict[str, dict[str, Any]] = {
 def run(store: ImageStore, way: str, seed: int) -> dict[str, Any]:
     """Train and test once."""
     config = configure("mamlpp", seed=seed, device="cpu", **SIZES, **WAYS[way])
-    trainer, sampler = Trainer.from_config(config, store), make_sampler(store, config, "test")
-    choice = progress.prepare(config, sampler.image_shape)
-    if choice.engine != config.engine:
+    trainer, sampler = progress.trainer(config, store), make_sampler(store, config, "test")
+    if trainer.choice.engine != config.engine:
         raise SystemExit(f"this machine cannot run {way}")
     history = list(progress.train(trainer, f"{way}, seed {seed}"))
     tested = evaluate([trainer.learner], sampler, config.test_episodes)

@@ -75,7 +75,7 @@ def place(name: str, *, solved: bool) -> Path:
 
 def run(notebook: NotebookNode) -> NotebookNode:
     """Run a notebook in the course's folder, and keep of its outputs what shows without a kernel."""
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(HERE)}}).execute()
+    NotebookClient(notebook, timeout=300, coalesce_streams=True, resources={"metadata": {"path": str(HERE)}}).execute()
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

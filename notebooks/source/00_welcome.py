@@ -27,7 +27,6 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.func import functional_call
 
 from mamlkit.core.episodes import EpisodeSampler, as_bytes
 from mamlkit.datasets import load
@@ -226,8 +225,8 @@ sheet = Sheet({f"{label}": drawing for label, drawing in enumerate(drawings(task
 DrawingPad({"MAML++": learner}, sheet=sheet, fixed=True, title="Draw one of these")
 
 # %% [markdown]
-# **Check.** A hand that is always there: query pictures of many tasks, traced and drawn, one at a time. With the five
-# given pictures at their side, and alone.
+# **Check.** The same without your hand: query pictures of many tasks are traced and drawn. Each is classified together
+# with the five given pictures, and then alone.
 
 
 # %%
@@ -245,15 +244,15 @@ for exam in map(five.episode, range(n_exams)):
     given = classifier.after(classifier.n_steps, query).argmax(-1)
     right["with the given pictures"] += int((given == exam.query_y).sum())
     for picture, label in zip(query, exam.query_y):
-        logits, _ = functional_call(learner.model, (params, learner.buffers), (picture[None], 4))
+        logits, _ = learner.problem.forward(params, learner.buffers, picture[None], 4)
         right["alone"] += int(logits.argmax() == label)
 assert right["with the given pictures"] > right["alone"]
 for name, count in right.items():
     print(f"{count} of {5 * n_exams} right {name}; guessing: {n_exams}")
 
 # %% [markdown]
-# Compare with section 2. There the classifier began at zero; here it begins where other characters have led it. The
-# network is another one as well; notebook 01 compares starts of one network.
+# Compare with section 2. There the classifier started from zero; here it starts from weights that were trained on other
+# characters. The network is also another one; notebook 01 compares different starts of one network.
 #
 # ## 5. The kit checks itself
 #

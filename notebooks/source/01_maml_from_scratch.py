@@ -28,12 +28,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.func import functional_call
 
 from mamlkit.core.episodes import Episode, EpisodeSampler
-from mamlkit.core.inner_loop import MetaParams, adapt, inner_loop
+from mamlkit.core.inner_loop import adapt, inner_loop
 from mamlkit.core.networks import MLP
 from mamlkit.core.outer_loop import meta_gradient, run_tasks
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, eval_config, last_step_only
 from mamlkit.datasets import load
 from mamlkit.datasets.sinusoids import Sinusoids
@@ -126,14 +127,23 @@ print(f"query loss after 3 steps: {by_hand.item():.2f}")
 # `create_graph=True` is the whole trick. The steps themselves stay differentiable: `by_hand` still knows how it depends
 # on the start.
 #
+# **Explain.** For the library, a learning problem is one value, `Problem(network, loss, rule)`:
+# - the *network* $f$, any PyTorch module;
+# - the *loss* $L$, a function of outputs and targets;
+# - the *update rule* of the inner loop: how $\theta_k$ and the gradient give $\theta_{k+1}$. Here it is gradient
+#   descent, `SGD(rate, n_steps)`.
+#
+# `problem.start()` copies the tensors that the outer loop may learn: the network's parameters, and the rates of the
+# rule, one for each tensor and step. The second value it returns is the network's buffers; this network has none.
+#
 # **Check.** The library's `inner_loop` gives the same loss. `last_step_only(3)` is MAML's choice of which query losses
-# count: the one after the last step, with weight 1.
+# count: only the one after the last step, with weight 1.
 
 # %%
-rates = torch.full((len(random_start), n_steps), inner_lr)  # [tensors, steps]: the library has a rate for each
+problem = Problem(model, F.mse_loss, SGD(inner_lr, n_steps))  # network, loss, rule
+meta, buffers = problem.start()  # meta.model: the parameters; meta.rule: the rates, a table [tensors, steps]
 plain_maml = StepConfig(loss_weights=last_step_only(3))
-meta = MetaParams(random_start, rates)
-library, trace = inner_loop(model, meta, {}, task, plain_maml, loss_fn=F.mse_loss)
+library, trace = inner_loop(problem, meta, buffers, task, plain_maml)
 assert torch.allclose(by_hand, library, rtol=1e-12, atol=0)
 print(f"the library says {library.item():.2f}: equal")
 
@@ -157,8 +167,8 @@ check("1.1", inner_step)
 # %% [markdown]
 # ## 3. The outer loop by hand
 #
-# **Explain.** The start is judged by what it becomes. The meta-loss is the query loss after $K$ steps, averaged over
-# $T$ tasks, and its derivative is taken with respect to the start:
+# **Explain.** A start is good if adaptation from it works well. So the meta-loss is the query loss after $K$ steps,
+# averaged over $T$ tasks, and its derivative is taken with respect to the start:
 #
 # $$g = \nabla_\theta \; \frac{1}{T} \sum_t L_{Q,t}\big(\theta_K^{(t)}(\theta)\big)$$
 #
@@ -191,7 +201,7 @@ print(f"meta-loss {loss.item():.2f}, length of its gradient {length:.2f}")
 # moving one bias a little (a finite difference).
 
 # %%
-step = meta_gradient(model, meta, {}, batch, plain_maml, loss_fn=F.mse_loss)
+step = meta_gradient(problem, meta, buffers, batch, plain_maml)
 for ours, theirs in zip(gradient_by_hand, step.gradient.model.values()):
     assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
@@ -213,7 +223,7 @@ print(f"slope along head.bias: {gradient_by_hand[-1].item():.3f} by autograd, {m
 
 # %%
 first_order = StepConfig(loss_weights=last_step_only(3), second_order=False)
-short = meta_gradient(model, meta, {}, batch, first_order, loss_fn=F.mse_loss)
+short = meta_gradient(problem, meta, buffers, batch, first_order)
 full_vector = torch.cat([g.flatten() for g in step.gradient.model.values()])
 short_vector = torch.cat([g.flatten() for g in short.gradient.model.values()])
 cosine = F.cosine_similarity(full_vector, short_vector, dim=0)
@@ -266,7 +276,7 @@ one_step = StepConfig(loss_weights=last_step_only(1))
 history = []
 for iteration in range(iterations):
     batch = double(train_waves.batch(10 * iteration, 10))
-    step = meta_gradient(model, MetaParams(start, rates), {}, batch, one_step, loss_fn=F.mse_loss, tasks_per_chunk=10)
+    step = meta_gradient(problem, MetaParams(start, meta.rule), buffers, batch, one_step, tasks_per_chunk=10)
     for name, p in start.items():
         p.grad = step.gradient.model[name]
     optimizer.step()
@@ -328,7 +338,7 @@ fits(n_steps, shown=0)
 
 # %% [markdown]
 # **Check.** One picture proves nothing, so average over 100 new tasks. The random start also gets a fair chance: its
-# best rate out of five.
+# best rate out of five. Another rate is another rule, so it is another problem.
 
 # %%
 exam = double(test_waves.batch(0, 100))
@@ -336,9 +346,10 @@ watch = StepConfig(last_step_only(n_steps), second_order=False, track_query=True
 
 
 def average_losses(params, rate):
-    table = torch.full((len(params), n_steps), rate)
+    rule = SGD(rate, n_steps)
     with torch.no_grad():
-        _, trace = run_tasks(model, MetaParams(params, table), {}, exam, watch, loss_fn=F.mse_loss)
+        own = MetaParams(params, rule.tensors(params))
+        _, trace = run_tasks(Problem(model, F.mse_loss, rule), own, buffers, exam, watch)
     return trace.query_loss.mean(0)  # [T, K] -> [K]
 
 
@@ -386,9 +397,10 @@ Live(how_many, lambda steps: fits(steps, shown=steps))
 
 # %%
 long_watch = StepConfig(last_step_only(50), second_order=False, track_query=True)
-long_rates = torch.full((len(start), 50), inner_lr)
+long_rule = SGD(inner_lr, 50)
 with torch.no_grad():
-    _, trace = run_tasks(model, MetaParams(start, long_rates), {}, exam, long_watch, loss_fn=F.mse_loss)
+    long_meta = MetaParams(start, long_rule.tensors(start))
+    _, trace = run_tasks(Problem(model, F.mse_loss, long_rule), long_meta, buffers, exam, long_watch)
 on_support, on_query = trace.support_loss.mean(0), trace.query_loss.mean(0)  # [T, K] -> [K]
 print("inner steps      1      10      50")
 print("support loss", *(f"{on_support[k - 1]:7.3f}" for k in (1, 10, 50)), "(before the step)")
@@ -403,8 +415,9 @@ print(f"from 10 to 50 steps the query loss {'falls' if on_query[49] < on_query[9
 #
 # ## 7. The same on pictures
 #
-# **Explain.** Everything so far works for any network and loss. With pictures of $N$ classes the loss is the
-# cross-entropy, and the answer a probability for each class:
+# **Explain.** Everything so far works for any problem: the two loops ask nothing of the network and the loss but their
+# derivatives. With pictures of $N$ classes the loss is the cross-entropy, and the answer is a probability for each
+# class:
 #
 # $$p(c \mid x) = \mathrm{softmax}\big(f(x; \theta_k)\big)_c$$
 #
@@ -426,12 +439,11 @@ def probabilities(learner, task):
     """Return the probability of each class for each query picture after 0..K inner steps, [K + 1, Q, N]."""
     task = learner.to_device(task)
     with torch.no_grad():
-        steps = adapt(learner.model, learner.meta, learner.buffers, task, eval_config(learner.config, "batch"))
+        steps = adapt(learner.problem, learner.meta, learner.buffers, task, eval_config(learner.config, "batch"))
         thetas = [learner.params, *(step.params for step in steps)]  # theta_0 .. theta_K
         rows = [max(k - 1, 0) for k in range(len(thetas))]  # MAML++ has batch norm of its own for each step
         outputs = [
-            functional_call(learner.model, (theta, learner.buffers), (task.query_x, row))[0]
-            for theta, row in zip(thetas, rows)
+            learner.problem.forward(theta, learner.buffers, task.query_x, row)[0] for theta, row in zip(thetas, rows)
         ]
     return torch.stack(outputs).softmax(-1)
 

@@ -32,9 +32,10 @@ import numpy as np
 import torch
 
 from mamlkit.core.episodes import Episode, EpisodeSampler
-from mamlkit.core.inner_loop import MetaParams, adapted_names
 from mamlkit.core.networks import Conv4
 from mamlkit.core.outer_loop import run_tasks
+from mamlkit.core.problem import Problem
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, last_step_only
 from mamlkit.datasets import load
 from mamlkit.show.course import check, hint
@@ -175,7 +176,7 @@ print(f"{store.class_names[most]}: drawn {len(seen[most])} times, with labels {s
 
 # %% [markdown]
 # **Predict.** Take one episode and rename its labels in many orders: the same pictures, the same network, the same
-# start. Does the accuracy after adaptation change? It is the same problem.
+# start. Does the accuracy after adaptation change? The task is the same.
 #
 # **Run.** An untrained network takes 5 inner steps under 24 random orders of the labels. Then the same again with the
 # weights of its last layer set to zero.
@@ -183,9 +184,8 @@ print(f"{store.class_names[most]}: drawn {len(seen[most])} times, with labels {s
 # %%
 torch.manual_seed(seed)
 model = Conv4(sampler.image_shape[0], sampler.image_shape[1], n_way, filters=8)
-start = {name: p.detach() for name, p in model.named_parameters()}
-buffers = dict(model.named_buffers())
-rates = torch.full((len(adapted_names(model)), 5), 0.1)
+problem = Problem(model, rule=SGD(0.1, n_steps=5))  # the loss is the cross-entropy unless another is given
+meta, buffers = problem.start()
 five_steps = StepConfig(last_step_only(5), second_order=False)
 
 many_queries = EpisodeSampler(store, "train", **{**sizes, "q_query": 10})
@@ -201,20 +201,21 @@ batch = Episode(
 
 def accuracies(params):
     with torch.no_grad():
-        _, trace = run_tasks(model, MetaParams(params, rates), buffers, batch, five_steps)
-    return trace.query_accuracy[:, -1]  # [orders, K] -> [orders]
+        _, trace = run_tasks(problem, meta._replace(model=params), buffers, batch, five_steps)
+    return trace.query_metric[:, -1]  # the accuracy, [orders, K] -> [orders]
 
 
-spread = accuracies(start)
-level = accuracies({**start, "head.weight": torch.zeros_like(start["head.weight"])})
+spread = accuracies(meta.model)
+level = accuracies({**meta.model, "head.weight": torch.zeros_like(meta.model["head.weight"])})
 print(f"{len(orders)} orders of the labels: accuracy {spread.min():.2f} to {spread.max():.2f}")
 print(f"last layer zero:         accuracy {level.min():.2f} to {level.max():.2f}")
 
 # %% [markdown]
-# The rows of the last layer start from different values, so a class that gets row 0 has another start than one that
-# gets row 3. With equal rows nothing tells the labels apart, and the order cannot matter. Ye and Chao found that the
-# order matters for trained MAML too, and that one shared row cures it. Here the zeros also cost
-# accuracy: with zero rows the layers below get no gradient in the first step, and this network was not trained for it.
+# The rows of the last layer start from different values, so a class with label 0 starts from other weights than a class
+# with label 3. With equal rows nothing distinguishes the labels, and the order cannot matter. Ye and Chao found that
+# the order matters for trained MAML too, and that one row shared by all labels removes the effect. Here the zeros also
+# cost accuracy: with zero rows, the layers below get no gradient in the first step, and this network was not trained
+# for it.
 #
 # **Check.**
 

@@ -31,12 +31,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.func import functional_call
 
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import MetaParams, adapt
-from mamlkit.core.networks import Plain
+from mamlkit.core.inner_loop import adapt
 from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, last_step_only
 from mamlkit.core.unrolled import layer_norms, meta_gradients_by_step
 from mamlkit.datasets import load
@@ -87,23 +87,18 @@ for rate in (0.1, 0.5, 0.9, 1.1):
     )
 
 # %% [markdown]
-# **Check.** The library's `meta_gradients_by_step` gives one gradient for each number of steps. It finds the same on a
-# network with one weight: with the mean squared error of $\theta x$ against $y$, the curvature is $2x^2$.
+# **Check.** The library's `meta_gradients_by_step` gives one gradient for each number of steps. It gives the same
+# numbers for a network with one weight: with the mean squared error of $\theta x$ against $y$, the curvature is $2x^2$.
 
 # %%
-one_weight = Plain(nn.Linear(1, 1, bias=False))
+one_weight = Problem(nn.Linear(1, 1, bias=False), F.mse_loss, SGD(0.9, n_steps))
 x = (curvature / 2) ** 0.5  # 2 x^2 = c
 # support set: input x, target a x; query set: 0.5 (theta - b)^2 is the squared error of input 0.5^0.5, target b 0.5^0.5
 point = Episode(*(torch.tensor([[value]]) for value in (x, a * x, 0.5**0.5, b * 0.5**0.5)))
-by_library = meta_gradients_by_step(
-    one_weight,
-    MetaParams({"module.weight": torch.tensor([[theta]])}, torch.full((1, n_steps), 0.9)),
-    {},
-    point,
-    StepConfig(last_step_only(n_steps)),
-    loss_fn=F.mse_loss,
-)
-assert np.allclose(by_library["module.weight"].flatten(), toy_by_hand(0.9))
+meta, buffers = one_weight.start()
+meta.model["weight"].fill_(theta)
+by_library = meta_gradients_by_step(one_weight, meta, buffers, point, StepConfig(last_step_only(n_steps)))
+assert np.allclose(by_library["weight"].flatten(), toy_by_hand(0.9))
 print("by hand and by the library: equal")
 
 # %% [markdown]
@@ -128,7 +123,8 @@ check("3.1", largest_rate)
 # **Explain.** A network with four convolutions, a random start, one 5-way 1-shot task. We take the gradient of the
 # query loss with respect to the *start*, after each inner step, and look at its norm.
 #
-# **Predict.** The authors' code uses a rate of 0.1. Will the norm grow over ten steps at that rate? At fifty times it?
+# **Predict.** The authors' code uses a rate of 0.1. Will the norm grow over ten steps at that rate? And at fifty times
+# that rate?
 
 # %%
 trained = {
@@ -148,10 +144,14 @@ episode = {  # own: n_way of the parameters; five: what the trained starts need
 }
 
 
+def with_rate(learner, rate, steps=n_steps):
+    """Return the learner's parameters, with the same inner rate for every tensor and step."""
+    return MetaParams(learner.params, {"inner_lrs": torch.full((len(learner.rows), steps), rate)})
+
+
 def gradients_by_step(learner, rate, task, second_order=True):
-    rates = torch.full((len(learner.rows), n_steps), rate)
     settings = StepConfig(last_step_only(n_steps), second_order=second_order)
-    return meta_gradients_by_step(learner.model, MetaParams(learner.params, rates), learner.buffers, task, settings)
+    return meta_gradients_by_step(learner.problem, with_rate(learner, rate), learner.buffers, task, settings)
 
 
 maml = {rate: gradients_by_step(random["max-pool"], rate, episode["own"]) for rate in (0.1, inner_lr)}
@@ -169,7 +169,7 @@ plt.show()
 
 
 # %% [markdown]
-# **Check.** How many times as large as without any step, at its largest:
+# **Check.** The largest norm, as a multiple of the norm before any step:
 
 
 # %%
@@ -200,7 +200,7 @@ assert growth(totals[0.1]) < growth(totals[inner_lr])
 # %%
 def sharpness(learner, adapted, task, n_iterations=12):
     start = {name: p.detach().requires_grad_() for name, p in adapted.items()}
-    logits, _ = functional_call(learner.model, (start, learner.buffers), (task.support_x, 0))
+    logits, _ = learner.problem.forward(start, learner.buffers, task.support_x, 0)
     loss = F.cross_entropy(logits, task.support_y)
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(start.values()), create_graph=True)])
     v = torch.randn(len(gradient), generator=torch.Generator().manual_seed(seed))
@@ -213,8 +213,8 @@ def sharpness(learner, adapted, task, n_iterations=12):
 
 def path(learner, rate, task, n=4):
     """Return the parameters before any step and after each of n steps."""
-    meta = MetaParams(learner.params, torch.full((len(learner.rows), n), rate))
-    steps = adapt(learner.model, meta, learner.buffers, task, StepConfig(last_step_only(n), second_order=False))
+    settings = StepConfig(last_step_only(n), second_order=False)
+    steps = adapt(learner.problem, with_rate(learner, rate, n), learner.buffers, task, settings)
     return [learner.params, *(step.params for step in steps)]
 
 
@@ -298,15 +298,14 @@ ExplosionExplorer(
 # - *trained*: this start comes from meta-training at rate 0.1. Does it forgive larger rates?
 # - *first order*: the factors $(I - \alpha H_k)$ are gone. What is left of the explosion?
 #
-# **Check.** One cell of the table, computed again by the library's other way, the meta-gradient of the outer loop.
+# **Check.** One entry of the table, computed in another way: by `meta_gradient`, the gradient that the outer loop
+# takes.
 
 # %%
 learner, k = random["max-pool"], min(4, n_steps)
 batch = Episode(*(part.unsqueeze(0) for part in episode["own"]))  # a meta-batch of one task, [1, ...]
-rates = torch.full((len(learner.rows), n_steps), explored[-1])
-again = meta_gradient(
-    learner.model, MetaParams(learner.params, rates), learner.buffers, batch, StepConfig(last_step_only(k))
-)
+settings = StepConfig(last_step_only(k))
+again = meta_gradient(learner.problem, with_rate(learner, explored[-1]), learner.buffers, batch, settings)
 total = torch.stack([g.norm() for g in again.gradient.model.values()]).norm()
 assert torch.isclose(total, table[0, 0, 0, 0, -1, k, -1].double(), rtol=1e-6)
 print(f"{total:.0f}: the same norm from the outer loop")

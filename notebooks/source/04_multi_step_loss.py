@@ -36,13 +36,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import MetaParams, adapt, adapted_names, inner_loop
-from mamlkit.core.networks import MLP, Conv4, Plain
+from mamlkit.core.inner_loop import adapt, inner_loop
+from mamlkit.core.networks import MLP, Conv4
+from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.recipes import configure
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, last_step_only, msl_weights
 from mamlkit.core.unrolled import meta_gradients_by_step
 from mamlkit.datasets import load
@@ -64,7 +65,7 @@ print(f"equal weights: {', '.join(f'{weight:.2f}' for weight in equal_weights)}"
 # %% [markdown]
 # ## 1. One long chain, or a chain for each step
 #
-# **Explain.** Plain MAML judges the start by one number, the query loss after the last step. Notebook 03 showed the
+# **Explain.** Plain MAML scores the start by one number, the query loss after the last step. Notebook 03 showed the
 # price: the derivative has to travel back through all the steps. The toy that fits on paper shows it best. One number
 # $\theta$, support loss $c\,(\theta - a)^2 / 2$, query loss $L = (\theta - b)^2 / 2$:
 #
@@ -107,12 +108,12 @@ for curvature in (0.1, 0.9, 1.5, 2.5):
     print(f"{curvature:7}   {chain:22.2g}   {slopes[0]:21.2g}   {slopes[1]:20.2g}")
 
 # %% [markdown]
-# Where the chain shrinks, the last loss alone says next to nothing to the start, and the losses of the first steps
-# speak up. Where the chain grows, the last loss is still in the sum: its part is divided by the number of steps, and no
-# more. In this toy the fix is a remedy against vanishing, and only a dilution of exploding.
+# Where the chain shrinks, the last loss alone sends almost no gradient to the start, and most of the gradient comes
+# from the losses of the first steps. Where the chain grows, the last loss is still in the sum: its part is divided by
+# the number of steps, and no more. In this toy the fix cures vanishing gradients, and only dilutes exploding ones.
 #
-# **Check.** The library gives the same. A linear layer with one weight is our toy, when its input is $\sqrt{c/2}$ for
-# the support set and $\sqrt{1/2}$ for the query set.
+# **Check.** The library gives the same. A linear layer with one weight is our toy if its input is $\sqrt{c/2}$ for the
+# support set and $\sqrt{1/2}$ for the query set.
 
 
 # %%
@@ -120,12 +121,12 @@ def point(scale, target):
     return torch.full((1, 1), math.sqrt(scale / 2)), torch.full((1, 1), math.sqrt(scale / 2) * target)
 
 
-line = Plain(nn.Linear(1, 1, bias=False))
+line = Problem(nn.Linear(1, 1, bias=False), F.mse_loss, SGD(1.0, n_steps))  # inner rate 1, so that c is alpha c
 for curvature in (0.1, 0.9, 1.5, 2.5):
     theta = torch.ones(1, 1, requires_grad=True)
-    task = Episode(*point(curvature, a), *point(1.0, b))  # inner rate 1, so that c is alpha c
-    meta = MetaParams({"module.weight": theta}, torch.ones(1, n_steps))
-    loss, _ = inner_loop(line, meta, {}, task, StepConfig(equal_weights), loss_fn=F.mse_loss)
+    task = Episode(*point(curvature, a), *point(1.0, b))
+    meta = MetaParams({"weight": theta}, line.rule.tensors({"weight": theta}))
+    loss, _ = inner_loop(line, meta, {}, task, StepConfig(equal_weights))
     slope = torch.autograd.grad(loss, theta)[0].squeeze()
     assert torch.allclose(slope, torch.tensor(toy_slope(equal_weights, curvature)), rtol=1e-9)
 print("the library's inner_loop with loss_weights: equal")
@@ -184,9 +185,10 @@ def gradients_on_the_way(task, rates):
     """Return [K + 1, K, P]: at theta_0..theta_K, the gradient of the query loss after each step."""
     start = {name: p.detach().requires_grad_() for name, p in learner.params.items()}
     thetas, losses = [[start[name] for name in learner.rows]], []
-    for k, step in enumerate(adapt(learner.model, MetaParams(start, rates), learner.buffers, task, settings)):
+    meta = MetaParams(start, {"inner_lrs": rates})
+    for k, step in enumerate(adapt(learner.problem, meta, learner.buffers, task, settings)):
         thetas.append([step.params[name] for name in learner.rows])
-        logits, _ = functional_call(learner.model, (step.params, learner.buffers), (task.query_x, k))
+        logits, _ = learner.problem.forward(step.params, learner.buffers, task.query_x, k)
         losses.append(F.cross_entropy(logits, task.query_y))  # L_k, of theta_k
     ask = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
     rows = [torch.autograd.grad(loss, list(itertools.chain(*thetas)), **ask) for loss in losses]
@@ -202,8 +204,8 @@ for j, row in enumerate(lengths):
     print(f"theta_{j}   " + "".join(f"{value:7.2f}" if value > 0 else "      -" for value in row))
 
 # %% [markdown]
-# The last column is plain MAML: one loss, and its gradient on the way back to the start. What stands at $\theta_j$
-# under $k = j$ is the direct gradient; the fix adds it at every step.
+# The last column is plain MAML: one loss, and its gradient on the way back to the start. The entry at $\theta_j$ under
+# $k = j$ is the direct gradient; the fix adds one at every step.
 #
 # **Run.** The same for the usual rate, a tenth of this one: how much longer is the last loss's gradient at $\theta_1$
 # than at $\theta_K$?
@@ -214,7 +216,7 @@ for name, table in {f"{inner_lr / 10:g}": usual, f"{inner_lr:g}": lengths}.items
     print(f"inner rate {name:4} longer by a factor of {table[1, -1] / table[-1, -1]:.2f}")
 
 # %% [markdown]
-# A factor near 1 means that the long way does no harm, and that the fix has little to mend.
+# A factor near 1 means that the way through the later steps does no harm, and that there is little to repair.
 #
 # **Check.** Three things: a direct gradient exists at every step; the weighted sum in the first row is the library's
 # meta-gradient, for any weights; and the library's `meta_gradients_by_step` gives the parts of that sum.
@@ -224,11 +226,11 @@ assert all(lengths[k + 1, k] > 0 for k in range(n_steps))
 for weights in (last_step_only(n_steps), equal_weights, msl_weights(n_steps, 3, 10)):
     by_hand = (torch.tensor(weights)[:, None] * arriving[0, 0]).sum(0)  # sum_k w_k dL_k / d theta_0
     start = {name: p.clone().requires_grad_() for name, p in learner.params.items()}
-    meta = MetaParams(start, learner.inner_lrs)
-    loss, _ = inner_loop(learner.model, meta, learner.buffers, tasks[0], StepConfig(weights))
+    meta = MetaParams(start, learner.rule_tensors)
+    loss, _ = inner_loop(learner.problem, meta, learner.buffers, tasks[0], StepConfig(weights))
     library = torch.autograd.grad(loss, [start[name] for name in learner.rows])
     assert torch.allclose(by_hand, torch.cat([g.flatten() for g in library]), rtol=1e-8, atol=1e-10)
-parts = meta_gradients_by_step(learner.model, learner.meta, learner.buffers, tasks[0], settings)
+parts = meta_gradients_by_step(learner.problem, learner.meta, learner.buffers, tasks[0], settings)
 parts = torch.cat([parts[name].flatten(1) for name in learner.rows], dim=1)  # [K + 1, P], row 0: no step taken
 assert torch.allclose(parts[1:], arriving[0, 0], rtol=1e-8, atol=1e-10)
 print("all three hold")
@@ -372,22 +374,23 @@ if n_steps > 1:
 # **Predict.** Omniglot, 20-way 1-shot: the code has one query image for each class, so the query set is as large as
 # the support set. Mini-ImageNet, 5-way 1-shot: it has fifteen. Which one pays more for the fix?
 #
-# **Run.** A step more always costs the same, so one and two steps are counted and the rest is a straight line:
+# **Run.** Each further step costs the same, so it is enough to count one and two steps:
 # $\text{cost}(K) = \text{cost}(1) + (K - 1)\,(\text{cost}(2) - \text{cost}(1))$.
 
 
 # %%
 def giga_flops(weights, way, q_query, channels, side, filters):
     with torch.device("meta"):
-        model = Conv4(channels, side, way, filters=filters, n_steps=len(weights), per_step_bn=True)
+        network = Conv4(channels, side, way, filters=filters, n_steps=len(weights), per_step_bn=True)
+        problem = Problem(network, rule=SGD(0.1, len(weights)))
+        meta, buffers = problem.start()
         images = [torch.zeros(way * n, channels, side, side) for n in (1, q_query)]  # one shot
         labels = [torch.zeros(way * n, dtype=torch.int64) for n in (1, q_query)]
-        rates = torch.zeros(len(adapted_names(model)), len(weights), requires_grad=True)
-    meta = MetaParams(dict(model.named_parameters()), rates)
+    learned = [tensor.requires_grad_() for tensor in (*meta.model.values(), meta.inner_lrs)]
     task = Episode(images[0], labels[0], images[1], labels[1])
     with FlopCounterMode(display=False) as counter:
-        loss, _ = inner_loop(model, meta, dict(model.named_buffers()), task, StepConfig(weights))
-        torch.autograd.grad(loss, [*meta.model.values(), rates])
+        loss, _ = inner_loop(problem, meta, buffers, task, StepConfig(weights))
+        torch.autograd.grad(loss, learned)
     return counter.get_total_flops() / 1e9
 
 
@@ -470,7 +473,7 @@ for name, row in {"equal weights": equal_weights, "the first release's floor": f
 
 # %% [markdown]
 # So in this toy, where the minimum is reached exactly, the claim holds without exception. How much it matters depends
-# on the tasks. A network in a run of finite length is another thing: there, what counts is also how fast one gets down.
+# on the tasks. A network in a run of finite length is another case: there, the speed of the descent counts as well.
 #
 # **Predict.** Sine waves, a small network, the same starts and tasks for all. Which schedule has the lowest loss after
 # the last inner step?
@@ -486,20 +489,15 @@ def equal(K, _epoch):
 
 contest = {"last loss only": off, "equal to the end": equal, "last commit": last_commit, "first release": first_release}
 n_seeds, n_tasks = 8, 4
-net = MLP(1, 1, hidden=(20, 20))
-wave_rates = torch.full((len(adapted_names(net)), n_steps), 0.01)
+wave_problem = Problem(MLP(1, 1, hidden=(20, 20)), F.mse_loss, SGD(0.01, n_steps))
+wave_rates = wave_problem.start()[0].rule
 
 
 def query_losses(params, task, second_order=True):
     steps = adapt(
-        net,
-        MetaParams(params, wave_rates),
-        {},
-        task,
-        StepConfig(last_step_only(n_steps), second_order),
-        loss_fn=F.mse_loss,
+        wave_problem, MetaParams(params, wave_rates), {}, task, StepConfig(last_step_only(n_steps), second_order)
     )
-    outputs = [functional_call(net, step.params, (task.query_x, k))[0] for k, step in enumerate(steps)]
+    outputs = [wave_problem.forward(step.params, {}, task.query_x, k)[0] for k, step in enumerate(steps)]
     return torch.stack([F.mse_loss(output, task.query_y) for output in outputs])  # [K]
 
 

@@ -41,10 +41,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mamlkit.core.episodes import Episode
-from mamlkit.core.inner_loop import MetaParams, adapt, adapted_names, inner_loop
-from mamlkit.core.networks import MLP, Conv4, Plain
+from mamlkit.core.inner_loop import adapt, inner_loop
+from mamlkit.core.networks import MLP, Conv4
 from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.recipes import configure
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, last_step_only, msl_weights, step_config
 from mamlkit.core.unrolled import meta_gradients_by_step
 from mamlkit.datasets import load
@@ -108,9 +110,9 @@ for name, H in curvatures.items():
     print(f"{name:10} second order {full}   first order {short}")
 
 # %% [markdown]
-# **Check.** The same two from autograd and from the library. `create_graph` decides whether a step remembers how its
-# gradient came about; `second_order` is the library's word for it. A linear layer with two inputs is our problem, when
-# its inputs are the rows of a square root of $H$.
+# **Check.** The same two from autograd and from the library. `create_graph` decides whether the graph of the inner
+# gradient is kept; the library calls this `second_order`. A linear layer with two inputs has our losses if its inputs
+# are the rows of a square root of $H$.
 
 
 # %%
@@ -127,11 +129,11 @@ def by_autograd(H, rate, steps, second_order):
 def by_library(H, rate, steps, second_order):
     rows, query_rows = torch.linalg.cholesky(H).T, torch.linalg.cholesky(B).T
     task = Episode(rows, (rows @ a)[:, None], query_rows, (query_rows @ b)[:, None])
-    start = theta_0.clone()[None].requires_grad_()
-    meta = MetaParams({"module.weight": start}, torch.full((1, steps), rate))
+    problem = Problem(nn.Linear(2, 1, bias=False), F.mse_loss, SGD(rate, steps))
+    start = {"weight": theta_0.clone()[None].requires_grad_()}
     settings = StepConfig(last_step_only(steps), second_order=second_order)
-    loss, _ = inner_loop(Plain(nn.Linear(2, 1, bias=False)), meta, {}, task, settings, loss_fn=F.mse_loss)
-    return torch.autograd.grad(loss, start)[0][0]
+    loss, _ = inner_loop(problem, MetaParams(start, problem.rule.tensors(start)), {}, task, settings)
+    return torch.autograd.grad(loss, start["weight"])[0][0]
 
 
 for H in curvatures.values():
@@ -236,9 +238,9 @@ network_rates = (inner_lr / 100, inner_lr / 10, inner_lr)
 
 def mean_gradient(learner, rate, second_order):
     """Return the meta-gradient after 0..K steps, mean over episodes: name -> [K + 1, P]."""
-    meta = MetaParams(learner.params, torch.full((len(learner.rows), n_steps), rate))
+    meta = MetaParams(learner.params, {"inner_lrs": torch.full((len(learner.rows), n_steps), rate)})
     settings = StepConfig(last_step_only(n_steps), second_order=second_order)
-    tables = [meta_gradients_by_step(learner.model, meta, learner.buffers, e, settings) for e in episodes]
+    tables = [meta_gradients_by_step(learner.problem, meta, learner.buffers, e, settings) for e in episodes]
     return {name: sum(table[name] for table in tables).flatten(1) / len(episodes) for name in learner.rows}
 
 
@@ -329,8 +331,8 @@ class LiveBytes(TorchDispatchMode):
 def task_gradient(settings):
     learner = learners["untrained"]
     start = {name: p.detach().requires_grad_() for name, p in learner.params.items()}
-    meta = MetaParams(start, torch.full((len(learner.rows), n_steps), inner_lr))
-    loss, _ = inner_loop(learner.model, meta, learner.buffers, episodes[0], settings)
+    meta = MetaParams(start, {"inner_lrs": torch.full((len(learner.rows), n_steps), inner_lr)})
+    loss, _ = inner_loop(learner.problem, meta, learner.buffers, episodes[0], settings)
     return torch.autograd.grad(loss, list(start.values()))
 
 
@@ -406,7 +408,7 @@ def norms_by_step(gradient):
 
 
 steps = {
-    name: meta_gradient(plus.model, plus.meta, plus.buffers, batch, settings, tasks_per_chunk=2)
+    name: meta_gradient(plus.problem, plus.meta, plus.buffers, batch, settings, tasks_per_chunk=2)
     for name, settings in cases.items()
 }
 by_case = {name: norms_by_step(step.gradient) for name, step in steps.items()}
@@ -421,7 +423,7 @@ for place, title in enumerate(("batch-norm rows", "inner rates")):
 #
 # $$\frac{dL}{d\alpha_k} = - \langle \nabla L_Q(\theta_K),\, g_k \rangle$$
 #
-# for each tensor by itself.
+# separately for each tensor.
 #
 # **Check.** Both, the second one by hand.
 
@@ -433,13 +435,13 @@ assert all((norms[0] > 0).all() for name, norms in by_case.items() if name != "f
 assert (rate_columns > 0).all()
 
 task = Episode(*(part[0] for part in batch))
-inner = list(adapt(plus.model, plus.meta, plus.buffers, task, cases["first order, last loss"]))
+inner = list(adapt(plus.problem, plus.meta, plus.buffers, task, cases["first order, last loss"]))
 final = {name: p.detach().requires_grad_() for name, p in inner[-1].params.items()}
-logits, _ = torch.func.functional_call(plus.model, (final, plus.buffers), (task.query_x, n_steps - 1))
+logits, _ = plus.problem.forward(final, plus.buffers, task.query_x, n_steps - 1)
 slopes = torch.autograd.grad(F.cross_entropy(logits, task.query_y), [final[name] for name in plus.rows])
 by_hand = [[-(slope * step.gradients[name]).sum() for step in inner] for name, slope in zip(plus.rows, slopes)]
 one_task = Episode(*(part[:1] for part in batch))
-library = meta_gradient(plus.model, plus.meta, plus.buffers, one_task, cases["first order, last loss"])
+library = meta_gradient(plus.problem, plus.meta, plus.buffers, one_task, cases["first order, last loss"])
 assert torch.allclose(torch.tensor(by_hand), library.gradient.inner_lrs, rtol=1e-8, atol=1e-12)
 print("rows 0 to K - 2 get exactly nothing, every rate gets its share")
 
@@ -479,15 +481,16 @@ print(f"{first_order_epochs} first-order epochs; in {deaf} of them only the last
 # %%
 def giga_flops(weights, second_order, way, q_query, channels, side, filters):
     with torch.device("meta"):
-        model = Conv4(channels, side, way, filters=filters, n_steps=len(weights), per_step_bn=True)
+        network = Conv4(channels, side, way, filters=filters, n_steps=len(weights), per_step_bn=True)
+        problem = Problem(network, rule=SGD(0.1, len(weights)))
+        meta, buffers = problem.start()
         images = [torch.zeros(way * n, channels, side, side) for n in (1, q_query)]  # one shot
         labels = [torch.zeros(way * n, dtype=torch.int64) for n in (1, q_query)]
-        rates = torch.zeros(len(adapted_names(model)), len(weights), requires_grad=True)
-    meta = MetaParams(dict(model.named_parameters()), rates)
+    learned = [tensor.requires_grad_() for tensor in (*meta.model.values(), meta.inner_lrs)]
     task = Episode(images[0], labels[0], images[1], labels[1])
     with FlopCounterMode(display=False) as counter:
-        loss, _ = inner_loop(model, meta, dict(model.named_buffers()), task, StepConfig(weights, second_order))
-        torch.autograd.grad(loss, [*meta.model.values(), rates])
+        loss, _ = inner_loop(problem, meta, buffers, task, StepConfig(weights, second_order))
+        torch.autograd.grad(loss, learned)
     return counter.get_total_flops() / 1e9
 
 
@@ -583,8 +586,8 @@ check("5.2", saving)
 
 # %%
 n_seeds, n_tasks = 8, 4
-net = MLP(1, 1, hidden=(20, 20))
-wave_rates = torch.full((len(adapted_names(net)), n_steps), 0.01)
+wave_problem = Problem(MLP(1, 1, hidden=(20, 20)), F.mse_loss, SGD(0.01, n_steps))
+wave_rates = wave_problem.start()[0].rule
 waves = [Sinusoids("train", seed=100 * seed + number) for number in range(n_seeds)]
 
 
@@ -601,7 +604,7 @@ def random_start(number):
 
 def wave_loss(params, task, second_order):
     settings = StepConfig(last_step_only(n_steps), second_order)
-    return inner_loop(net, MetaParams(params, wave_rates), {}, task, settings, loss_fn=F.mse_loss)[0]
+    return inner_loop(wave_problem, MetaParams(params, wave_rates), {}, task, settings)[0]
 
 
 def all_losses(params, tasks, second_order, over):
@@ -667,7 +670,7 @@ assert all(torch.isfinite(score).all() for score in scores.values())
 
 # %%
 def wave_flops(second_order):
-    start = {name: p.detach().requires_grad_() for name, p in net.named_parameters()}
+    start = {name: p.detach().requires_grad_() for name, p in wave_problem.network.named_parameters()}
     with FlopCounterMode(display=False) as counter:
         loss = wave_loss(start, Episode(*(part[0] for part in exam)), second_order)
         torch.autograd.grad(loss, list(start.values()))

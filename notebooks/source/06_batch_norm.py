@@ -26,7 +26,6 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from torch.func import functional_call
 
 from mamlkit.core.episodes import EpisodeSampler
 from mamlkit.core.inner_loop import adapt
@@ -237,16 +236,16 @@ check("6.2", record)
 # %%
 def adapt_to(learner, episode):
     """Return the parameters after the last inner step."""
-    *_, last = adapt(learner.model, learner.meta, learner.buffers, episode, eval_config(learner.config, "batch"))
+    *_, last = adapt(learner.problem, learner.meta, learner.buffers, episode, eval_config(learner.config, "batch"))
     return last.params
 
 
 def logits_of(learner, params, images, norm):
     last = learner.config.n_steps - 1
-    return functional_call(learner.model, (params, learner.buffers), (images, last, norm))[0]
+    return learner.problem.forward(params, learner.buffers, images, last, norm)[0]
 
 
-broken = MetaLearner(plus.model, config)
+broken = MetaLearner(plus.problem, config)
 broken.load_state({**plus.state(), **{f"buffers/{name}": value * 0 + 7 for name, value in plus.buffers.items()}})
 episode = plus.to_device(sampler_of("test").episode(0))
 params = adapt_to(plus, episode)
@@ -260,8 +259,8 @@ for norm, largest in changed.items():
     print(f"{norm:8} largest change of a logit: {largest:.2g}")
 
 # %% [markdown]
-# **Check.** The code's way does not notice. In it, per-step *statistics* are without effect, and per-step *weights and
-# biases* are all there is of this fix.
+# **Check.** The predictions of the code's way do not change. In it, per-step *statistics* are without effect, and
+# per-step *weights and biases* are all there is of this fix.
 
 # %%
 assert changed["batch"] == 0
@@ -283,13 +282,13 @@ spread = {layer: float(plus.params[f"{layer}.bias"].std(0).mean()) for layer in 
 print("deviation of a bias over the steps: " + "  ".join(f"{layer} {value:.3f}" for layer, value in spread.items()))
 
 # %% [markdown]
-# They did. Most plainly the weights of the last layer, which nearly all grow at the last step.
+# They did, most clearly the weights of the last layer: nearly all of them grow at the last step.
 #
 # ## 4. Transduction
 #
-# **Explain.** If the query set is normalised by its own statistics, a picture is judged in the light of the others.
-# Such a method is called *transductive*. It knows more than one picture at a time could tell: for example that every
-# class is there equally often. Three ways to ask the same questions:
+# **Explain.** If the query set is normalised by its own statistics, the prediction for a picture depends on the other
+# pictures. Such a method is called *transductive*. It uses information that a single picture does not contain, for
+# example that all classes are equally frequent. Three ways to form the query batches:
 #
 # - **whole**: the query set as one batch, five pictures of each class;
 # - **one by one**: each of these pictures as a batch of its own;

@@ -32,11 +32,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.func import functional_call
 
-from mamlkit import MetaLearner, MetaParams, StepConfig, configure, meta_gradient
+from mamlkit import MetaLearner, MetaParams, Problem, StepConfig, configure, meta_gradient
 from mamlkit.core.episodes import Episode
-from mamlkit.core.networks import MLP, Plain
+from mamlkit.core.networks import MLP
 from mamlkit.core.outer_loop import run_tasks
 from mamlkit.core.schedules import cosine_lr, eval_config, last_step_only, outer_lr, step_config
 from mamlkit.datasets import load
@@ -134,7 +133,7 @@ def wave_learner(rate, learned):
     sizes = {"backbone": "mlp", "n_steps": 1, "inner_lr": rate, "outer_lr": 0.003, "tasks_per_chunk": 8}
     recipe = "maml+lslr" if learned else "maml"
     config = configure(recipe, **sizes, dtype="float64", device="cpu", on_nonfinite="skip")
-    return MetaLearner(MLP(1, 1), config, loss_fn=F.mse_loss)
+    return MetaLearner(Problem(MLP(1, 1), F.mse_loss), config)  # the rule is the one that the recipe names
 
 
 def train_on_waves(learner, change=lambda step: step):
@@ -146,9 +145,7 @@ def train_on_waves(learner, change=lambda step: step):
 
 def exam_loss(learner):
     with torch.no_grad():
-        losses, _ = run_tasks(
-            learner.model, learner.meta, {}, learner.to_device(exam), StepConfig((1.0,)), loss_fn=F.mse_loss
-        )
+        losses, _ = run_tasks(learner.problem, learner.meta, {}, learner.to_device(exam), StepConfig((1.0,)))
     return losses.mean().item()
 
 
@@ -176,13 +173,13 @@ print("learned is better from each of the three")
 #
 # $$\theta' = \theta - \alpha \, g, \qquad g = \nabla L_S(\theta)$$
 #
-# The query loss is judged at $\theta'$, and $\theta'$ depends on $\alpha$ through one product. So by the chain rule
+# The query loss is evaluated at $\theta'$, and $\theta'$ depends on $\alpha$ through one product. So by the chain rule
 #
 # $$\frac{\partial L_Q(\theta')}{\partial \alpha} = -\big\langle \nabla L_Q(\theta'), \, g \big\rangle$$
 #
-# In words: after the step, does the query loss still want to go where the support loss pushed? If the two gradients
-# agree, the step was too short, the derivative is negative, and descent makes $\alpha$ larger. If they oppose, the step
-# went too far, and $\alpha$ shrinks.
+# In words: after the step, does the query loss still fall in the direction of the step? If the two gradients agree, the
+# step was too short, the derivative is negative, and descent makes $\alpha$ larger. If they oppose, the step went too
+# far, and $\alpha$ shrinks.
 #
 # **Run.** Each of the six tensors has a rate of its own, so there are six such products.
 
@@ -192,7 +189,7 @@ task = learner.to_device(waves.episode(0))
 
 
 def wave_loss(params, x, y):
-    outputs, _ = functional_call(learner.model, params, (x, 0))
+    outputs, _ = learner.problem.forward(params, {}, x, 0)
     return F.mse_loss(outputs, y)
 
 
@@ -213,7 +210,7 @@ for name, slope in zip(learner.rows, by_hand):
 
 # %%
 one_task = Episode(*(part.unsqueeze(0) for part in task))
-step = meta_gradient(learner.model, learner.meta, {}, one_task, StepConfig((1.0,)), loss_fn=F.mse_loss)
+step = meta_gradient(learner.problem, learner.meta, {}, one_task, StepConfig((1.0,)))
 assert torch.allclose(by_hand, step.gradient.inner_lrs[:, 0], rtol=1e-9, atol=1e-12)
 print("equal")
 
@@ -240,8 +237,8 @@ check("7.1", rate_gradient)
 # $$\frac{\partial L_Q(\theta_K)}{\partial \alpha_k}
 #   = -\Big\langle \frac{d L_Q(\theta_K)}{d \theta_{k+1}}, \, g_k \Big\rangle$$
 #
-# No second derivative stands in it for the last step. For earlier steps it hides in $d L_Q / d\theta_{k+1}$, which goes
-# through the later steps.
+# For the last step there is no second derivative in it. For earlier steps there is one in $d L_Q / d\theta_{k+1}$,
+# which passes through the later steps.
 #
 # **Predict.** First-order MAML treats each $g_k$ as a constant. Do rates learn anything then? Which columns of the
 # table are exact?
@@ -253,8 +250,8 @@ table = torch.full((len(learner.rows), 3), 0.01)
 slopes = {}
 for second_order in (True, False):
     config = StepConfig(last_step_only(3), second_order=second_order)
-    meta = MetaParams(learner.params, table)
-    step = meta_gradient(learner.model, meta, {}, one_task, config, loss_fn=F.mse_loss)
+    meta = MetaParams(learner.params, {"inner_lrs": table})
+    step = meta_gradient(learner.problem, meta, {}, one_task, config)
     slopes[second_order] = step.gradient.inner_lrs  # [n_tensors, K]
 ratio = (slopes[False] - slopes[True]).norm(dim=0) / slopes[True].norm(dim=0)
 print("relative error of the first-order gradient, step 0, 1, 2:", " ".join(f"{r:.2f}" for r in ratio.tolist()))
@@ -295,14 +292,14 @@ print(f"here, per tensor:               {n_tensors} x {n_steps} = {learner.inner
 
 # %% [markdown]
 # **Check.** Give the table a spare column, and take a meta-gradient. That column is never used, so its gradient is
-# zero, and not by rounding.
+# exactly zero.
 
 # %%
 sampler = make_sampler(store, learner.config, "train", training=True)
 batch = learner.to_device(sampler.batch(0, 2))
 settings = step_config(learner.config, 0)
-spare = MetaParams(learner.params, torch.full((n_tensors, n_steps + 1), 0.1))
-spare_gradient = meta_gradient(learner.model, spare, learner.buffers, batch, settings).gradient.inner_lrs
+spare = MetaParams(learner.params, {"inner_lrs": torch.full((n_tensors, n_steps + 1), 0.1)})
+spare_gradient = meta_gradient(learner.problem, spare, learner.buffers, batch, settings).gradient.inner_lrs
 assert (spare_gradient[:, -1] == 0).all()
 assert (spare_gradient[0, :-1] != 0).all()
 print(f"{n_tensors} of {spare_gradient.numel()} numbers in the code's table never learn")
@@ -341,7 +338,7 @@ def share_rates(step, rows):
     layer_of = torch.tensor([sorted(set(layers)).index(layer) for layer in layers])  # [n_tensors]
     table = step.gradient.inner_lrs
     shared = torch.zeros_like(table).index_add(0, layer_of, table)[layer_of]
-    return step._replace(gradient=step.gradient._replace(inner_lrs=shared))
+    return step._replace(gradient=step.gradient._replace(rule={"inner_lrs": shared}))
 
 
 per_layer_wave = wave_learner(0.01, learned=True)
@@ -459,7 +456,7 @@ for name, norm, change in zip(exact.rows, norms.tolist(), changes):
 conv_biases = [row for row in exact.rows if row.startswith("convs.") and row.endswith("bias")]
 shifted = {name: p + 5.0 if name in conv_biases else p for name, p in exact.params.items()}
 images = tasks.support_x[0]
-before, after = (functional_call(exact.model, (p, exact.buffers), (images, 0))[0] for p in (exact.params, shifted))
+before, after = (exact.problem.forward(p, exact.buffers, images, 0)[0] for p in (exact.params, shifted))
 assert torch.allclose(before, after, atol=1e-9)
 assert max(norms[exact.rows.index(name)] for name in conv_biases) < 1e-10
 assert max(changes[exact.rows.index(name)] for name in conv_biases) < 1e-5
@@ -511,7 +508,7 @@ print("the biases walk on rounding noise; their rates do not")
 # inner step goes *up* the support loss. The paper counts this as part of the fix: it learns "gradient directions". When
 # could going up be right?
 #
-# **Predict.** Two numbers $(u, v)$, begun at zero. A task asks for the point $(a, b)$ on the support set and for
+# **Predict.** Two numbers $(u, v)$ start at zero. A task asks for the point $(a, b)$ on the support set and for
 # $(a, -b)$ on the query set. Which two rates solve every such task in one step?
 #
 # **Run.** With the loss $\frac12\big((u - a)^2 + (v - b)^2\big)$, one step from zero gives $u = \alpha_u a$ and
@@ -536,7 +533,7 @@ def mirrored(n_tasks):
 
 torch.manual_seed(seed)
 settings = {"n_steps": 1, "inner_lr": 0.1, "outer_lr": 0.05, "dtype": "float64", "device": "cpu", "tasks_per_chunk": 20}
-pair = MetaLearner(Plain(Pair()), configure("maml+lslr", **settings), loss_fn=F.mse_loss)
+pair = MetaLearner(Problem(Pair(), F.mse_loss), configure("maml+lslr", **settings))
 for iteration in range(151):
     step = pair.meta_step(mirrored(20), 0)
     if iteration % 50 == 0:
@@ -581,13 +578,14 @@ n_episodes = 30 if fast else 100
 exam_tasks = exact.to_device(make_sampler(glyphs, exact.config, "test").batch(0, n_episodes))
 for name, table in {"as learned": exact.inner_lrs, "negative ones set to zero": exact.inner_lrs.clamp(min=0)}.items():
     with torch.no_grad():
-        _, trace = run_tasks(exact.model, MetaParams(exact.params, table), exact.buffers, exam_tasks, settings)
-    right = trace.query_accuracy[:, -1]  # [E, K] -> [E]
+        meta = MetaParams(exact.params, {"inner_lrs": table})
+        _, trace = run_tasks(exact.problem, meta, exact.buffers, exam_tasks, settings)
+    right = trace.query_metric[:, -1]  # [E, K] -> [E]
     print(f"{name:26} {100 * right.mean():.1f} +- {196 * right.std() / n_episodes**0.5:.1f} % right")
 
 # %% [markdown]
 # So signs do flip, in this table too. Most of the negative rates are so close to zero that they say "do not move"
-# rather than "go up", and without them the accuracy is what it was, as far as these episodes can tell.
+# rather than "go up", and without them the accuracy is the same, as far as these episodes can show.
 #
 # **Check.**
 

@@ -30,7 +30,6 @@ import torch
 import torch.nn.functional as F
 
 from mamlkit import MetaParams, StepConfig, Trainer, adapt, configure
-from mamlkit.core.inner_loop import adapted_names
 from mamlkit.core.outer_loop import run_tasks
 from mamlkit.core.recipes import BN, CA, DA, LSLR, MSL
 from mamlkit.core.schedules import last_step_only, outer_lr, step_config
@@ -80,7 +79,7 @@ for short, fields in fixes.items():
 # %%
 by_hand = replace(maml, **MSL, **DA, **BN, **LSLR, **CA)
 assert by_hand == configure("mamlpp")
-print(f"equal; {len(by_hand.difference(maml))} of {len(by_hand.to_dict())} fields differ from MAML")
+print(f"equal; {len(by_hand.difference(maml))} fields differ from MAML")
 
 # %% [markdown]
 # ## 2. Train both
@@ -402,31 +401,34 @@ print(f"with 150 epochs, mamlpp is first-order in epochs {first_order[0]} to {fi
 #
 # **Explain.** MAML moves all layers in the inner loop. Is that needed? Raghu et al. (2020) froze the body at *test*
 # time and lost nothing; their *ANIL* adapts the head alone, in training too. Oh et al. (2021) did the opposite: *BOIL*
-# freezes the head and adapts the body. Here both are one word: `adapt="head"`, `adapt="body"`.
+# freezes the head and adapts the body. Here each is one setting, of the configuration or of a `Problem`: `adapt="head"`
+# or `adapt="body"`.
 #
 # **Predict.** Take a start trained by plain MAML. In five inner steps on a new task, which layer moves farthest,
 # relative to its own size: the first convolution, the last, or the head?
 #
-# **Run.** The stored MAML start on ten test tasks, with all, with the head alone and with the body alone free to move.
+# **Run.** The stored MAML start on ten test tasks, adapting all layers, only the head, or only the body.
 
 # %%
 start = stored.start("maml", dtype="float64")
 steps = start.config.n_steps
 glyphs = make_sampler(load("glyphs"), start.config, "test")  # the data it was trained on
 weights = [row for row in start.rows if row.endswith("weight")]
+all_steps = StepConfig(last_step_only(steps), second_order=False)
 
 
-def settings_for(how):
-    rates = torch.full((len(adapted_names(start.model, how)), steps), start.config.inner_lr)
-    config = StepConfig(last_step_only(steps), second_order=False, adapt=how)
-    return MetaParams(start.params, rates), config
+def adapting(how):
+    """Return the problem in which these layers adapt, and the start with a rate for each of their tensors and steps."""
+    problem = replace(start.problem, adapt=how)
+    rates = torch.full((len(problem.adapted), steps), start.config.inner_lr)
+    return problem, MetaParams(start.params, {"inner_lrs": rates})
 
 
 def relative_moves(how, task):
     """Return |theta_K - theta_0| / |theta_0| of each layer's weight."""
-    meta, config = settings_for(how)
+    problem, meta = adapting(how)
     with torch.no_grad():
-        *_, last = adapt(start.model, meta, start.buffers, task, config)
+        *_, last = adapt(problem, meta, start.buffers, task, all_steps)
     return [((last.params[w] - start.params[w]).norm() / start.params[w].norm()).item() for w in weights]
 
 
@@ -447,7 +449,7 @@ axes.legend(title="adapt")
 plt.show()
 
 # %% [markdown]
-# A layer that moves little may still matter. So ask for accuracy as well.
+# A layer that moves little may still matter. So measure the accuracy as well.
 #
 # **Run.** The same start, tested with each choice, and with no adaptation at all (all rates zero).
 
@@ -455,20 +457,20 @@ plt.show()
 n_episodes = 40 if fast else 200
 
 
-def accuracies(meta, config):
+def accuracies(problem, meta, settings=all_steps):
     """Return the accuracy of each test episode [E]."""
     found = []
     with torch.no_grad():
         for first in range(0, n_episodes, 10):
             batch = start.to_device(glyphs.batch(first, 10))
-            _, trace = run_tasks(start.model, meta, start.buffers, batch, config)
-            found.append(trace.query_accuracy[:, -1])  # [T, K] -> [T], after the last step
+            _, trace = run_tasks(problem, meta, start.buffers, batch, settings)
+            found.append(trace.query_metric[:, -1])  # [T, K] -> [T], after the last step
     return torch.cat(found).numpy()
 
 
-no_rates = MetaParams(start.params, torch.zeros_like(start.inner_lrs))
-tested = {how: accuracies(*settings_for(how)) for how in ("all", "head", "body")}
-tested["nothing"] = accuracies(no_rates, StepConfig(last_step_only(1)))
+no_rates = MetaParams(start.params, {"inner_lrs": torch.zeros_like(start.inner_lrs)})
+tested = {how: accuracies(*adapting(how)) for how in ("all", "head", "body")}
+tested["nothing"] = accuracies(start.problem, no_rates, StepConfig(last_step_only(1)))
 for how, right in tested.items():
     half = 196 * right.std(ddof=1) / np.sqrt(n_episodes)
     print(f"adapt {how:8} {100 * right.mean():5.1f} +- {half:.1f} %   (over {n_episodes} episodes)")
@@ -477,7 +479,7 @@ for how, right in tested.items():
 # **Predict.** The head alone does badly. Is that because the frozen body does not know the new classes, or because five
 # steps of the head cannot read out what it knows?
 #
-# **Explain.** Ask the body without the head. Its features of the support images, how alike are they? And give the head
+# **Explain.** Look at the body without the head: how similar are its features of the support images? And give the head
 # 300 steps instead of five. With the body frozen that is plain softmax regression, whose gradient is known:
 #
 # $$\nabla_W L = \tfrac1S \, (p - y)^\top f, \qquad p = \text{softmax}(W f + c)$$
@@ -485,12 +487,13 @@ for how, right in tested.items():
 # **Run.**
 
 # %%
-body = copy.deepcopy(start.model)
+body = copy.deepcopy(start.problem.network)
 body.head = torch.nn.Identity()  # so that its outputs are the features
+features = replace(start.problem, network=body)
 frozen = {name: p for name, p in start.params.items() if not name.startswith("head.")}
 batch = start.to_device(glyphs.batch(0, n_episodes))
 support, query = (
-    torch.stack([torch.func.functional_call(body, (frozen, start.buffers), (images, 0))[0] for images in part])
+    torch.stack([features.forward(frozen, start.buffers, images, 0)[0] for images in part])
     for part in (batch.support_x, batch.query_x)
 )  # [E, S, F] and [E, Q, F]
 
@@ -513,9 +516,9 @@ alike = F.cosine_similarity(support[:, :, None], support[:, None], dim=-1).mean(
 print(f"mean cosine between the features of two support images, before adaptation: {alike:.2f}")
 
 # %% [markdown]
-# The frozen body knows a good part of the answer, but it gives all pictures nearly the same features. To pull them
-# apart takes the head hundreds of steps, and the body a few. So this start is one that *changes its representation*,
-# most of all in the last convolution. The learned rates of notebook [07](07_learning_rates.ipynb) ask for the same.
+# The frozen body knows a good part of the answer, but it gives all pictures nearly the same features. The head needs
+# hundreds of steps to separate them, and the body a few. So this start is one that *changes its representation*, most
+# of all in the last convolution. The learned rates of notebook [07](07_learning_rates.ipynb) ask for the same.
 #
 # Raghu et al. found the opposite, with other data and networks: a frozen body cost nothing. Both can be true. What a
 # start has learned to move depends on what it was trained with, so measure it before you say "feature reuse".

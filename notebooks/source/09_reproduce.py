@@ -200,7 +200,7 @@ exam = learners[0].to_device(sampler.batch(0, E))
 def rights(norm):
     settings = eval_config(config, norm)
     with torch.no_grad():
-        traces = [run_tasks(m.model, m.meta, m.buffers, exam, settings)[1] for m in learners]
+        traces = [run_tasks(m.problem, m.meta, m.buffers, exam, settings)[1] for m in learners]
     logits = torch.stack([trace.query_logits for trace in traces]).mean(0)  # M x [E, Q, N] -> [E, Q, N]
     return (logits.argmax(-1) == exam.query_y).double()  # [E, Q]
 

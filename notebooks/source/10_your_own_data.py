@@ -34,7 +34,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from torch.func import functional_call
 
 from mamlkit.core.episodes import EpisodeSampler
 from mamlkit.core.errors import InputError
@@ -204,7 +203,7 @@ print("gray, light on dark")
 # $$\theta_{k+1} = \theta_k - \alpha \nabla L_{\text{support}}(\theta_k), \qquad k = 0 \dots K - 1$$
 #
 # **Predict.** The start was trained on characters of many scripts, never on doodles or on your pictures. Will it beat
-# nearest neighbour? Which classes will be taken for each other?
+# nearest neighbour? Which classes will be confused with each other?
 #
 # **Run.**
 
@@ -218,10 +217,10 @@ def labels_by_step(learner, task):
     """Return the label of each query picture after 0..K inner steps, [K + 1, Q]."""
     task = learner.to_device(task)
     with torch.no_grad():
-        steps = adapt(learner.model, learner.meta, learner.buffers, task, eval_config(learner.config, "batch"))
+        steps = adapt(learner.problem, learner.meta, learner.buffers, task, eval_config(learner.config, "batch"))
         starts = [learner.params, *(step.params for step in steps)]  # theta_0 .. theta_K
         logits = [
-            functional_call(learner.model, (params, learner.buffers), (task.query_x, max(k - 1, 0)))[0]
+            learner.problem.forward(params, learner.buffers, task.query_x, max(k - 1, 0))[0]
             for k, params in enumerate(starts)
         ]
     return torch.stack(logits).argmax(-1)
