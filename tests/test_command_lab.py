@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from nbformat.sign import NotebookNotary
 
 from mamlkit.commands import lab
 from mamlkit.core.errors import InputError
+from mamlkit.study.bench.browser import free_port
 
 
 @pytest.fixture
@@ -150,12 +150,6 @@ def test_arguments_after_two_dashes_reach_jupyterlab(
     assert CliRunner().invoke(lab.command, [*copy, "01", "--", "--port=1"]).exit_code == 3
     assert CliRunner().invoke(lab.command, [*copy, "--", "--port=1"]).exit_code == 3
     assert seen == [["--no-browser", "01-maml.ipynb", "--port=1"], ["--no-browser", "--port=1"]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fetch_json(url: str, process: subprocess.Popen[bytes]) -> dict[str, object]:
