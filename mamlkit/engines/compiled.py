@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -59,7 +60,7 @@ class Compiled(Eager):
             return f"the rule {problem.rule!r}"
         if problem.adapt_norms or len(problem.trained) != len([*problem.network.parameters()]):
             return "adapted norm layers" if problem.adapt_norms else "parameters that require no gradient"
-        unknown = config.difference(Config()).keys() - KNOWN
+        unknown = config.difference(type(config)()).keys() - KNOWN
         return next((f"{name} = {getattr(config, name)!r}" for name in sorted(unknown)), None)
 
     def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
@@ -115,7 +116,13 @@ class Compiled(Eager):
         """Return the function ``(meta, buffers, batch, M steps) -> query logits [M, T, Q, N]``."""
         load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))
         chunk = config.tasks_per_chunk or (2 if config.k_shot * config.n_way <= SMALL_TASK else 1)
-        return functools.partial(answers.query_logits, problem, make=load, tasks_per_chunk=chunk)
+
+        def evaluator(meta: MetaParams, buffers: Params, batch: Episode, steps: Sequence[StepConfig]) -> torch.Tensor:
+            for step in steps:
+                _check_step(dataclasses.replace(step, norm=KNOWN_STEP.norm))  # the last query pass takes any norm
+            return answers.query_logits(problem, meta, buffers, batch, steps, make=load, tasks_per_chunk=chunk)
+
+        return evaluator
 
 
 def _is_conv4(network: nn.Module) -> bool:
