@@ -68,7 +68,7 @@ def choose(problem: Problem, config: Config, batch: Episode) -> Choice:
         engine = ENGINES[name]
         unknown = engine.supports(problem, config)
         if unknown and name == config.engine:
-            raise InputError(f"engine = {name!r} does not know {unknown}; 'auto', 'vmap' and 'eager' do")
+            raise InputError(_refusal(name, unknown))
         reason = unknown and f"does not know {unknown}"
         reason = reason or engine.obstacle(problem, config, batch)
         if not reason and name == "compiled" and config.engine == "auto":
@@ -107,13 +107,32 @@ def prepare(
 
 
 def make(choice: Choice, problem: Problem, config: Config) -> Engine:
-    """Return the function ``(meta, buffers, batch, step) -> MetaStep`` of a choice."""
-    return ENGINES[choice.engine].make(problem, config, choice.tasks_per_chunk)
+    """Return the function ``(meta, buffers, batch, step) -> MetaStep`` of a choice.
+
+    Raises:
+        InputError: the engine does not implement a setting.
+    """
+    return _knowing(choice, problem, config).make(problem, config, choice.tasks_per_chunk)
 
 
 def make_evaluator(choice: Choice, problem: Problem, config: Config) -> Evaluator:
-    """Return the function ``(meta, buffers, batch, M steps) -> query outputs [M, T, Q, ...]`` of a choice."""
-    return ENGINES[choice.engine].make_evaluator(problem, config)
+    """Return the function ``(meta, buffers, batch, M steps) -> query outputs [M, T, Q, ...]`` of a choice.
+
+    Raises:
+        InputError: the engine does not implement a setting.
+    """
+    return _knowing(choice, problem, config).make_evaluator(problem, config)
+
+
+def _knowing(choice: Choice, problem: Problem, config: Config) -> Eager:
+    engine = ENGINES[choice.engine]
+    if unknown := engine.supports(problem, config):
+        raise InputError(_refusal(choice.engine, unknown))
+    return engine
+
+
+def _refusal(name: str, unknown: str) -> str:
+    return f"engine = {name!r} does not know {unknown}; 'auto', 'vmap' and 'eager' do"
 
 
 def _chunk(name: str, config: Config, batch: Episode, why: list[str]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -52,7 +53,7 @@ class Compiled(Eager):
 
     def supports(self, problem: Problem, config: Config) -> str | None:
         """Return the setting that the closed form does not know, in words."""
-        unknown = config.difference(Config()).keys() - KNOWN
+        unknown = config.difference(type(config)()).keys() - KNOWN
         if unknown:
             name = min(unknown)
             return f"{name} = {getattr(config, name)!r}"
@@ -121,7 +122,13 @@ class Compiled(Eager):
         """Return the function ``(meta, buffers, batch, M steps) -> query logits [M, T, Q, N]``."""
         load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))
         chunk = config.tasks_per_chunk or (2 if config.k_shot * config.n_way <= SMALL_TASK else 1)
-        return functools.partial(answers.query_logits, problem, make=load, tasks_per_chunk=chunk)
+
+        def evaluator(meta: MetaParams, buffers: Params, batch: Episode, steps: Sequence[StepConfig]) -> torch.Tensor:
+            for step in steps:
+                _check_step(dataclasses.replace(step, norm=KNOWN_STEP.norm))  # the last query pass takes any norm
+            return answers.query_logits(problem, meta, buffers, batch, steps, make=load, tasks_per_chunk=chunk)
+
+        return evaluator
 
 
 def _is_conv4(network: nn.Module) -> bool:
