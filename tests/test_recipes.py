@@ -45,7 +45,7 @@ OTHER_PAPERS = {
     "anil": "Raghu et al., ICLR 2020; protocol as ``maml``",
     "boil": "Oh et al., ICLR 2021; protocol as ``maml``",
     "meta-sgd": "arXiv:1707.09835; protocol\nas ``maml``",
-    "reptile": "arXiv:1803.02999, algorithm 2",
+    "reptile": "arXiv:1803.02999, in batches of tasks",
     "protonet": "arXiv:1703.05175",
 }
 MINI_IMAGENET = {"image_size": 84, "filters": 48, "q_query": 15, "eval_query": 15, "grad_clamp": 10.0}

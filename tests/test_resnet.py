@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mamlkit.__main__ import main
+from mamlkit.core import resnet
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
@@ -59,11 +61,13 @@ def shaken(**settings: Any) -> ResNet12:
 
 
 def test_widths_are_those_of_the_source_and_scale_with_filters() -> None:
-    for filters, widths in ((64, [64, 160, 320, 640]), (3, [3, 7, 15, 30])):
+    assert doctest.testmod(resnet).attempted == 1
+    assert doctest.testmod(resnet).failed == 0
+    for filters, expected in ((64, [64, 160, 320, 640]), (3, [3, 7, 15, 30])):
         with torch.device("meta"):
             model = ResNet12(3, 84, 5, filters=filters)
-        assert [block.convs[0].out_channels for block in model.blocks] == widths
-        assert model.head.in_features == widths[-1]
+        assert [block.convs[0].out_channels for block in model.blocks] == expected
+        assert model.head.in_features == expected[-1]
     assert sum(isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) for layer in model.modules()) == 12
 
 

@@ -167,10 +167,10 @@ def meta_sgd(base: Config) -> Config:
 def reptile(base: Config) -> Config:
     """Reptile: move the start towards where the inner loop ends, without a derivative through it.
 
-    Nichol, Achiam and Schulman 2018, "On First-Order Meta-Learning Algorithms", arXiv:1803.02999, algorithm 2. As
-    there: in training a task has more images than at evaluation, support and query images alike are adapted to, in
-    minibatches, and evaluation takes more inner steps. Outer steps are Adam's.
-    Ours: numbers that learn well on glyphs in minutes.
+    Nichol, Achiam and Schulman 2018, "On First-Order Meta-Learning Algorithms", arXiv:1803.02999, in batches of tasks.
+    As there: in training a task has more images than at evaluation, the inner loop adapts to support and query images
+    alike, in minibatches, and evaluation takes more inner steps. Ours: the outer steps are Adam's, and the numbers are
+    those that learned well on glyphs within minutes.
     """
     return replace(
         maml(base),

@@ -40,8 +40,8 @@ def reptile(
     Raises:
         InputError: see ``mamlkit.core.inner_loop.adapt``.
 
-    Source: Nichol, Achiam and Schulman 2018, "On First-Order Meta-Learning Algorithms", arXiv:1803.02999: algorithm 2,
-    with ``theta_0 - theta_K`` given to Adam.
+    Source: Nichol, Achiam and Schulman 2018, "On First-Order Meta-Learning Algorithms", arXiv:1803.02999: the version
+    with a batch of tasks, and ``theta_0 - theta_K`` given to Adam.
     """
     check_scored(step)
     parts, losses, rows = minibatches(episode), [], []
@@ -53,9 +53,8 @@ def reptile(
             losses.append(loss)
             rows.append(row)
         way = {name: meta.model[name] - params[name] for name in problem.adapted}
-    slope = sum(
-        (meta.model[name] * back).sum() for name, back in way.items()
-    )  # a scalar of which the derivative counts
+    # Only its derivative counts.
+    slope = sum((meta.model[name] * back).sum() for name, back in way.items())
     return sum(losses) + (slope - slope.detach()), stack_rows(rows)  # type: ignore[union-attr]
 
 
