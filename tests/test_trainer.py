@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tiny import same
 from torch import Tensor
 from waiting import wait_until
 
+import mamlkit
 from mamlkit import Config, Episode, EpochRecord, Evaluation, InputError, Trainer, configure, engines, evaluate
 from mamlkit.core.episodes import EpisodeSampler, ImageStore
 from mamlkit.core.networks import MLP
@@ -27,6 +30,7 @@ from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import Ranks
 from mamlkit.training.trainer import make_sampler
 
+PACKAGE = Path(mamlkit.__file__).parent
 SIZES: dict[str, Any] = dict(
     n_way=2, k_shot=1, q_query=1, eval_query=2, filters=3, n_steps=2, n_tasks=2, val_episodes=4
 )
@@ -387,3 +391,18 @@ def test_a_regression_on_sinusoids_learns() -> None:
     assert losses[-1] < 0.8 * losses[0]
     assert trainer.history[-1].validation.loss < 0.6 * before
     assert math.isnan(trainer.history[-1].validation.accuracy)
+
+
+def test_a_step_of_training_passes_at_most_four_rooms_from_the_sampler_to_the_gradient() -> None:
+    rooms: set[str] = set()
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        files = (Path(frame.filename) for frame in traceback.extract_stack())
+        rooms.update(file.relative_to(PACKAGE).parts[0] for file in files if PACKAGE in file.parents)
+        return F.mse_loss(outputs, targets)
+
+    config = Config(backbone="mlp", inner_lr=0.01, n_steps=2, n_tasks=2, epochs=1, iterations_per_epoch=1, device="cpu")
+    waves = Sinusoids(k_shot=3, q_query=3, seed=0)
+    next(Trainer(MetaLearner(Problem(MLP(1, 1), loss), config), waves, waves).iterations())
+    assert rooms <= {"training", "engines", "core"}
+    assert "core" in rooms
