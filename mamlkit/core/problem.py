@@ -150,6 +150,11 @@ class Problem:
         heads = {name for name in names if "head" in name.split(".")[:-1]}
         adapt = self.adapt or "all"
         chosen = tuple(name for name in names if adapt == "all" or (name in heads) == (adapt == "head"))
+        if adapt == "all" and not chosen:
+            raise InputError(
+                f"the network {self.name} has no parameter that may adapt; at least one must require a gradient, "
+                "outside the normalisation layers"
+            )
         if not chosen or (adapt != "all" and not heads):
             there = ", ".join(names) or "no tensors that may adapt"
             raise InputError(f"adapt = {adapt!r} needs a layer called head and others; the network has {there}")

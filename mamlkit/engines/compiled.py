@@ -139,11 +139,10 @@ def _is_conv4(network: nn.Module) -> bool:
     hooked = any(layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer) for layer in layers)
     names = [f"{kind}.{i}" for i in range(4) for kind in ("convs", "norms")]
     whole = {*names, "convs", "norms", "head", ""} == {name for name, _ in network.named_modules()}
-    stride, biases = (
-        1 if network.max_pool else 2,
-        all(layer.bias is not None for layer in (*network.convs, network.head)),
-    )
-    plain = all(str(conv).endswith(f"stride=({stride}, {stride}), padding=(1, 1))") for conv in network.convs)
+    biases = all(layer.bias is not None for layer in (*network.convs, network.head))
+    stride, filters = 1 if network.max_pool else 2, network.convs[0].out_channels
+    form = f"kernel_size=(3, 3), stride=({stride}, {stride}), padding=(1, 1))"
+    plain = all(str(conv).endswith(form) and conv.out_channels == filters for conv in network.convs)
     return whole and plain and biases and not hooked
 
 

@@ -17,6 +17,7 @@ from mamlkit.core.episodes import Episode, like
 from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import MetaParams, Problem
+from mamlkit.core.randomness import drawn_from
 from mamlkit.core.rules import flat, rule_of
 from mamlkit.core.schedules import eval_config, outer_lr, step_config
 from mamlkit.core.system.devices import pick_device
@@ -127,8 +128,9 @@ class MetaLearner:
         Writes: ``choice``; the cache of compiled code.
         """
         if self.choice is None:
-            self.problem.check_forward(self.meta, self.buffers, self.to_device(batch))
-            choice = engines.prepare(self.problem, self.config, batch, on_part=on_part)
+            with drawn_from(self.config.seed, device=self.device):  # a trial may draw, and leaves torch's own state
+                self.problem.check_forward(self.meta, self.buffers, self.to_device(batch))
+                choice = engines.prepare(self.problem, self.config, batch, on_part=on_part)
             for sentence in choice.why:
                 log.info(sentence)
             self.use(choice)
