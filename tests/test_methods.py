@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from mamlkit.__main__ import main
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
@@ -50,7 +54,7 @@ def test_the_methods_are_those_that_the_configuration_knows() -> None:
     "show",
     [
         lambda start: Classifier(start, task().support_x),
-        lambda start: travel(start, task()),
+        lambda start: travel(start, task(), grid=3),
         lambda start: trace_batch(start, batch()),
         inner_rates,
     ],
@@ -65,7 +69,7 @@ def test_what_shows_an_inner_loop_refuses_a_start_without_one(show: Any) -> None
         show(learner("protonet"))
 
 
-@pytest.mark.parametrize("show", [lambda start: travel(start, task()), inner_rates], ids=["travel", "rates"])
+@pytest.mark.parametrize("show", [lambda start: travel(start, task(), grid=3), inner_rates], ids=["travel", "rates"])
 def test_what_shows_a_rate_for_each_step_refuses_one_for_each_number(show: Any) -> None:
     with pytest.raises(InputError, match=r"^inner_lr_per = 'number' .*; 'tensor' is allowed$"):
         show(learner("meta-sgd"))
@@ -86,3 +90,28 @@ def test_a_start_with_a_rate_for_each_number_serves_fewer_classes() -> None:
     start = MetaLearner.from_config(configure("meta-sgd", **{**SIZES, "n_way": 3}, n_steps=2), SHAPE)
     classifier = Classifier(start, task().support_x)
     assert classifier.probabilities(task().query_x).shape == (2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps"),
+    [("protonet", ""), ("reptile", "--n-steps 2 --eval-steps 3"), ("meta-sgd", "--n-steps 2")],
+)
+def test_a_baseline_is_trained_resumed_and_evaluated_from_the_command_line(
+    recipe: str, steps: str, tmp_path: Path
+) -> None:
+    def call(*arguments: object) -> str:
+        outcome = CliRunner().invoke(main, [str(each) for each in arguments])
+        assert outcome.exit_code == 0, outcome.output
+        return outcome.output
+
+    sizes = "--filters 3 --n-way 2 --q-query 2 --eval-query 1 --n-tasks 2 --iterations-per-epoch 2"
+    rest = "--epochs 2 --val-episodes 2 --test-episodes 2 --ensemble 1"
+    run = tmp_path / "run"
+    call("train", "--recipe", recipe, *sizes.split(), *rest.split(), *steps.split(), "--out", run)
+    tested = json.loads((run / "result.json").read_text("utf-8"))
+    (run / "result.json").unlink()
+    call("train", "--resume", run)
+    assert json.loads((run / "result.json").read_text("utf-8"))["evaluations"] == tested["evaluations"]
+    report = json.loads(call("evaluate", run, "--json"))
+    assert report["evaluations"] == tested["evaluations"]
+    assert set(report["evaluations"]) == {"batch", "running"}

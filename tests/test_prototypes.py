@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from click.testing import CliRunner
 from torch import Tensor
 from torch.func import functional_call
 
-from mamlkit.__main__ import main
 from mamlkit.core.episodes import Episode, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.prototypes import prototypes
@@ -137,23 +133,3 @@ def test_the_recipe_learns(glyphs: ImageStore) -> None:
     before = evaluate([trainer.learner], trainer.val, 40)
     [record] = trainer.epochs()
     assert record.validation.accuracy - record.validation.ci95 > before.accuracy + 0.2  # which is above chance, 0.2
-
-
-@pytest.mark.parametrize("recipe", ["protonet", "reptile", "meta-sgd"])
-def test_a_baseline_is_trained_resumed_and_evaluated_from_the_command_line(recipe: str, tmp_path: Path) -> None:
-    def call(*arguments: object) -> str:
-        outcome = CliRunner().invoke(main, [str(each) for each in arguments])
-        assert outcome.exit_code == 0, outcome.output
-        return outcome.output
-
-    sizes = "--filters 3 --n-way 2 --q-query 2 --eval-query 1 --n-tasks 2 --iterations-per-epoch 2"
-    rest = "--epochs 2 --val-episodes 2 --test-episodes 2 --ensemble 1"
-    run = tmp_path / "run"
-    call("train", "--recipe", recipe, *sizes.split(), *rest.split(), "--out", run)
-    tested = json.loads((run / "result.json").read_text("utf-8"))
-    (run / "result.json").unlink()
-    call("train", "--resume", run)
-    assert json.loads((run / "result.json").read_text("utf-8"))["evaluations"] == tested["evaluations"]
-    report = json.loads(call("evaluate", run, "--json"))
-    assert report["evaluations"] == tested["evaluations"]
-    assert set(report["evaluations"]) == {"batch", "running"}
