@@ -319,11 +319,11 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for storage in storages(out) - storages((args, kwargs)):  # new, not a view of what was given
-            self.count(storage.nbytes())
-            weakref.finalize(storage, self.count, -storage.nbytes())
+            self.add(storage.nbytes())
+            weakref.finalize(storage, self.add, -storage.nbytes())
         return out
 
-    def count(self, n_bytes):
+    def add(self, n_bytes):
         self.now += n_bytes
         self.peak = max(self.peak, self.now)
 
