@@ -37,6 +37,7 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "mamlpp-authors": ("mamlpp", {**AUTHORS, "n_tasks": 8, "q_query": 1, "eval_query": 1}),
     "anil": ("maml", {"adapt": "head"}),
     "boil": ("maml", {"adapt": "body"}),
+    "maml+wd": ("maml", {"inner_decay": 1e-3}),
     "meta-sgd": ("maml", {"learn_inner_lrs": True, "inner_lr_per": "number"}),
     "reptile": ("maml", REPTILE),
     "protonet": ("maml", {"method": "protonet", "second_order": False, "n_steps": 1}),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from mamlkit.core.baselines import meta_sgd, protonet, reptile
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import check_choice
 
@@ -61,7 +62,7 @@ def fomaml(base: Config) -> Config:
 
     Text: the approximation of the original MAML paper, as section 3.1 discusses it.
     """
-    return replace(maml(base), second_order=False)
+    return replace(base, second_order=False)
 
 
 def maml_msl(base: Config) -> Config:
@@ -71,7 +72,7 @@ def maml_msl(base: Config) -> Config:
     Code: the ramp of ``mamlkit.core.schedules.msl_weights`` over the first tenth of the epochs (10 of 100; 15 on
     mini-ImageNet), then the last step alone. No loss of the unadapted network (the equation's i = 0), as in the code.
     """
-    return replace(maml(base), **MSL)
+    return replace(base, **MSL)
 
 
 def maml_da(base: Config) -> Config:
@@ -80,7 +81,7 @@ def maml_da(base: Config) -> Config:
     Text: first-order for the first 50 of 150 epochs, here the first third. Code: switched off in every
     configuration of the last commit; the first release switched after 80 of 150 epochs, in MAML too.
     """
-    return replace(maml(base), **DA)
+    return replace(base, **DA)
 
 
 def maml_bn(base: Config) -> Config:
@@ -90,7 +91,7 @@ def maml_bn(base: Config) -> Config:
     always. Here: as the code, and each test also gives the accuracy with the recorded ones at the query set;
     ``norm_eval = "running"`` chooses, validates and reports by that.
     """
-    return replace(maml(base), **BN)
+    return replace(base, **BN)
 
 
 def maml_lslr(base: Config) -> Config:
@@ -98,7 +99,7 @@ def maml_lslr(base: Config) -> Config:
 
     Text: one per layer and step. Code: one per tensor, so that a layer's weight and bias have one each, as here.
     """
-    return replace(maml(base), **LSLR)
+    return replace(base, **LSLR)
 
 
 def maml_ca(base: Config) -> Config:
@@ -107,7 +108,7 @@ def maml_ca(base: Config) -> Config:
     Text: cosine annealing, without a minimum. Code: down to 1e-5 on Omniglot, constant within an epoch, as here; its
     configurations of plain MAML on Omniglot anneal too.
     """
-    return replace(maml(base), **CA)
+    return replace(base, **CA)
 
 
 def mamlpp(base: Config) -> Config:
@@ -117,7 +118,7 @@ def mamlpp(base: Config) -> Config:
     statistics at evaluation; each fix as its own recipe says. Budget as ``maml``.
     In the epochs that are first-order after the multi-step loss has ended, only the last step's batch-norm rows learn.
     """
-    return replace(maml(base), **MSL, **DA, **BN, **LSLR, **CA)
+    return replace(base, **MSL, **DA, **BN, **LSLR, **CA)
 
 
 def mamlpp_authors(base: Config) -> Config:
@@ -130,7 +131,7 @@ def mamlpp_authors(base: Config) -> Config:
     Not the code's: its 100 epochs of 500 iterations and 600 validation episodes (give them as options), and its
     images, which it resizes without smoothing and leaves dark on light.
     """
-    code = replace(mamlpp(base), first_order_share=0.0, beta2=0.999, ensemble=5)
+    code = replace(base, first_order_share=0.0, beta2=0.999, ensemble=5)
     if base.dataset == "mini-imagenet":
         return replace(code, n_tasks=2, msl_share=0.15, cosine_lr=False)
     rotation = "episodes" if base.dataset == "omniglot" else base.rotation
@@ -139,12 +140,12 @@ def mamlpp_authors(base: Config) -> Config:
 
 def anil(base: Config) -> Config:
     """Almost no inner loop: only the head adapts. Raghu et al., ICLR 2020; protocol as ``maml``."""
-    return replace(maml(base), adapt="head")
+    return replace(base, adapt="head")
 
 
 def boil(base: Config) -> Config:
     """Body only in the inner loop: all but the head adapts. Oh et al., ICLR 2021; protocol as ``maml``."""
-    return replace(maml(base), adapt="body")
+    return replace(base, adapt="body")
 
 
 def maml_wd(base: Config) -> Config:
@@ -152,64 +153,32 @@ def maml_wd(base: Config) -> Config:
 
     Not in the paper: the seventh fix, which notebook 11 adds from idea to ablation; protocol as ``maml``.
     """
-    return replace(maml(base), inner_decay=1e-3)
-
-
-def meta_sgd(base: Config) -> Config:
-    """Meta-SGD: learn an inner rate for each number of each tensor, the same at every step, sign included.
-
-    Li, Zhou, Chen and Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", arXiv:1707.09835; protocol
-    as ``maml``. Theirs: one inner step, and rates that start at random in [0.005, 0.1]; ours start at ``inner_lr``.
-    """
-    return replace(maml(base), learn_inner_lrs=True, inner_lr_per="number")
-
-
-def reptile(base: Config) -> Config:
-    """Reptile: move the start towards where the inner loop ends, without a derivative through it.
-
-    Nichol, Achiam and Schulman 2018, "On First-Order Meta-Learning Algorithms", arXiv:1803.02999, in batches of tasks.
-    As there: in training a task has more images than at evaluation, the inner loop adapts to support and query images
-    alike, in minibatches, and evaluation takes more inner steps. Ours: the outer steps are Adam's, and the numbers are
-    those that learned well on glyphs within minutes.
-    """
-    return replace(
-        maml(base),
-        method="reptile",
-        second_order=False,
-        adapt_norms=True,
-        outer_lr=3e-3,
-        q_query=max(9, 2 * base.k_shot),
-        n_steps=10,
-        eval_steps=20,
-    )
-
-
-def protonet(base: Config) -> Config:
-    """Prototypical networks: an embedding in which the nearest class mean classifies; there is no inner loop.
-
-    Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning", arXiv:1703.05175: squared Euclidean
-    distances. Protocol as ``maml``, so classes and images of a training task are those of a test task; the paper trains
-    with more classes (give ``n_way``).
-    """
-    return replace(maml(base), method="protonet", second_order=False, n_steps=1)
+    return replace(base, inner_decay=1e-3)
 
 
 class Recipe(NamedTuple):
-    """A named recipe, the one it is a difference of, and the function that makes it."""
+    """A named recipe, the one it is a difference of, and the difference as a function of a configuration."""
 
     name: str
     base: str
-    apply: Callable[[Config], Config]
+    change: Callable[[Config], Config]
 
     @property
     def doc(self) -> str:
         """The function's docstring: where the recipe follows the paper's text, where the authors' code."""
-        return inspect.getdoc(self.apply) or ""
+        return inspect.getdoc(self.change) or ""
+
+    def apply(self, config: Config) -> Config:
+        """Return a configuration with this recipe, and before it the recipe that it is a difference of."""
+        return self.change(self._start(config))
 
     def changes(self, config: Config) -> dict[str, Any]:
         """Return the fields that this recipe sets differently from its base, for the data set of ``config``."""
-        base = config if not self.base else RECIPES[self.base].apply(config)
-        return self.apply(config).difference(base)
+        start = self._start(config)
+        return self.change(start).difference(start)
+
+    def _start(self, config: Config) -> Config:
+        return RECIPES[self.base].apply(config) if self.base else config
 
 
 RECIPES = {

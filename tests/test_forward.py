@@ -1,0 +1,70 @@
+"""How a network is called: with the inner step where it takes one, and with a twice differentiable attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mamlkit import InputError
+from mamlkit.core import forward as calls
+from mamlkit.core.networks import MLP
+
+
+class Scaled(nn.Module):
+    """It knows the inner step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: Tensor, step: int, norm: str = "batch") -> tuple[Tensor, dict[str, Tensor]]:
+        return self.scale * x + step, {"norm": torch.tensor(norm == "running")}
+
+
+class Lone(nn.Module):
+    def forward(self, x: Tensor, step: int, norm: str) -> Tensor:
+        return x + step
+
+
+def test_a_network_that_takes_the_step_gets_step_and_norm_and_others_the_inputs_alone() -> None:
+    x, scale = torch.ones(3), {"scale": torch.tensor(5.0)}
+    outputs, stats = calls.forward(Scaled(), scale, x, 4, "running")
+    assert outputs.tolist() == [9.0] * 3
+    assert stats["norm"]
+    network = nn.Linear(3, 1)
+    outputs, stats = calls.forward(network, dict(network.named_parameters()), x, 4, "running")
+    assert torch.equal(outputs, network(x))
+    assert stats == {}
+
+
+def test_a_tensor_that_the_network_does_not_have_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="scales"):
+        calls.forward(Scaled(), {"scales": torch.tensor(5.0)}, torch.ones(3), 0, "batch")
+
+
+def test_the_fused_attention_is_back_after_the_call() -> None:
+    attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    class Own(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append((torch.backends.cuda.flash_sdp_enabled(), torch.backends.mha.get_fastpath_enabled()))
+            return attention(x, x, x)[0]
+
+    seen: list[tuple[bool, bool]] = []
+    calls.forward(Own(), {}, torch.ones(1, 2, 4), 0, "batch")
+    assert seen == [(False, False)]
+    assert torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_copy_of_the_modules_shares_the_tensors() -> None:
+    network = MLP(3, 2, hidden=(4,))
+    copy = calls.own_modules(network)
+    assert copy.head is not network.head
+    assert [id(p) for p in copy.parameters()] == [id(p) for p in network.parameters()]
+
+
+def test_a_network_that_takes_the_step_must_return_statistics() -> None:
+    with pytest.raises(InputError, match=r"^the network Lone, which takes the step, returns no pair"):
+        calls.check(Lone(), {}, torch.ones(2))
