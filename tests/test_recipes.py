@@ -45,6 +45,7 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
 OTHER_PAPERS = {
     "anil": "Raghu et al., ICLR 2020; protocol as ``maml``",
     "boil": "Oh et al., ICLR 2021; protocol as ``maml``",
+    "maml+wd": "Not in the paper",
     "meta-sgd": "arXiv:1707.09835; protocol\nas ``maml``",
     "reptile": "arXiv:1803.02999, in batches of tasks",
     "protonet": "arXiv:1703.05175",
