@@ -110,7 +110,7 @@ def test_all_of_it_prints_tables_and_writes_files_that_say_what_they_depend_on()
         (["--work", "T,W7"], "work = 'W7' is unknown; choose one of T"),
         (["--work", ""], "work = '' is unknown"),
         (["--work", "T", "--against", "compile"], "engine = 'compile' is unknown (did you mean 'compiled'?)"),
-        (["--work", "T", "--against", "compiled"], "--against compiled is not possible: compiled cannot be used"),
+        (["--work", "T", "--against", "compiled"], "--against compiled is not possible: compiled is not used"),
         (["--work", "T", "--samples", "0"], "0 is not in the range x>=1"),
         (["--work", "T", "--out", "file"], "cannot write file"),
     ],
