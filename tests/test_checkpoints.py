@@ -21,13 +21,14 @@ from safetensors.torch import save_file
 from tiny import same
 from torch import Tensor
 
-from mamlkit import Config, ImageStore, InputError, MetaLearner, Trainer, configure
+from mamlkit import Config, ImageStore, InputError, MetaLearner, Problem, Trainer, configure
 from mamlkit.core.networks import MLP
 from mamlkit.runs import checkpoints
 
 TINY = configure(
     "mamlpp", n_way=2, filters=3, n_steps=2, n_tasks=2, epochs=2, iterations_per_epoch=2, val_episodes=2, eval_query=2
 )
+SMALL = configure("maml+lslr", n_steps=2)
 SHAPE = (1, 28, 28)
 
 
@@ -145,7 +146,7 @@ BITS = {
 
 
 def test_every_bit_of_every_kind_of_tensor_comes_back(tmp_path: Path) -> None:
-    first, second = (MetaLearner(MLP(1, 1, hidden=(3,)), TINY) for _ in range(2))
+    first, second = (MetaLearner(Problem(MLP(1, 1, hidden=(3,))), SMALL) for _ in range(2))
     first.buffers |= BITS | {"shared": BITS["not finite"]}
     second.buffers |= {name: torch.zeros_like(value) for name, value in first.buffers.items()}
     checkpoints.save(tmp_path / "kinds.safetensors", first, 0)
@@ -157,7 +158,7 @@ def test_every_bit_of_every_kind_of_tensor_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_tensor_that_the_format_cannot_hold_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    learner = MetaLearner(MLP(1, 1, hidden=(3,)), TINY)
+    learner = MetaLearner(Problem(MLP(1, 1, hidden=(3,))), SMALL)
     learner.buffers["phase"] = torch.zeros(2, dtype=torch.complex128)
     with pytest.raises(InputError, match=r"^cannot write .*: it has no place for a tensor of torch\.complex128$"):
         checkpoints.save(tmp_path / "epoch.safetensors", learner, 0)
@@ -214,7 +215,7 @@ def test_another_format_is_refused_with_both_numbers(path: Path) -> None:
 
 
 def test_a_network_with_other_layers_or_other_shapes_is_refused(tmp_path: Path) -> None:
-    two, three, wide = (MetaLearner(MLP(1, 1, hidden=h), TINY) for h in ((3,), (3, 3), (4,)))
+    two, three, wide = (MetaLearner(Problem(MLP(1, 1, hidden=h)), SMALL) for h in ((3,), (3, 3), (4,)))
     checkpoints.save(tmp_path / "two.safetensors", two, 1)
     refused(
         tmp_path / "two.safetensors",

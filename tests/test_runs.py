@@ -139,7 +139,7 @@ def test_a_new_run_tells_what_it_is(tmp_path: Path, glyphs: ImageStore) -> None:
     opened = RunFolder.open(tmp_path / "a" / "run")
     assert opened.config == made.config == TINY
     expected = {"recipe": "mamlpp", "command": "mamlkit train", "versions": versions(), "data_sha256": glyphs.sha256}
-    assert opened.about == made.about == {"format": 2, **expected}
+    assert opened.about == made.about == {"format": 2, **expected, "network": {}}
     assert set(versions()) == {"python", "mamlkit", "torch", "numpy", "commit", "machine"}
     assert opened.history() == []
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from kept import contents
-from tiny import RUN
+from tiny import RUN, flags
 
 from mamlkit import InputError
 from mamlkit.__main__ import main
@@ -21,7 +21,7 @@ from mamlkit.__main__ import main
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has neither fork nor SIGKILL")
 
 SIZES = RUN | {"test_episodes": 2}
-TRAIN = ["train", *(part for name, value in SIZES.items() for part in (f"--{name.replace('_', '-')}", str(value)))]
+TRAIN = ["train", *flags(SIZES)]
 
 # Run the same command again and again, and kill it by SIGKILL just before its second, third, ... write to the disk (or
 # each ninth), until a run comes to its end; then kill some at moments of the clock. Forked, to import torch only once.

@@ -43,7 +43,7 @@ from mamlkit.training.trainer import Trainer
 TINY = configure(
     "mamlpp",
     **dict(n_way=2, q_query=1, eval_query=1, filters=3, n_steps=2, n_tasks=1, epochs=2, ensemble=1),
-    **dict(iterations_per_epoch=1, val_episodes=2, backbone="mlp"),
+    **dict(iterations_per_epoch=1, val_episodes=2, backbone="mlp", per_step_bn=False, per_step_stats=False),
 )
 SHAPE = Shape(n_tasks=1, n_images=2, n_way=2, channels=1, size=16, filters=2, pool=True, dtype="float64")
 PART = ("gradient", SHAPE)

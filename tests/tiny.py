@@ -11,7 +11,7 @@ from mamlkit.core.config import Config
 
 # Of runs that are kept in a folder, of the smallest network; for a configuration or a command.
 RUN: dict[str, Any] = dict(n_way=2, q_query=1, eval_query=1, filters=3, n_steps=2, n_tasks=1, epochs=3, ensemble=1)
-RUN |= dict(iterations_per_epoch=2, val_episodes=2, backbone="mlp")
+RUN |= dict(iterations_per_epoch=2, val_episodes=2, backbone="mlp", per_step_bn=False, per_step_stats=False)
 
 # As most golden cases are: code that is compiled for one of these tests serves the others.
 AS_GOLDEN = Config(
@@ -25,6 +25,15 @@ AS_GOLDEN = Config(
     iterations_per_epoch=2,
     device="cpu",
 )
+
+
+def flags(settings: dict[str, Any]) -> list[str]:
+    """Return settings as options of ``mamlkit train``."""
+    options: list[str] = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        options += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return options
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

@@ -43,7 +43,7 @@ def check_together(config: Any) -> None:
     Raises:
         InputError: two of them do not.
     """
-    for sentence in itertools.chain(_loops(config), _network(config), _machine(config)):
+    for sentence in itertools.chain(_network(config), _loops(config), _machine(config)):
         raise InputError(sentence)
 
 
