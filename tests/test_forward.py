@@ -29,18 +29,18 @@ class Lone(nn.Module):
 
 def test_a_network_that_takes_the_step_gets_step_and_norm_and_others_the_inputs_alone() -> None:
     x, scale = torch.ones(3), {"scale": torch.tensor(5.0)}
-    outputs, stats = calls.forward(Scaled(), scale, x, 4, "running")
+    outputs, stats = calls.call_network(Scaled(), scale, x, 4, "running")
     assert outputs.tolist() == [9.0] * 3
     assert stats["norm"]
     network = nn.Linear(3, 1)
-    outputs, stats = calls.forward(network, dict(network.named_parameters()), x, 4, "running")
+    outputs, stats = calls.call_network(network, dict(network.named_parameters()), x, 4, "running")
     assert torch.equal(outputs, network(x))
     assert stats == {}
 
 
 def test_a_tensor_that_the_network_does_not_have_is_refused() -> None:
     with pytest.raises(RuntimeError, match="scales"):
-        calls.forward(Scaled(), {"scales": torch.tensor(5.0)}, torch.ones(3), 0, "batch")
+        calls.call_network(Scaled(), {"scales": torch.tensor(5.0)}, torch.ones(3), 0, "batch")
 
 
 def test_the_fused_attention_is_back_after_the_call() -> None:
@@ -52,7 +52,7 @@ def test_the_fused_attention_is_back_after_the_call() -> None:
             return attention(x, x, x)[0]
 
     seen: list[tuple[bool, bool]] = []
-    calls.forward(Own(), {}, torch.ones(1, 2, 4), 0, "batch")
+    calls.call_network(Own(), {}, torch.ones(1, 2, 4), 0, "batch")
     assert seen == [(False, False)]
     assert torch.backends.cuda.flash_sdp_enabled()
     assert torch.backends.mha.get_fastpath_enabled()

@@ -43,11 +43,16 @@ def make(glyphs: ImageStore) -> Iterator[Make]:
         figures.append(TrainingTheatre(theatre, RECIPES, ahead=ahead, rate=rate))
         return figures[-1]
 
-    before = threading.active_count()
+    before = trainings()
     yield figure
     for each in figures:
         each.close()
-    assert threading.active_count() == before
+    assert trainings() == before
+
+
+def trainings() -> int:
+    """Return how many threads train."""
+    return [thread.name for thread in threading.enumerate()].count("training theatre")
 
 
 def press(figure: TrainingTheatre, kind: str) -> None:
@@ -200,7 +205,7 @@ async def then_pause(figure: TrainingTheatre, kind: str) -> None:
 
 def test_start_over_ends_the_old_thread_and_takes_recipe_and_rate_from_the_controls(make: Make) -> None:
     figure = make(ahead=5)
-    first, before = figure.theatre, threading.active_count()
+    first, before = figure.theatre, trainings()
 
     async def play() -> None:
         press(figure, "play")
@@ -208,7 +213,7 @@ def test_start_over_ends_the_old_thread_and_takes_recipe_and_rate_from_the_contr
         press(figure, "again")
         assert figure.theatre is not first
         assert not first.running
-        assert threading.active_count() == before + 1
+        assert trainings() == before + 1
         assert (figure.stage, figure.said) == ("training", "MAML++ is training.")
         await until(lambda: len(shown(figure)) > 0)
         press(figure, "pause")
@@ -267,46 +272,46 @@ def test_an_exception_in_the_thread_becomes_a_sentence(make: Make, error: Except
 
 
 def test_closing_the_figure_ends_its_thread(make: Make) -> None:
-    before = threading.active_count()
+    before = trainings()
     figure = make()
 
     async def play() -> None:
         press(figure, "play")
-        assert threading.active_count() == before + 1
+        assert trainings() == before + 1
         figure.close()
-        assert threading.active_count() == before
+        assert trainings() == before
 
     asyncio.run(play())
 
 
 def test_deleting_the_figure_ends_its_thread(glyphs: ImageStore) -> None:
-    before = threading.active_count()
+    before = trainings()
     config = configure("maml", epochs=1000, **SIZES)
 
     async def play() -> None:
         figure = TrainingTheatre(lambda *_: Theatre(config, glyphs), RECIPES)
         figure.play()
         await asyncio.sleep(2 * PERIOD)
-        assert threading.active_count() == before + 1
+        assert trainings() == before + 1
         del figure
         gc.collect()
-        assert threading.active_count() == before
+        assert trainings() == before
         await asyncio.sleep(2 * PERIOD)  # what followed it ends too
 
     asyncio.run(play())
 
 
 def test_only_one_trains_at_a_time(make: Make) -> None:
-    before = threading.active_count()
+    before = trainings()
 
     async def play() -> None:
         first = make()
         press(first, "play")
         second = make()
-        assert threading.active_count() == before
+        assert trainings() == before
         press(second, "play")
         press(first, "play")
-        assert threading.active_count() == before + 1
+        assert trainings() == before + 1
         assert first.theatre.running
         await until(lambda: second.stage == "paused")
         first.pause()

@@ -15,7 +15,7 @@ from mamlkit.commands.evaluate import open_data
 from mamlkit.commands.events import check_tensorboard, event_log
 from mamlkit.commands.options import GroupedCommand, command_line, config_options
 from mamlkit.core.config import Config, read_toml
-from mamlkit.core.episodes import ImageStore
+from mamlkit.core.episodes import SPLITS, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
@@ -91,7 +91,8 @@ def _begin(
     what = f"{config.dataset}-{config.n_way}way-{config.k_shot}shot-{name}-seed{config.seed}"
     path = out or Path("runs") / what
     RunFolder.check_free(path)
-    make_sampler(store, config, "test")  # for what it refuses
+    for split in SPLITS:
+        make_sampler(store, config, split, training=split == "train")  # raises what it must before anything is written
     engine = progress.trainer(config, store, ranks=ranks).choice.engine
     config = dataclasses.replace(config, engine=engine)  # a resumed or repeated run takes the same
     return RunFolder.create(path, config, store, recipe=name, command=command_line(name, config))

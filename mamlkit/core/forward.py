@@ -20,7 +20,7 @@ from mamlkit.core.networks import SHIPPED
 from mamlkit.core.transforms import Params
 
 
-def forward(network: nn.Module, tensors: Params, x: Any, step: int, norm: str) -> tuple[Any, Any]:
+def call_network(network: nn.Module, tensors: Params, x: Any, step: int, norm: str) -> tuple[Any, Any]:
     """Return the outputs of a network with ``tensors``, and the statistics {layer: BatchStats} of its batch.
 
     Args:
@@ -54,7 +54,7 @@ def check(network: nn.Module, tensors: Params, x: Any) -> None:
     versions, kind = {name: tensor._version for name, tensor in own.items()}, type(network).__name__
     try:
         with torch.no_grad():
-            answer = forward(network, own, x, 0, "batch")
+            answer = call_network(network, own, x, 0, "batch")
     except (RuntimeError, TypeError, ValueError) as error:
         shapes = ", ".join(str(list(leaf.shape)) for leaf in pytree.tree_leaves(x))
         raise InputError(f"the network {kind} cannot take inputs of shape {shapes}: {error}") from error

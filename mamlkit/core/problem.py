@@ -21,7 +21,7 @@ from mamlkit.core.batch_norm import PerStepBatchNorm2d
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.forward import check, forward, own_modules
+from mamlkit.core.forward import call_network, check, own_modules
 from mamlkit.core.metrics import accuracy
 from mamlkit.core.networks import SHIPPED, build
 from mamlkit.core.rules import Rule, Tensors, rule_of
@@ -175,8 +175,8 @@ class Problem:
         return self if network is self.network else dataclasses.replace(self, network=network)
 
     def forward(self, params: Params, buffers: Params, x: Any, step: int, norm: str = "batch") -> tuple[Any, Any]:
-        """Return outputs and statistics of the network with these tensors, see ``mamlkit.core.forward.forward``."""
-        return forward(self.network, {**params, **buffers}, x, step, norm)
+        """Return outputs and statistics of the network with these tensors; see ``mamlkit.core.forward``."""
+        return call_network(self.network, {**params, **buffers}, x, step, norm)
 
     def check_forward(self, meta: MetaParams, buffers: Params, batch: Episode) -> None:
         """Pass the support set of the first task through the network once; see ``mamlkit.core.forward.check``."""
