@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_named(runs: dict[str, Path], tmp_path: Path) ->
             content = path.read_bytes()
             target.write_bytes(content[: len(content) // 2] if path.suffix == ".safetensors" else content)
     message = evaluate(tmp_path, code=2).stderr
-    assert "is not a whole checkpoint" in message
+    assert "is not a complete checkpoint" in message
     assert "epoch-000" in message
 
 

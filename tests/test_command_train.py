@@ -139,7 +139,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is() -> None:
     run(*SMALL, "--out", "here")
     before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
     result = run(*SMALL, "--out", "here", code=2)
-    assert "--out here holds a run already; go on with it by --resume here" in result.stderr
+    assert "--out here already holds a run; continue it with --resume here" in result.stderr
     assert {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()} == before
 
 
