@@ -146,7 +146,9 @@ def test_a_new_run_tells_what_it_is(tmp_path: Path, glyphs: ImageStore) -> None:
 
 def test_a_folder_that_holds_a_run_is_refused_and_kept(finished: Path, glyphs: ImageStore) -> None:
     before = files(finished)
-    with pytest.raises(InputError, match=rf"^--out {re.escape(str(finished))} already holds a run; continue .*--resume"):
+    with pytest.raises(
+        InputError, match=rf"^--out {re.escape(str(finished))} already holds a run; continue .*--resume"
+    ):
         RunFolder.create(finished, TINY, glyphs, recipe="maml", command="")
     assert files(finished) == before
 
