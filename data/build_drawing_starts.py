@@ -1,8 +1,8 @@
 """Train the starts of the live pages: ``python data/build_drawing_starts.py`` (an hour on one core; it resumes).
 
-``drawings-maml`` and ``drawings-mamlpp`` in ``mamlkit/study/stored/starts/``: MAML and MAML++, 20-way 1-shot, on the
-training characters of Omniglot and of glyphs together. Each picture is first traced to strokes and drawn again the way
-of the drawing pad. Needs Omniglot. A start that is there already is left alone; delete it to train it anew.
+``drawings-maml`` and ``drawings-mamlpp`` in ``mamlkit/study/stored/starts/`` are MAML and MAML++, 20-way 1-shot, on the
+training characters of Omniglot and of glyphs together. Each picture is first traced to strokes and drawn again by the
+drawing pad's pen. The script needs Omniglot. An existing start is kept; delete it to train it again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SETS = ("omniglot", "glyphs")
 RECIPES = {"drawings-maml": "maml", "drawings-mamlpp": "mamlpp"}
 BUDGET = dict(n_way=20, k_shot=1, q_query=1, eval_query=1, filters=32, n_tasks=4, rotation="classes", device="cpu")
 BUDGET |= dict(epochs=40, iterations_per_epoch=100, val_episodes=60, outer_lr=0.003, ensemble=1, on_nonfinite="skip")
-TEST_EPISODES = {5: 600, 20: 200}  # by way
+TEST_EPISODES = {5: 600, 20: 200}  # number of episodes by way
 
 
 def together(stores: list[ImageStore]) -> ImageStore:
-    """Return several data sets as one, drawn anew; each class stays in its split."""
+    """Return several data sets as one redrawn data set; each class stays in its split."""
     images = [as_drawn(np.asarray(image)) for store in stores for image in tqdm(store.images, f"drawing {store.name}")]
     n_images = np.cumsum([0, *(len(store.images) for store in stores)])
     n_classes = np.cumsum([0, *(len(store.class_names) for store in stores)])
@@ -65,7 +65,7 @@ def train(name: str, store: ImageStore) -> MetaLearner:
 
 
 def score(learner: MetaLearner, store: ImageStore, n_way: int) -> dict[str, tuple[float, float]]:
-    """Return by norm (accuracy, half its 95 % interval) on test characters drawn anew, each query by itself."""
+    """Return accuracy and half its 95 % interval by ``norm``, on redrawn test characters, each query by itself."""
     sampler = EpisodeSampler(store, "test", n_way=n_way, k_shot=1, q_query=1, seed=0)
     rights: dict[str, list[torch.Tensor]] = {norm: [] for norm in NORMS}
     for index in tqdm(range(TEST_EPISODES[n_way]), f"{store.name} {n_way}-way", leave=False):
@@ -79,12 +79,12 @@ def score(learner: MetaLearner, store: ImageStore, n_way: int) -> dict[str, tupl
 
 
 def redrawn(image: torch.Tensor) -> torch.Tensor:
-    """Return a picture [1, H, W] in [0, 1] as the pad would have drawn it, [1, 28, 28]."""
+    """Redraw a picture [1, H, W] in [0, 1] with the pad's pen, as [1, 28, 28]."""
     return torch.from_numpy(as_drawn(as_bytes(image[0])).astype(np.float32) / 255)[None]
 
 
 def keep(path: Path, learner: MetaLearner, stores: list[ImageStore], trained_with: dict[str, str]) -> None:
-    """Score a start and keep it."""
+    """Evaluate a start and store it."""
     test = {f"{store.name} {n_way}-way": score(learner, store, n_way) for store in stores for n_way in TEST_EPISODES}
     about = {
         "test": test,
@@ -99,11 +99,11 @@ def keep(path: Path, learner: MetaLearner, stores: list[ImageStore], trained_wit
 
 @click.command(help=__doc__)
 def main() -> None:
-    """Train what is missing."""
+    """Train the missing starts."""
     torch.set_num_threads(1)
     missing = [name for name in RECIPES if name not in stored.start_names()]
     if not missing:
-        print("Both starts are there.")
+        print("Both starts exist already.")
         return
     try:
         stores = [load_characters(name) for name in SETS]

@@ -2,10 +2,10 @@
 
     python data/build_glyphs.py
 
-Each character is rendered from a font that matplotlib ships, thinned to its centre line, and drawn again twenty
-times with a round pen: the line is scaled, slanted, turned, shifted and bent a little, and the pen is thinner or
-thicker, so that the twenty pictures differ as twenty people's hands do. Characters that look like an earlier one,
-also after a quarter turn, are left out. Every picture depends on its code point and the seed alone.
+Each character is rendered from a font that matplotlib ships, thinned to its centre line, and drawn again twenty times
+with a round pen: the line is scaled, slanted, rotated, shifted and bent a little, and the width of the pen varies, so
+that the twenty pictures differ like the handwriting of twenty people. Characters that look like an earlier one, also
+after a quarter turn, are left out. Every picture depends only on its code point and the seed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 HERE = Path(__file__).parent
 SEED, N_IMAGES, SIZE = 2018, 20, 28
-SHARES = (0.7, 0.1)  # of the classes, in train and val; the rest are test
+SHARES = (0.7, 0.1)  # shares of the classes in train and val; the rest are test
 VERSIONS = f"matplotlib {mpl.__version__}, Pillow {PIL.__version__}"
-FINE = 4 * SIZE  # drawing happens on a canvas four times as fine
+FINE = 4 * SIZE  # characters are drawn on a canvas four times as fine
 BOX = 80  # the longer side of a character on that canvas
-SHORTEST = 24  # points in a line: fewer are nothing but dots
+SHORTEST = 24  # points in a line; a line with fewer points consists only of dots
 PEN = (2.4, 4.4)  # smallest and largest pen radius, in fine pixels
-LOOK_ALIKE = 0.85  # cosine similarity of blurred clean pictures from which two characters count as one
+LOOK_ALIKE = 0.85  # from this cosine similarity of blurred clean pictures on, two characters count as one
 
 DEJAVU, STIX = "DejaVuSans.ttf", "STIXGeneral.ttf"
 # A character belongs to the first script whose words begin its Unicode name.
@@ -60,7 +60,7 @@ LETTERS = ("Lu", "Ll", "Lo", "Nd")
 
 
 class Character(NamedTuple):
-    """A code point, the class name it gets, and the points of its centre line, ``[n, 2]`` as (x, y) in [-1, 1]."""
+    """A code point, its class name, and the points of its centre line, ``[n, 2]`` as (x, y) in [-1, 1]."""
 
     code: int
     name: str
@@ -80,12 +80,12 @@ def candidates() -> Iterator[tuple[int, str, str]]:
 
 
 def font_path(font: str) -> Path:
-    """Return the path of a font that matplotlib ships."""
+    """Return the path of a font in matplotlib."""
     return Path(mpl.get_data_path()) / "fonts" / "ttf" / font
 
 
 def render(code: int, font: str) -> NDArray[np.bool_] | None:
-    """Return the character filled and scaled to ``BOX`` in the middle of the fine canvas; None if it is blank."""
+    """Return the filled character, scaled to ``BOX`` in the middle of the fine canvas; None if it is blank."""
     sheet = Image.new("L", (480, 480))
     ImageDraw.Draw(sheet).text((120, 60), chr(code), 255, ImageFont.truetype(str(font_path(font)), 240))
     box = sheet.getbbox()
@@ -160,12 +160,12 @@ def hands(character: Character) -> NDArray[np.bool_]:
 
 
 def shift(character: Character, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return where the middle of the character's line goes: near its own place."""
+    """Return the centre for the character's line, near its original place."""
     return character.line.mean(axis=0) + rng.uniform(-0.1, 0.1, size=2)
 
 
 def centre_lines() -> list[Character]:
-    """Return every candidate that leaves a line of some length, in order."""
+    """Return every candidate whose line is long enough, in order."""
     drawn = [(code, name, shape) for code, name, font in candidates() if (shape := render(code, font)) is not None]
     characters = []
     for first in range(0, len(drawn), 100):
@@ -178,7 +178,7 @@ def centre_lines() -> list[Character]:
 
 
 def drop_look_alikes(characters: list[Character]) -> list[Character]:
-    """Keep a character only if no kept one looks like it, upright or after a quarter turn."""
+    """Keep a character only if no earlier character looks like it, upright or after a quarter turn."""
     kept: list[Character] = []
     seen = np.empty((0, SIZE * SIZE))
     for character in characters:

@@ -1,8 +1,8 @@
-"""Train what ships with the package: ``python data/build_stored.py`` (about two hours on one core; it resumes).
+"""Train the stored starts and runs of the package: ``python data/build_stored.py`` (two hours on one core; it resumes).
 
-``mamlkit/study/stored/runs.jsonl``: short runs on glyphs, one line each, with every combination of the five fixes,
-other inner rates, strided networks, ANIL and BOIL. ``mamlkit/study/stored/starts/``: starts to adapt from, without
-Adam's moments. What is already there is left alone; delete a line or a file to train it anew.
+``mamlkit/study/stored/runs.jsonl`` holds short runs on glyphs, one line each, with every combination of the five fixes,
+other inner rates, strided networks, ANIL and BOIL. ``mamlkit/study/stored/starts/`` holds starts to adapt from, without
+Adam's moments. Existing results are kept; delete a line or a file to train it again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BASE = configure(
     device="cpu",
     tasks_per_chunk=4,
 )
-STARTS = {  # name: the fixes, and what else differs
+STARTS = {  # name: the fixes, and other changes
     "maml": ((), {}),
     "maml-strided": ((), {"max_pool": False}),
     "mamlpp": (tuple(FIXES), {}),
@@ -130,17 +130,17 @@ def train_start(name: str) -> str:
 
 
 def job_key(job: Job) -> str:
-    """Return what tells one run from another."""
+    """Return the key of a run."""
     return json.dumps(job)
 
 
 def key(line: dict[str, Any]) -> str:
-    """Return the same of a run that was kept."""
+    """Return the key of a stored run."""
     return job_key((line["group"], line["fixes"], line["changes"], line["seed"]))
 
 
 def write(lines: list[dict[str, Any]]) -> None:
-    """Write the runs in the order of ``jobs``, after one line that says what they share."""
+    """Write the runs in the order of ``jobs``, after one line with their common data."""
     places = {job_key(job): place for place, job in enumerate(jobs())}
     about = {
         "config": BASE.to_dict(),
@@ -155,9 +155,9 @@ def write(lines: list[dict[str, Any]]) -> None:
 
 @click.command(help=__doc__)
 @click.option("--jobs", "n_processes", default=1, show_default=True, help="Processes at once, one thread each.")
-@click.option("--only", type=click.Choice(["starts", "runs"]), help="Train these alone.")
+@click.option("--only", type=click.Choice(["starts", "runs"]), help="Train only these.")
 def main(n_processes: int, only: str | None) -> None:
-    """Train what is missing."""
+    """Train the missing starts and runs."""
     torch.set_num_threads(1)
     if only != "runs":
         for name in tqdm([name for name in STARTS if name not in stored.start_names()], "starts"):

@@ -1,6 +1,6 @@
 """Check mamlkit on a device: ``python data/check_device.py --device cuda`` (under four minutes; nothing is written).
 
-Prints one table: a number that was found on the device, and the most that it may be. Ends with 1 if a row failed.
+It prints one table with the measured values and their upper bounds. The exit code is 1 if a row failed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mamlkit.training.learner import MetaLearner, pick_device
 from mamlkit.training.trainer import Trainer, make_sampler
 
 ENGINES = {"eager": {"engine": "eager"}, "vmap": {"engine": "vmap"}, "vmap, memory low": {"memory": "low"}}
-FLOAT32, FLOAT64 = 0.05, 1e-9  # relative distance of a meta-gradient; in float32 a pooling window may choose otherwise
+FLOAT32, FLOAT64 = 0.05, 1e-9  # relative distance of a meta-gradient; float32 may change a pooling maximum
 
 
 class Row(NamedTuple):
@@ -48,13 +48,13 @@ def row(name: str, bound: float, measure: Callable[..., float], **settings: str)
     """Return whether a measure is at most ``bound``; an error is a failure."""
     try:
         found = measure(**settings)
-    except Exception as error:  # noqa: BLE001 - the table says it
+    except Exception as error:  # noqa: BLE001 - the table shows the error
         return Row(name, False, f"{type(error).__name__}: {error}", f"{bound:g}")
     return Row(name, found <= bound, f"{found:.3g}", f"{bound:g}")
 
 
 class Checks:
-    """What is measured, on one data set, one device and one size."""
+    """The measurements on one data set, one device and one size."""
 
     def __init__(self, config: Config, store: ImageStore) -> None:
         self.config, self.store = config, store
@@ -66,12 +66,12 @@ class Checks:
         return make_sampler(self.store, self.config, "train", training=True).batch(0, self.config.n_tasks)
 
     def train(self) -> float:
-        """Return the share of the meta-gradients that are not finite."""
+        """Return the share of non-finite meta-gradients."""
         history = list(self.trainer.epochs())
         return sum(record.nonfinite for record in history) / sum(len(record.iterations) for record in history)
 
     def evaluate(self) -> float:
-        """Return how far the accuracy of the trained network is from the CPU's in float64, the larger by norm."""
+        """Return the difference of the trained network's accuracy from the CPU's in float64, the larger by norm."""
         sampler = make_sampler(self.store, self.config, "test")
         exact = self.trainer.learner.reconfigure(replace(self.config, device="cpu", dtype="float64", engine="eager"))
         found, expected = (
@@ -91,12 +91,12 @@ class Checks:
         return float((gradients[0] - gradients[1]).norm() / gradients[1].norm())
 
     def compiled(self) -> float:
-        """Return 0 if the compiled engine, which is of the CPU alone, gives way to another."""
+        """Return 0 if another engine replaces the compiled engine, which supports only the CPU."""
         config, problem = replace(self.config, engine="compiled"), self.trainer.learner.problem
         return float(engines.choose(problem, config, self.batch()).engine != "vmap")
 
     def resume(self) -> float:
-        """Stop after the first epoch, resume, and return how far the losses of the last are from a straight run's."""
+        """Stop after the first epoch, resume, and return the difference in the last losses to a straight run."""
         begun, resumed = (Trainer.from_config(self.config, self.store) for _ in range(2))
         next(begun.epochs())
         with tempfile.TemporaryDirectory() as folder:
@@ -105,13 +105,13 @@ class Checks:
             checkpoints.restore(path, resumed.learner, 1)
         state = begun.learner.state()
         if not all(torch.equal(state[name], value) for name, value in resumed.learner.state().items()):
-            raise ValueError("a checkpoint does not give back what was saved")
+            raise ValueError("a checkpoint does not restore the saved tensors")
         resumed.history = begun.history
         record, straight = [*resumed.epochs()][-1], self.trainer.history[-1]
         return max(abs(a.loss - b.loss) for a, b in zip(record.iterations, straight.iterations, strict=True))
 
     def theatre(self) -> float:
-        """Train in a thread as the page does, and return how many meta-iterations were not taken."""
+        """Train in a thread as the page does, and return the number of skipped meta-iterations."""
         theatre = Theatre(replace(self.config, epochs=1), self.store, look_every=5)
         theatre.start()
         while theatre.running:
@@ -163,7 +163,7 @@ def check(device: str, *, filters: int = 16, iterations: int = 20, episodes: int
     "--device", type=click.Choice(["cuda", "mps", "cpu"]), help="What to check.  [default: the first that is here]"
 )
 def main(*, device: str | None) -> None:
-    """Check, and print the table."""
+    """Run the checks, and print the table."""
     mps = "mps" if torch.backends.mps.is_available() else "cpu"
     device = device or ("cuda" if torch.cuda.is_available() else mps)
     try:

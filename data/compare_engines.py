@@ -1,9 +1,9 @@
-"""Train the same run with every engine, and write how accurate each became: results/speed/engines.json.
+"""Train the same run with every engine, and write the accuracies: results/speed/engines.json.
 
     python data/compare_engines.py
 
 Five-way one-shot on glyphs, 500 meta-iterations of MAML++ with 32 filters, three seeds; about half an hour on two
-cores. All engines meet the same starts and the same episodes; what differs is rounding, which training magnifies.
+cores. All engines use the same starts and the same episodes; only rounding differs, and training magnifies it.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def run(store: ImageStore, way: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train all and write the file."""
+    """Train all runs and write the file."""
     store = load("glyphs")
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for seed in SEEDS:  # all ways of one seed meet the same machine
+    for seed in SEEDS:  # all ways run under the same conditions for a seed
         for way in WAYS:
             runs[way].append(run(store, way, seed))
             print(way, runs[way][-1], flush=True)

@@ -1,4 +1,4 @@
-"""Draw the contact sheet of the glyphs data set: one row for each script, and a few classes in all their hands."""
+"""Draw the contact sheet of the glyphs data set: one row for each script, and a few classes with all their drawings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CELL, GAP, LABEL, MARGIN = 42, 6, 210, 36
 PAPER, TEXT = (250, 248, 244), (45, 45, 50)
-N_HANDS = 6  # classes shown in all their hands
+N_HANDS = 6  # classes shown with all their drawings
 
 
 def draw_contact_sheet(images: NDArray[np.bool_], names: list[str]) -> Image.Image:

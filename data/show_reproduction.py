@@ -1,7 +1,7 @@
 """Draw the committed reproductions, and write their tables into the README: ``python data/show_reproduction.py``.
 
 Every number comes from ``data/results/reproduction/*.parquet``, each the ``results.parquet`` of ``mamlkit reproduce``.
-Those of the grids whose folders are given are taken over first: ``python data/show_reproduction.py results/*-laptop``.
+Folders given as arguments are copied there first: ``python data/show_reproduction.py results/*-laptop``.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ def read(name: str) -> pd.DataFrame:
 
 
 def sha256(name: str) -> str:
-    """Return the digest of one of the tables, which its pictures carry."""
+    """Return the digest of a table, which its figures contain as metadata."""
     return hashlib.sha256((RESULTS / f"{name}.parquet").read_bytes()).hexdigest()
 
 
 def take(folder: Path) -> None:
-    """Take over the table of a grid."""
+    """Copy the table of a grid."""
     plan = measurements.plan_of(measurements.read(folder / report.TABLE))
     RESULTS.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / report.TABLE, RESULTS / f"{plan.table}-{plan.dataset}.parquet")
 
 
 def ablation_table() -> str:
-    """Return each fix's accuracy and what it changes, for both data sets."""
+    """Return each fix's accuracy and its difference, for both data sets."""
     frames = {title: read(name) for title, name in ABLATIONS.items()}
     heads = [f"{title} (%) | minus MAML" for title in frames]
     lines = ["| | " + " | ".join(heads) + " |", "|---" * (1 + 2 * len(heads)) + "|"]
@@ -72,7 +72,7 @@ def ablation_table() -> str:
 
 
 def lead() -> str:
-    """Return which intervals of MAML and MAML++ overlap, and by how much."""
+    """Return the overlaps of the intervals of MAML and MAML++."""
     told = []
     for title, name in ABLATIONS.items():
         rows = {row.setting: row for row in summary.settings(read(name)).itertuples()}
@@ -86,7 +86,7 @@ def lead() -> str:
 
 
 def stability_table() -> str:
-    """Return how many of the strided runs diverged or were unstable."""
+    """Return the numbers of strided runs that diverged or were unstable."""
     frame = read(STABILITY)
     means = {row.setting: row for row in summary.settings(frame).itertuples()}
     lines = ["| | runs | diverged | diverged or unstable | accuracy (%) | sd over runs |", "|---" * 6 + "|"]
@@ -100,7 +100,7 @@ def stability_table() -> str:
 
 
 def budget() -> str:
-    """Return in a sentence how far the budget is from the paper's."""
+    """Return a sentence that compares the budget with the paper's."""
     plan = measurements.plan_of(read(ABLATIONS["Omniglot"]))
     config = Config(**plan.settings[0]["config"])
     iterations = config.epochs * config.iterations_per_epoch
@@ -109,24 +109,24 @@ def budget() -> str:
     return (
         f"**Budget:** {iterations:,} meta-iterations of {config.n_tasks} tasks with {config.filters} filters, where "
         f"the paper has {theirs:,} of {paper.TASKS['omniglot', 1]}: {share:.2g} % of its training tasks. Adam's rate "
-        f"is {config.outer_lr:g} in place of its 0.001, for MAML and every fix alike. So these are no numbers to set "
-        "beside the paper's; they say what the fixes do early in training."
+        f"is {config.outer_lr:g} in place of its 0.001, for MAML and every fix alike. Do not compare these numbers "
+        "with the paper's; they show what the fixes do early in training."
     )
 
 
 def section() -> str:
-    """Return all that stands between the marks in the README."""
+    """Return the text between the marks in the README."""
     return f"{budget()}\n\n{ablation_table()}\n\n{lead()}\n\n{stability_table()}"
 
 
 def draw(name: str) -> Figure:
-    """Return a picture by the name of its file."""
+    """Return a figure by the name of its file."""
     table, make = PICTURES[name]
     return make(read(table))
 
 
 def main() -> None:
-    """Take over what is given, draw, and write the section."""
+    """Copy the given tables, draw the figures, and write the section."""
     for folder in sys.argv[1:]:
         take(Path(folder))
     for name in PICTURES:

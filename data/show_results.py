@@ -22,7 +22,7 @@ NAMES = {"maml": "MAML", "mamlpp": "MAML++"}
 
 
 def read_results() -> dict[str, dict[str, Any]]:
-    """Return the results by file name, best last within a task."""
+    """Return the results by file name, in the order of the names."""
     return {path.name: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))}
 
 
@@ -63,7 +63,7 @@ def _accuracy(evaluation: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write the picture of each task and the README's table."""
+    """Write the figure of each task and the README's table."""
     results = read_results()
     tasks = sorted({(r["dataset"], r["n_way"], r["k_shot"]) for r in results.values()})
     for dataset, n_way, k_shot in tasks:

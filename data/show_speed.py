@@ -1,7 +1,8 @@
 """Write the tables of speed into the README: ``python data/show_speed.py``.
 
-Every number comes from ``data/results/speed``, where ``mamlkit bench --out data/results/speed``, the same with ``--ui``
-and with ``--beside-load``, and ``python data/compare_engines.py`` put them.
+Every number comes from ``data/results/speed``. The files there are written by ``mamlkit bench --out
+data/results/speed``, by the same command with ``--ui`` and with ``--beside-load``, and by ``python
+data/compare_engines.py``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def speed_table() -> str:
-    """Return times, memory and the compiled engine's gain, a row for each work."""
+    """Return times, memory and the compiled engine's speed-up, a row for each work."""
     content = read("records.json")
     engines = list(dict.fromkeys(record["engine"] for record in content["records"]))
     heads = [f"{engine}: ms (MiB)" for engine in engines]
@@ -48,7 +49,7 @@ def speed_table() -> str:
 
 
 def profile_table() -> str:
-    """Return where the compiled engine's time goes, a column for each work."""
+    """Return the parts of the compiled engine's time, a column for each work."""
     works = read("profile.json")["works"]
     lines = ["| share of the compiled engine's time | " + " | ".join(works) + " |", "|---" * (len(works) + 1) + "|"]
     for kind in next(iter(works.values()))["shares"]:
@@ -64,7 +65,7 @@ def interval(runs: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 def accuracy_table() -> str:
-    """Return the accuracy that each engine trained to."""
+    """Return the accuracy after training with each engine."""
     content = read("engines.json")
     seeds = [run["seed"] for run in next(iter(content["runs"].values()))]
     lines = ["| engine | " + " | ".join(f"seed {seed} (%)" for seed in seeds) + " | mean (%) |"]
@@ -77,7 +78,7 @@ def accuracy_table() -> str:
 
 
 def waits_table() -> str:
-    """Return what a reader waits for, a row for each kind, over all its pages."""
+    """Return the waits of a reader, a row for each kind, over all its pages."""
     rows = read("ui.json")["rows"]
     lines = ["| from (ms) | pages | median | p90 of the slowest | bound |", "|---" * 5 + "|"]
     for what in dict.fromkeys(row["what"] for row in rows):
@@ -90,7 +91,7 @@ def waits_table() -> str:
 
 
 def load_table() -> str:
-    """Return what a busy process on every core costs, a row for each work and engine."""
+    """Return the cost of a busy process on every core, a row for each work and engine."""
     lines = ["| work, engine | quiet: ms | beside the load: ms | ratio | brief waiting costs |", "|---" * 5 + "|"]
     for row in read("load.json")["rows"]:
         times = f"{row['quiet_ms']:.0f} | {row['beside_ms']:.0f} | **{row['ratio']:.2f}x** | {row['cost']:+.1%}"
@@ -99,7 +100,7 @@ def load_table() -> str:
 
 
 def section() -> str:
-    """Return all that stands between the marks in the README."""
+    """Return the text between the marks in the README."""
     return "\n\n".join(table() for table in (speed_table, profile_table, accuracy_table, load_table, waits_table))
 
 

@@ -1,7 +1,7 @@
-"""Measure what the page watch says of moved rates: ``python data/watch_rates.py`` (half an hour on one core).
+"""Measure the effect of a changed inner rate on the page watch: ``python data/watch_rates.py`` (half an hour).
 
-``data/results/live/watch.json``: trainings on glyphs as the page begins them, three seeds each. One goes to the end at
-the rate it began with; the others are moved to another rate after 300 meta-iterations. A row has means of the 50
+``data/results/live/watch.json`` holds trainings on glyphs with the page's settings, three seeds each. One keeps its
+initial rate to the end; the others change to another rate after 300 meta-iterations. A row has means of the 50
 meta-iterations (5 looks at the fixed task) before the change and of the last 50; ``drift`` is by layer.
 """
 
@@ -24,13 +24,13 @@ from mamlkit.show.live.theatre import Theatre
 OUT = Path(__file__).with_name("results") / "live" / "watch.json"
 SETTINGS: dict[str, Any] = dict(n_way=5, filters=16, engine="vmap", device="cpu", on_nonfinite="skip", inner_lr=0.1)
 SETTINGS |= dict(epochs=30, iterations_per_epoch=50)
-CHANGE, AFTER, WINDOW = 300, 150, 50  # meta-iterations: before the change, after it, and of each mean
-RATES = {"maml": (None, 0.01, 1.0, 4.0), "mamlpp": (None, 1.0)}  # None: to the end as it began
+CHANGE, AFTER, WINDOW = 300, 150, 50  # meta-iterations: before the change, after it, and in each mean
+RATES = {"maml": (None, 0.01, 1.0, 4.0), "mamlpp": (None, 1.0)}  # None: keep the initial rate
 SEEDS = (0, 1, 2)
 
 
 def window(theatre: Theatre, end: int) -> dict[str, Any]:
-    """Return the means of the meta-iterations and looks that end with the given one."""
+    """Return the means over the meta-iterations and looks up to the given iteration."""
     passed = theatre.history[end - WINDOW : end]
     looks = [look for look in theatre.looks if end - WINDOW < look.at <= end]
     return {
@@ -43,7 +43,7 @@ def window(theatre: Theatre, end: int) -> dict[str, Any]:
 
 @click.command(help=__doc__)
 def main() -> None:
-    """Train them all, and write the file."""
+    """Run all trainings, and write the file."""
     torch.set_num_threads(1)
     glyphs, rows = load("glyphs"), []
     cases = [(recipe, rate, seed) for recipe, rates in RATES.items() for rate in rates for seed in SEEDS]

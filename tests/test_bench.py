@@ -129,8 +129,8 @@ def test_engines_take_turns_and_the_warm_up_does_not_count(turns: list[str]) -> 
     a, b = timing.time_in_turns([("a", TINY), ("b", TINY)], 5, lambda: seen.append(len(turns)))
     assert turns == ["a", "b"] * (timing.WARM_UP + 5)
     assert a == Timing("a", (3, 4, 5, 6, 7), 107)
-    assert (a.median, a.spread) == (5, 2)
-    assert (b.median, b.spread) == (25, 36 - 16)
+    assert (a.median, a.iqr) == (5, 2)
+    assert (b.median, b.iqr) == (25, 36 - 16)
     assert len(seen) == 10
 
 

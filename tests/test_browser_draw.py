@@ -214,7 +214,7 @@ def test_a_sheet_is_exported_imported_and_what_is_no_sheet_is_refused(pad: Locat
     press(pad, "Fill with examples")
     expect(pad.locator(".slots button")).to_have_count(6)
     for name, text, told in (
-        ("other.json", '{"a": 1}', "other.json is no sheet of drawings"),
+        ("other.json", '{"a": 1}', "other.json is not a sheet of drawings"),
         ("no.json", "hello", "no.json is not JSON"),
         ("big.json", " " * 5000, "big.json has 5000 bytes; a sheet of drawings has at most 4000"),
     ):

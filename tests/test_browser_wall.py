@@ -78,8 +78,8 @@ def test_a_folder_of_sheets_is_tested_by_its_own_names(notebook: Page, tmp_path:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        ({"bad.json": "not JSON"}, "bad.json is not JSON; a sheet that a drawing pad exported is needed."),
-        ({"bad.json": json.dumps({"cells": []})}, "bad.json is no sheet of drawings"),
+        ({"bad.json": "not JSON"}, "bad.json is not JSON; it must be a sheet that a drawing pad exported."),
+        ({"bad.json": json.dumps({"cells": []})}, "bad.json is not a sheet of drawings"),
     ],
     ids=["not JSON", "another JSON"],
 )

@@ -160,7 +160,7 @@ def test_every_bit_of_every_kind_of_tensor_comes_back(tmp_path: Path) -> None:
 def test_a_tensor_that_the_format_cannot_hold_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     learner = MetaLearner(Problem(MLP(1, 1, hidden=(3,))), SMALL)
     learner.buffers["phase"] = torch.zeros(2, dtype=torch.complex128)
-    with pytest.raises(InputError, match=r"^cannot write .*: it has no place for a tensor of torch\.complex128$"):
+    with pytest.raises(InputError, match=r"^cannot write .*: the format cannot store the dtype torch\.complex128$"):
         checkpoints.save(tmp_path / "epoch.safetensors", learner, 0)
     assert list(tmp_path.iterdir()) == []
 
@@ -186,7 +186,7 @@ def test_the_device_may_be_another(path: Path, trained: MetaLearner) -> None:
 def test_another_configuration_is_refused_with_the_key_and_both_values(
     path: Path, key: str, theirs: Any, ours: Any
 ) -> None:
-    sentence = f"{path} is of another configuration: its {key} is {theirs!r}, and {ours!r} is needed"
+    sentence = f"{path} has another configuration: its {key} is {theirs!r}, and {ours!r} is needed"
     refused(path, f"^{re.escape(sentence)}$", fresh(**{key: ours}))
 
 
@@ -206,7 +206,7 @@ def test_an_option_that_an_older_version_lacked_has_its_default(path: Path, trai
 
 def test_an_option_that_is_not_allowed_is_refused(path: Path) -> None:
     edit(path, lambda arrays: arrays["header"]["config"].update(n_way=1))
-    refused(path, f"^{re.escape(str(path))} has a configuration that is not allowed: n_way = 1 is out of range")
+    refused(path, f"^{re.escape(str(path))} has an invalid configuration: n_way = 1 is out of range")
 
 
 def test_another_format_is_refused_with_both_numbers(path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_network_with_other_layers_or_other_shapes_is_refused(tmp_path: Path) 
 @pytest.mark.parametrize("key", ["format", "config", "epoch", "rows"])
 def test_a_header_that_lacks_something_is_refused(path: Path, key: str) -> None:
     edit(path, lambda arrays: arrays["header"].pop(key))
-    refused(path, rf"epoch\.\w+ is not a checkpoint: its header's {key} is missing or of another type$")
+    refused(path, rf"epoch\.\w+ is not a checkpoint: its header's {key} is missing or has another type$")
 
 
 @pytest.mark.parametrize("name", ["model/head.weight", "buffers/norms.0.running_var", "inner_lrs"])
@@ -251,7 +251,7 @@ def test_a_file_cut_short_anywhere_is_refused_by_name(path: Path) -> None:
     whole = path.read_bytes()
     for cut in [*range(0, len(whole), len(whole) // 60), len(whole) - 1]:
         path.write_bytes(whole[:cut])
-        refused(path, rf"^{re.escape(str(path))} is not a whole checkpoint \(.*\); delete it, or restore a copy$")
+        refused(path, rf"^{re.escape(str(path))} is not a complete checkpoint \(.*\); delete it, or restore a copy$")
 
 
 def test_a_changed_byte_anywhere_is_refused(new: Path) -> None:
@@ -259,13 +259,13 @@ def test_a_changed_byte_anywhere_is_refused(new: Path) -> None:
     header = int.from_bytes(whole[:8], "little")
     for place in [*range(8), *range(8, header, 97), *range(header, len(whole), 401)]:
         new.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
-        refused(new, rf"^{re.escape(str(new))} is not a whole checkpoint \(.*\); delete it, or restore a copy$")
+        refused(new, rf"^{re.escape(str(new))} is not a complete checkpoint \(.*\); delete it, or restore a copy$")
 
 
 def test_a_file_of_another_program_is_refused(new: Path, trained: MetaLearner) -> None:
     for metadata in (None, {"format": "pt"}, {"header": "[]"}, {"header": "{"}):
         save_file(snapshot(trained), new, metadata)
-        refused(new, r"is not a whole checkpoint \(")
+        refused(new, r"is not a complete checkpoint \(")
 
 
 def test_a_changed_byte_in_an_old_file_s_arrays_is_refused_or_changes_nothing(trained: MetaLearner, old: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_changed_byte_in_an_old_file_s_arrays_is_refused_or_changes_nothing(tr
             checkpoints.restore(path, learner, 1)
             assert same(snapshot(learner), snapshot(trained))
         except InputError as error:
-            assert str(error).startswith(f"{path} is not a whole checkpoint (")  # noqa: PT017
+            assert str(error).startswith(f"{path} is not a complete checkpoint (")  # noqa: PT017
             refusals += 1
     assert refusals > 30
 
@@ -289,7 +289,7 @@ def test_a_damaged_table_of_contents_is_refused(old: Path, offset: int, bit: int
     content = bytearray(old.read_bytes())
     content[content.index(b"PK\x01\x02") + offset] ^= bit
     old.write_bytes(content)
-    refused(old, "is not a whole checkpoint")
+    refused(old, "is not a complete checkpoint")
 
 
 def test_a_compressed_copy_is_read_and_its_damage_is_seen(old: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_compressed_copy_is_read_and_its_damage_is_seen(old: Path) -> None:
     start = content.index(b"header.npy") + len(b"header.npy") + 20  # after the name and zip's extra field
     content[start : start + 40] = bytes(40)
     old.write_bytes(content)
-    refused(old, r"is not a whole checkpoint \(Error -3 while decompressing data")
+    refused(old, r"is not a complete checkpoint \(Error -3 while decompressing data")
 
 
 def npy_file() -> bytes:
@@ -321,7 +321,7 @@ def npy_file() -> bytes:
 )
 def test_another_kind_of_file_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    refused(path, r"epoch\.\w+ is not a whole checkpoint")
+    refused(path, r"epoch\.\w+ is not a complete checkpoint")
 
 
 def test_a_file_that_is_absent_is_named(tmp_path: Path) -> None:
@@ -344,9 +344,9 @@ def test_a_pickled_object_is_refused_and_not_executed(old: Path, tmp_path: Path,
     edit(old, lambda arrays: arrays.update({name: np.array([Trap(trap)], dtype=object)}))
     with zipfile.ZipFile(old) as archive:
         assert b"mkdir" in archive.read(f"{name}.npy")
-    refused(old, r"epoch\.npz is not a whole checkpoint \(.*allow_pickle")
+    refused(old, r"epoch\.npz is not a complete checkpoint \(.*allow_pickle")
     old.write_bytes(pickle.dumps(Trap(trap)))
-    refused(old, r"epoch\.npz is not a whole checkpoint \(")
+    refused(old, r"epoch\.npz is not a complete checkpoint \(")
     assert not trap.exists()
     pickle.loads(old.read_bytes())
     assert trap.exists()  # the trap would have worked

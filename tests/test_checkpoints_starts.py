@@ -96,7 +96,7 @@ def test_a_start_of_an_older_version_lacks_an_option_and_one_of_a_newer_version_
 
 def test_a_damaged_or_missing_start_is_refused_in_one_sentence(path: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match="not a whole checkpoint"):
+    with pytest.raises(InputError, match="not a complete checkpoint"):
         checkpoints.read_start(path, SHAPE)
     with pytest.raises(InputError, match="is missing"):
         checkpoints.read_start(tmp_path / "none.safetensors", SHAPE)

@@ -121,7 +121,7 @@ def test_shared_rates_allow_more_steps_and_tables_for_each_step_do_not(runs: dic
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--ensemble", 3], "--ensemble 3 is more than the best 2 epochs"),
+        (["--ensemble", 3], "--ensemble 3 is too large; "),
         (["--ensemble", 0], "ensemble = 0 is out of range; 1 or more is allowed"),
         (["--episodes", 1], "test_episodes = 1 is out of range; 2 or more is allowed"),
         (["--split", "tset"], "'tset' is not one of"),
@@ -137,7 +137,7 @@ def test_bad_options_end_in_one_sentence(runs: dict[str, Path], arguments: list[
 def test_a_run_without_a_whole_epoch_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:
     for name in ("run.json", "config.toml"):
         (tmp_path / name).write_bytes((runs["maml"] / name).read_bytes())
-    assert "has no whole epoch yet; go on with it by mamlkit train --resume" in evaluate(tmp_path, code=2).stderr
+    assert "has no complete epoch yet; continue it with mamlkit train --resume" in evaluate(tmp_path, code=2).stderr
 
 
 def test_a_damaged_checkpoint_is_named(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_named(runs: dict[str, Path], tmp_path: Path) ->
             content = path.read_bytes()
             target.write_bytes(content[: len(content) // 2] if path.suffix == ".safetensors" else content)
     message = evaluate(tmp_path, code=2).stderr
-    assert "is not a whole checkpoint" in message
+    assert "is not a complete checkpoint" in message
     assert "epoch-000" in message
 
 

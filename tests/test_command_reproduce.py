@@ -111,7 +111,7 @@ def test_a_grid_that_is_stopped_and_loses_a_worker_ends_whole_when_gone_on_with(
     os.killpg(running.pid, signal.SIGINT)
     code, said = ending(running)
     assert code == 1
-    assert re.search(r"Stopped; runs done since the start: [1-3]\. The same command goes on from here\.", said), said
+    assert re.search(r"Stopped; runs done since the start: [1-3]\. The same command continues from here\.", said), said
     assert "Traceback" not in said
     psutil.wait_procs(alive, timeout=PATIENCE)
     assert not any(kernel.is_running() for kernel in alive)
@@ -170,9 +170,9 @@ def test_a_run_that_fails_is_told_with_its_traceback_and_the_others_go_on(grid: 
     [
         (["stabilty"], "table = 'stabilty' is unknown (did you mean 'stability'?); choose one of omniglot-ablation,"),
         (["stability", "--scale", "big"], "scale = 'big' is unknown; choose one of smoke, laptop, paper"),
-        (["stability", "--seeds", "0,a"], "--seeds 0,a is no list of whole numbers; write it as 0,1,2"),
-        (["stability", "--seeds", "0,0"], "--seeds 0,0: each must be 0 to 2147483647, and stand there once"),
-        (["stability", "--seeds", "-1"], "--seeds -1: each must be 0 to 2147483647, and stand there once"),
+        (["stability", "--seeds", "0,a"], "--seeds 0,a is not a list of whole numbers; write it as 0,1,2"),
+        (["stability", "--seeds", "0,0"], "--seeds 0,0: each must be 0 to 2147483647 and occur once"),
+        (["stability", "--seeds", "-1"], "--seeds -1: each must be 0 to 2147483647 and occur once"),
         (["stability", "-p", "epoch", "3"], "notebook 09 has no parameter 'epoch' (= 3); did you mean 'epochs'?"),
         (["stability", "-p", "overrides", "{filter: 3}"], "unknown key 'filter' = 3 in the configuration"),
         (["stability", "--dataset", "gylphs"], "dataset = 'gylphs' is not allowed (did you mean 'glyphs'?)"),

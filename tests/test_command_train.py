@@ -139,14 +139,14 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is() -> None:
     run(*SMALL, "--out", "here")
     before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
     result = run(*SMALL, "--out", "here", code=2)
-    assert "--out here holds a run already; go on with it by --resume here" in result.stderr
+    assert "--out here already holds a run; continue it with --resume here" in result.stderr
     assert {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()} == before
 
 
 def test_resume_takes_nothing_else() -> None:
     run(*SMALL, "--out", "here")
     for more in (["--epochs", "9"], ["--recipe", "maml"], ["--out", "there"]):
-        assert "--resume here goes on as the run was begun" in run("--resume", "here", *more, code=2).stderr
+        assert "--resume here continues the run unchanged" in run("--resume", "here", *more, code=2).stderr
 
 
 def test_other_data_than_the_run_began_with_are_refused() -> None:

@@ -121,17 +121,17 @@ def a_folder(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (write("not JSON"), r"bad\.json is not JSON; a sheet that a drawing pad exported is needed"),
-        (write(b"\xff\xfe"), r"bad\.json is not text; a sheet that a drawing pad exported is needed"),
+        (write("not JSON"), r"bad\.json is not JSON; it must be a sheet that a drawing pad exported"),
+        (write(b"\xff\xfe"), r"bad\.json is not text; it must be a sheet that a drawing pad exported"),
         (write("[" * 3999), r"bad\.json is not JSON"),
-        (write('{"cells": []}'), r"bad\.json is no sheet of drawings: .*"),
-        (write(" " * 4001), r"bad\.json has more than 4000 bytes, the most that a sheet of drawings has"),
+        (write('{"cells": []}'), r"bad\.json is not a sheet of drawings: .*"),
+        (write(" " * 4001), r"bad\.json has more than 4000 bytes; a sheet of drawings has at most that many"),
         (write(sheet_of(a=())), r"'a' of .*bad\.json is empty; draw a character, large and in the middle"),
         (write(sheet_of(a=(((50, 50),),))), r"'a' of .*bad\.json is a dot, 0 of 100 wide and high; .*"),
         (write(sheet_of(a=line(50), b=())), r"'b' of .*bad\.json is empty"),
         (a_folder, r"cannot read .*bad\.json: Is a directory"),
         (only(sheet_of(a=line(50))), r"the sheets in .*sheets have 1 classes; 2 or more are needed"),
-        (only(sheet_of()), r"one\.json is no sheet of drawings: \['classes'\]: \[\] should be non-empty"),
+        (only(sheet_of()), r"one\.json is not a sheet of drawings: \['classes'\]: \[\] should be non-empty"),
         (empty, r"sheets has no file that ends in \.json; put the sheets that drawing pads exported there"),
     ],
 )
@@ -148,7 +148,7 @@ def test_what_is_wrong_is_said_in_one_sentence_that_names_the_file(
     ("path", "sentence"),
     [
         ("", "the data set wall needs a path, the folder of the exported sheets; it is empty"),
-        ("nowhere", "nowhere is not a folder; a folder of the sheets that drawing pads exported is needed"),
+        ("nowhere", "nowhere is not a folder; it must be a folder of sheets that drawing pads exported"),
     ],
 )
 def test_no_folder_is_said(path: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,26 +40,26 @@ def test_the_largest_sheet_is_under_four_kilobytes() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("", "x.json is not JSON; a sheet that a drawing pad exported is needed"),
-        ("[" * 3000, "x.json is not JSON; a sheet that a drawing pad exported is needed"),
+        ("", "x.json is not JSON; it must be a sheet that a drawing pad exported"),
+        ("[" * 3000, "x.json is not JSON; it must be a sheet that a drawing pad exported"),
         ("{}", "' is a required property"),
-        ("[1]", "x.json is no sheet of drawings: [1] is not of type 'object'"),
-        (text(format="other"), "x.json is no sheet of drawings: ['format']: 'mamlkit-drawings-1' was expected"),
+        ("[1]", "x.json is not a sheet of drawings: [1] is not of type 'object'"),
+        (text(format="other"), "x.json is not a sheet of drawings: ['format']: 'mamlkit-drawings-1' was expected"),
         (
             text(extra=1),
-            "x.json is no sheet of drawings: Additional properties are not allowed ('extra' was unexpected)",
+            "x.json is not a sheet of drawings: Additional properties are not allowed ('extra' was unexpected)",
         ),
-        (text(classes=[]), "x.json is no sheet of drawings: ['classes']: [] should be non-empty"),
-        (text(query=["123"]), "x.json is no sheet of drawings: ['query'][0]: '123' does not match"),
-        (text(query=["10106009\n"]), "x.json is no sheet of drawings: ['query'][0]: '10106009\\n' does not match"),
-        (text(classes=[{"name": "", "strokes": []}]), "x.json is no sheet of drawings: ['classes'][0]['name']: ''"),
+        (text(classes=[]), "x.json is not a sheet of drawings: ['classes']: [] should be non-empty"),
+        (text(query=["123"]), "x.json is not a sheet of drawings: ['query'][0]: '123' does not match"),
+        (text(query=["10106009\n"]), "x.json is not a sheet of drawings: ['query'][0]: '10106009\\n' does not match"),
+        (text(classes=[{"name": "", "strokes": []}]), "x.json is not a sheet of drawings: ['classes'][0]['name']: ''"),
         (text(classes=[{"name": "a" * 13, "strokes": []}]), "['classes'][0]['name']: 'aaaaaaaaaaaaa' is too long"),
         (text(classes=[{"name": "a\nb", "strokes": []}]), "['classes'][0]['name']: 'a\\nb' does not match"),
         (text(classes=[{"name": "ab\n", "strokes": []}]), "['classes'][0]['name']: 'ab\\n' does not match"),
         (text(classes=[{"name": "\ud800", "strokes": []}]), "['classes'][0]['name']: '\\ud800' does not match"),
         (
             text(classes=[{"name": str(i), "strokes": []} for i in range(11)]),
-            "x.json is no sheet of drawings: ['classes']",
+            "x.json is not a sheet of drawings: ['classes']",
         ),
         (
             text(classes=[{"name": "a", "strokes": []}] * 2),
@@ -79,7 +79,7 @@ def test_what_is_no_sheet_is_refused_in_one_sentence(given: str, told: str) -> N
 
 
 def test_a_sheet_that_cannot_be_kept_is_not_written() -> None:
-    with pytest.raises(InputError, match=r"^this sheet is no sheet of drawings: .*'name'"):
+    with pytest.raises(InputError, match=r"^this sheet is not a sheet of drawings: .*'name'"):
         Sheet({"a name much too long": SHEET.query}).to_json()
     with pytest.raises(InputError, match="17 strokes"):
         Sheet({"a": tuple(((i, 5), (i, 20)) for i in range(17))}).to_json()
@@ -91,5 +91,5 @@ def test_json_that_is_nested_as_deep_as_python_goes_is_refused(depth: int) -> No
         "[" * depth + "]" * depth,
         text(classes=[{"name": 0, "strokes": []}]).replace("0", "[" * depth + "]" * depth),
     ):
-        with pytest.raises(InputError, match=r"^x\.json (is no sheet of drawings|is not JSON)"):
+        with pytest.raises(InputError, match=r"^x\.json (is not a sheet of drawings|is not JSON)"):
             read_sheet(nested, "x.json")

@@ -120,7 +120,7 @@ def test_a_changed_setting_is_noticed(changed: Callable[[Change], Path], setting
 
 def test_multi_step_weights_of_another_epoch_are_refused(changed: Callable[[Change], Path]) -> None:
     path = changed(lambda arrays: configure(arrays, epoch=6))
-    with pytest.raises(InputError, match=r"msl_weights = \(.*\) are not those of the epoch, \("):
+    with pytest.raises(InputError, match=r"msl_weights = \(.*\) differ from those of the epoch, \("):
         compare_case(path)
 
 

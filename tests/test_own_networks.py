@@ -138,7 +138,7 @@ def test_a_module_that_has_changed_is_said_to_have(own: str, caplog: pytest.LogC
         with open(f"{own}.py", "a", encoding="utf-8") as file:
             file.write("# another line\n")
         assert mamlkit("evaluate", "run").exit_code == 0
-    assert caplog.messages == [f"{tmp_path / own}.py has changed since run began: the network may be another one"]
+    assert caplog.messages == [f"{tmp_path / own}.py has changed since run began: the network may differ"]
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +157,6 @@ def test_a_problem_that_was_handed_to_a_run_must_be_handed_again(own: str, glyph
     again = RunFolder.open(tmp_path / "run", problem)
     [learner] = again.learners([3], (1, 16, 16))
     assert same(learner.state(), trainer.learner.state())
-    with pytest.raises(InputError, match=r"got its problem \(own_networks\.Attentive\); hand it again"):
+    with pytest.raises(InputError, match=r"was given its problem \(own_networks\.Attentive\); pass it again"):
         RunFolder.open(tmp_path / "run").learners([3], (1, 16, 16))
-    assert "hand it again" in refused("evaluate", str(tmp_path / "run"))
+    assert "pass it again" in refused("evaluate", str(tmp_path / "run"))

@@ -215,7 +215,7 @@ def test_torchrun_into_a_folder_that_is_taken_says_so_once_and_leaves_it_as_it_i
     before = {path: path.read_bytes() for path in alone.rglob("*") if path.is_file()}
     done = torchrun(*SMALL, "--out", str(alone))
     assert done.returncode != 0
-    assert done.stderr.count(f"Error: --out {alone} holds a run already; go on with it by --resume {alone}") == 1
+    assert done.stderr.count(f"Error: --out {alone} already holds a run; continue it with --resume {alone}") == 1
     assert "exitcode  : 2" in done.stderr
     assert "mamlkit/training/parallel.py" not in done.stderr  # no traceback of ours
     assert {path: path.read_bytes() for path in alone.rglob("*") if path.is_file()} == before

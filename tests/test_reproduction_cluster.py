@@ -125,7 +125,7 @@ def test_workers_of_another_version_or_without_the_folder_are_refused(
                 check_workers(client, tmp_path)
         with monkeypatch.context() as patch:
             patch.setattr(client, "run", lambda *_, **__: {})
-            with pytest.raises(InputError, match=r"no workers; start some by: dask worker ADDRESS --nthreads 1 "):
+            with pytest.raises(InputError, match=r"no workers; start some with: dask worker ADDRESS --nthreads 1 "):
                 check_workers(client, tmp_path)
         with monkeypatch.context() as patch:
             [worker] = client.nthreads()

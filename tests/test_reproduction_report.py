@@ -147,7 +147,7 @@ def test_without_any_run_there_is_no_report(tmp_path: Path) -> None:
     plan = make_grid(tmp_path, "stability", seeds=(0,))
     for record in tmp_path.glob(f"cells/*/{RECORD}"):
         record.unlink()
-    with pytest.raises(InputError, match=r"^no run in .* is done, so that there is nothing to report$"):
+    with pytest.raises(InputError, match=r"^no run in .* is done; there is nothing to report$"):
         report.write(plan, tmp_path, COMMAND)
     assert not (tmp_path / report.PAGE).exists()
 

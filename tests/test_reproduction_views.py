@@ -52,7 +52,7 @@ def test_what_was_run_is_told_with_the_data_and_the_distance_to_the_paper(frame:
 def test_parameters_of_the_user_and_a_data_set_that_the_paper_lacks_are_told(tmp_path: Path) -> None:
     text = views.what_was_run(grid(tmp_path, "stability", seeds=(0,), epochs=2)).text
     assert "scale `smoke`, epochs = 2" in text
-    assert "glyphs is none of its data sets, so that its numbers are no target here" in text
+    assert "glyphs is not one of its data sets, so its numbers are no target here" in text
 
 
 def test_different_budgets_are_a_range(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_what_follows_the_last_checkpoint_may_be_cut_short_anywhere(tmp_path: Pa
         assert trainer.history == history[:1]
         assert metrics.read_bytes() == whole[:end]
     metrics.write_bytes(whole[: end - 1])
-    with pytest.raises(InputError, match=r"metrics\.jsonl ends with epoch 0; the last checkpoint is of epoch 1$"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl ends with epoch 0; the last checkpoint has epoch 1$"):
         run.restore(trainer)
 
 
@@ -146,7 +146,9 @@ def test_a_new_run_tells_what_it_is(tmp_path: Path, glyphs: ImageStore) -> None:
 
 def test_a_folder_that_holds_a_run_is_refused_and_kept(finished: Path, glyphs: ImageStore) -> None:
     before = files(finished)
-    with pytest.raises(InputError, match=rf"^--out {re.escape(str(finished))} holds a run already; go on .*--resume"):
+    with pytest.raises(
+        InputError, match=rf"^--out {re.escape(str(finished))} already holds a run; continue .*--resume"
+    ):
         RunFolder.create(finished, TINY, glyphs, recipe="maml", command="")
     assert files(finished) == before
 
@@ -187,7 +189,7 @@ def test_a_run_of_another_format_or_with_an_impossible_configuration_is_refused(
     with pytest.raises(InputError, match=r"run\.json has format 3; this version of mamlkit reads 1 and 2$"):
         RunFolder.open(finished)
     (finished / "run.json").write_text(json.dumps({**about, "config": {**about["config"], "n_way": 1}}))
-    with pytest.raises(InputError, match=r"run\.json has a configuration that is not allowed: n_way = 1 is out"):
+    with pytest.raises(InputError, match=r"run\.json has an invalid configuration: n_way = 1 is out"):
         RunFolder.open(finished)
     (finished / "run.json").write_text(json.dumps({**about, "config": {**about["config"], "n_ways": 2}}))
     with pytest.raises(InputError, match=r"run\.json has the option n_ways = 2, which this version of mamlkit does"):
@@ -220,7 +222,7 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_named(finished: Path, glyphs
     run = RunFolder.open(finished)
     path = finished / "checkpoints" / "epoch-0003.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(InputError, match=r"epoch-0003\.safetensors is not a whole checkpoint"):
+    with pytest.raises(InputError, match=r"epoch-0003\.safetensors is not a complete checkpoint"):
         run.restore(Trainer.from_config(run.config, glyphs))
     path.unlink()
     with pytest.raises(InputError, match=r"the checkpoint .*epoch-0003\.safetensors is missing"):
@@ -230,6 +232,6 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_named(finished: Path, glyphs
 def test_a_checkpoint_of_another_run_is_refused(finished: Path, glyphs: ImageStore) -> None:
     other = dataclasses.replace(TINY, seed=1)
     with pytest.raises(
-        InputError, match=r"epoch-0003\.safetensors is of another configuration: its seed is 0, and 1 is needed"
+        InputError, match=r"epoch-0003\.safetensors has another configuration: its seed is 0, and 1 is needed"
     ):
         RunFolder(finished, other, {}).restore(Trainer.from_config(other, glyphs))

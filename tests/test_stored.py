@@ -131,7 +131,7 @@ def test_a_rate_history_begins_at_the_configured_rate_and_ends_at_the_learners(n
 
 
 def test_a_start_without_a_rate_history_says_so() -> None:
-    with pytest.raises(InputError, match=r"^start 'drawings-maml' was kept without the inner rates of its training$"):
+    with pytest.raises(InputError, match=r"^start 'drawings-maml' has no stored inner rates$"):
         stored.rate_history("drawings-maml")
 
 

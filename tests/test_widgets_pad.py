@@ -139,7 +139,7 @@ def test_what_is_exported_can_be_imported() -> None:
 
 
 def test_a_file_from_elsewhere_is_a_sentence_with_its_name() -> None:
-    assert Asked().ask("import", text="{}", name="x.json")[0]["said"].startswith("x.json is no sheet of drawings: ")
+    assert Asked().ask("import", text="{}", name="x.json")[0]["said"].startswith("x.json is not a sheet of drawings: ")
 
 
 def test_examples_come_one_after_another_and_begin_again() -> None:

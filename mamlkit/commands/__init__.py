@@ -1,1 +1,1 @@
-"""The commands of ``mamlkit``, one module each; each hands out a click command called ``command``."""
+"""The commands of ``mamlkit``; each module provides a click command called ``command``."""

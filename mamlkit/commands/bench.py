@@ -1,4 +1,4 @@
-"""``mamlkit bench``: time the engines against the textbook loop, and see what bounds them."""
+"""``mamlkit bench``: time the engines against the textbook loop, and show their limits."""
 
 from __future__ import annotations
 
@@ -30,44 +30,45 @@ from mamlkit.study.bench.workloads import ENGINES, WORKLOADS, Work, choose
 if TYPE_CHECKING:
     from mamlkit.study.bench.growth import Point
 
-growth = lazily("mamlkit.study.bench.growth")  # and with it matplotlib, which is slow to load
+growth = lazily("mamlkit.study.bench.growth")  # with matplotlib, which loads slowly
 
 FOLDER = Path("bench")
 FILES = ("records.json", "growth.json", "growth.png", "profile.json")
 
 
 @click.command(name="bench")
-@click.option("--work", metavar="NAME,...", default=",".join(WORKLOADS), show_default=True, help="What to time.")
-@click.option("--against", metavar="ENGINE", default="naive", show_default=True, help="The tables' ratios are to this.")
+@click.option("--work", metavar="NAME,...", default=",".join(WORKLOADS), show_default=True, help="Works to time.")
+@click.option("--against", metavar="ENGINE", default="naive", show_default=True, help="Engine to compare with.")
 @click.option(
-    "--samples", type=click.IntRange(1), default=7, show_default=True, help="Iterations timed of each engine."
+    "--samples", type=click.IntRange(1), default=7, show_default=True, help="Timed iterations of each engine."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the records, as JSON.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help=f"Folder of the files.  [default: {FOLDER}; with --json none]"
 )
-@click.option("--beside-load", is_flag=True, help="Time instead what a busy process on every core costs.")
-@click.option("--ui", is_flag=True, help="Time instead what a reader of the course waits for, in a real browser.")
+@click.option("--beside-load", is_flag=True, help="Measure instead the cost of a busy process on every core.")
+@click.option("--ui", is_flag=True, help="Measure instead the waits of a reader of the course, in a real browser.")
 def command(
     *, work: str, against: str, samples: int, as_json: bool, out: Path | None, beside_load: bool, ui: bool
 ) -> None:
     """Time one meta-iteration (forward, meta-gradient, Adam) of each engine on each work.
 
     \b
-    W1  5-way 1-shot, 1 query per class, 8 tasks; plain MAML
-    W2  20-way; else as W1
-    W3  MAML++ where all steps are judged; else as W2
-    W4  first-order MAML; else as W2
-    W5  5-way 5-shot, 15 queries per class, 4 tasks; plain MAML
+    W1  5-way 1-shot, 1 query per class, 8 tasks; MAML
+    W2  20-way; otherwise as W1
+    W3  MAML++ with a loss at every step; otherwise as W2
+    W4  first-order MAML; otherwise as W2
+    W5  5-way 5-shot, 15 queries per class, 4 tasks; MAML
 
-    All with Conv4, 64 filters, 28x28 glyphs, 5 inner steps. The engines are naive (the textbook loop), eager, vmap and
-    compiled. Each has a fresh process, and they take turns, an iteration each. ms is the median, spread the
-    interquartile range. GFLOP/s counts the arithmetic of the work; the share is that of the fastest 64-to-64 3x3
-    convolution on 14x14 on this machine. Memory is the most that the whole process had, Python and torch included.
+    All works use Conv4 with 64 filters, 28x28 glyphs and 5 inner steps. The engines are naive (the textbook loop),
+    eager, vmap and compiled. Each engine has a fresh process, and the engines take turns, one iteration each. ms is the
+    median, IQR the interquartile range. GFLOP/s counts the arithmetic of the work; share compares it with the fastest
+    64-to-64 3x3 convolution on 14x14 on this machine. Memory is the peak of the whole process, including Python and
+    torch.
 
-    Then, on the first work, how time and memory grow with inner steps and tasks, and for each work where the compiled
-    engine's time goes. The folder gets records.json, growth.json, growth.png and profile.json.
-    """  # noqa: D301 - click's own mark for lines that stay as they are
+    Afterwards, measure time and memory against inner steps and tasks on the first work, and break down the compiled
+    engine's time for each work. The folder gets records.json, growth.json, growth.png and profile.json.
+    """  # noqa: D301 - click's mark for lines that it must not wrap
     if beside_load:
         engines = _prepare([*load.works().values()], "eager")
         bench_load.run(out or FOLDER, [engine for engine in engines if engine != "naive"], samples)
@@ -102,7 +103,7 @@ def _bar(title: str, total: int, unit: str) -> Any:
 
 
 def _prepare(configs: Sequence[Config], against: str) -> list[str]:
-    """Compile what the engines need and return those that can be run here; say which cannot, and why."""
+    """Compile the code of the engines and return the available ones; print the reason for each missing engine."""
     reasons: dict[str, str] = {}
     with progress.compiling() as move:
         for engine in ENGINES:
@@ -118,7 +119,7 @@ def _prepare(configs: Sequence[Config], against: str) -> list[str]:
 
 
 def _time(works: Sequence[Work], engines: Sequence[str], samples: int, peak: float, *, against: str) -> list[Record]:
-    """Return the records; a table of each work is printed if it has something to compare ``against``."""
+    """Return the records; print a table of each work if there is an engine to compare ``against``."""
     found: list[Record] = []
     for work in works:
         with _bar(work.name, samples * len(engines), "it") as bar:
@@ -171,8 +172,8 @@ def _table(title: str, *heads: str) -> Table:
 
 def _show_records(work: Work, found: Sequence[Record], against: str, peak: float) -> None:
     [base] = [record.ms_median for record in found if record.engine == against]
-    table = _table(work.title, "engine", "ms", "spread", f"x {against}", "GFLOP/s", "share", "peak MiB")
-    table.caption = f"{flop(work) / 1e9:.3g} GFLOP; share: of the {peak:.0f} GFLOP/s of convolutions alone"
+    table = _table(work.title, "engine", "ms", "IQR", f"x {against}", "GFLOP/s", "share", "peak MiB")
+    table.caption = f"{flop(work) / 1e9:.3g} GFLOP; share: of {peak:.0f} GFLOP/s, the speed of convolutions alone"
     for record in found:
         times = f"{record.ms_median:.1f}", f"{record.ms_spread:.1f}", f"{base / record.ms_median:.2f}"
         rates = f"{record.gflops:.1f}", f"{record.peak_share:.0%}", f"{record.peak_mib:.0f}"
@@ -192,7 +193,7 @@ def _show_growth(work: Work, points: Sequence[Point]) -> None:
 
 def _show_profile(found: dict[str, Breakdown]) -> None:
     first = next(iter(found.values()))
-    table = _table("Where the compiled engine's time goes", "", *found)
+    table = _table("Parts of the compiled engine's time", "", *found)
     for kind in first.shares:
         table.add_row(kind, *(f"{one.shares[kind]:.1%}" for one in found.values()))
     Console().print(table)

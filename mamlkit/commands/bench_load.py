@@ -1,4 +1,4 @@
-"""``mamlkit bench --beside-load``: what other programs on the same machine cost."""
+"""``mamlkit bench --beside-load``: the cost of other programs on the same machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FILE = "load.json"
 
 
 def run(folder: Path, engines: Sequence[str], samples: int) -> None:
-    """Measure, print the table, and write ``load.json`` into a folder.
+    """Measure, print the table, and write ``load.json``.
 
     Args:
-        folder: made when missing.
-        engines: those that can be run here; compiled already.
+        folder: created if missing.
+        engines: the available engines, already compiled.
         samples: iterations of each engine in each state and round.
 
-    Writes: the file, in one step.
+    Writes: the file, atomically.
     """
     check_writable(folder / FILE)
     chosen = works()

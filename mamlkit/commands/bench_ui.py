@@ -1,4 +1,4 @@
-"""``mamlkit bench --ui``: what a reader waits for, in a real browser and real kernels."""
+"""``mamlkit bench --ui``: the waits of a reader in a real browser and real kernels."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ stage = lazily("mamlkit.study.bench.stage")
 
 
 def measure(folder: Path, samples: int) -> None:
-    """Measure everything, print the table, and write ``ui.json`` into a folder.
+    """Measure everything, print the table, and write ``ui.json``.
 
     Args:
-        folder: made when missing.
-        samples: of each row; what takes seconds has fewer.
+        folder: created if missing.
+        samples: number of samples for each row; slow measurements have fewer.
 
     Raises:
-        InputError: something that is needed is not installed or does not start, or the folder cannot be written.
+        InputError: a requirement is not installed or does not start, or the folder cannot be written.
 
-    Writes: the file, in one step.
+    Writes: the file, atomically.
     """
     check_installed("--ui", NEEDED, extra="test")
     check_writable(folder / FILE)
@@ -57,13 +57,13 @@ def measure(folder: Path, samples: int) -> None:
 
 
 def table(rows: Sequence[Any], busy: float) -> Table:
-    """Return the table of the rows; a bound holds if the 90th percentile is within it.
+    """Return the table of the rows; a bound holds if the 90th percentile does not exceed it.
 
     Args:
-        rows: of ``mamlkit.study.bench.ui``.
-        busy: see ``mamlkit.study.bench.load.busy_share``; a note says if the machine was busy.
+        rows: the rows of ``mamlkit.study.bench.ui``.
+        busy: see ``mamlkit.study.bench.load.busy_share``; if the machine was busy, a note says so.
     """
-    shown = Table(title="What a reader waits for: milliseconds", box=box.SIMPLE_HEAD)
+    shown = Table(title="Waits of a reader, in milliseconds", box=box.SIMPLE_HEAD)
     for number, head in enumerate(("", "median", "p90", "bound", "holds")):
         shown.add_column(head, justify="right" if number else "left")
     for before, row in zip([None, *rows], rows):
@@ -72,5 +72,5 @@ def table(rows: Sequence[Any], busy: float) -> Table:
         bound = "" if row.bound is None else f"{row.bound:.0f}"
         shown.add_row(f"  {row.where}", f"{row.median:.0f}", f"{row.p90:.0f}", bound, HOLDS[row.holds])
     if busy > stage.BUSY:
-        shown.caption = f"Other programs used {busy:.0%} of the processors when this began: a quiet machine is faster."
+        shown.caption = f"Other programs used {busy:.0%} of the processors at the start: a quiet machine is faster."
     return shown

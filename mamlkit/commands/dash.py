@@ -1,4 +1,4 @@
-"""``mamlkit dash``: the live pages on a projector, served by Voila; without code, and nothing from another machine."""
+"""``mamlkit dash``: the live pages on a projector, served by Voila without code and without network access."""
 
 from __future__ import annotations
 
@@ -19,26 +19,24 @@ from mamlkit.commands.lab import copy_notebooks, find_notebook, notebooks_folder
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.imports import Lazy, check_installed, lazily
 
-JUPYTER_DATA = Path(__file__).with_name("dash_template")  # where Voila finds the template "mamlkit"
-PORT = 8866  # Voila's own
-ANSWER_SECONDS = 1.0  # for which a program on a port may let us wait
-ABANDONED = 1800  # seconds after which a kernel ends that no page is connected to, as after a crash of the browser
-# Of JupyterLab's extensions those that widgets need; others that are installed may not suit Voila.
+JUPYTER_DATA = Path(__file__).with_name("dash_template")  # Voila finds the template "mamlkit" here
+PORT = 8866  # Voila's default
+ANSWER_SECONDS = 1.0  # longest wait for a program on a port
+ABANDONED = 1800  # seconds until a kernel without a connected page ends, for example after a crash of the browser
+# Of JupyterLab's extensions, only those that widgets need; others may not work with Voila.
 EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 
-wall = lazily("mamlkit.show.live.wall")  # and with it scikit-image, which is slow to load
+wall = lazily("mamlkit.show.live.wall")  # with scikit-image, which loads slowly
 voila = Lazy("voila.app")
 traitlets = Lazy("traitlets.config")
 tornado = Lazy("tornado.ioloop")
 
 
 def pages_folder() -> Path:
-    """Return the folder of the live pages' originals.
+    """Return the folder of the original live pages.
 
     Raises:
-        InputError: this installation came without them.
-
-    Pure: reads the file system only.
+        InputError: this installation has no live pages.
     """
     folder = notebooks_folder() / "live"
     if not any(folder.glob("*.ipynb")):
@@ -47,11 +45,9 @@ def pages_folder() -> Path:
 
 
 def about_pages(folder: Path) -> list[dict[str, str]]:
-    """Return what the list says of each page: ``file``, ``title``, and ``what`` the reader does in one sentence.
+    """Return the list entry of each page: ``file``, ``title``, and ``what``, one sentence about the reader's activity.
 
-    A page begins with ``# Its title``, then ``**Minutes:** N.`` and what the reader does.
-
-    Pure: reads the file system only.
+    A page begins with ``# Its title``, then ``**Minutes:** N.`` and this sentence.
     """
     pages = []
     for path in sorted(folder.glob("*.ipynb")):
@@ -67,13 +63,13 @@ def give_sheets(page: Path, sheets: Path) -> None:
     """Set the parameter ``folder`` of the copied page wall.
 
     Args:
-        page: the copy.
-        sheets: folder of exported sheets of drawings.
+        page: the copied page.
+        sheets: folder of exported drawing sheets.
 
     Raises:
-        InputError: the page could not open them, see ``mamlkit.show.live.wall.open_wall``.
+        InputError: the page cannot open the sheets, see ``mamlkit.show.live.wall.open_wall``.
 
-    Writes: the copy.
+    Writes: the copied page.
     """
     wall.open_wall(str(sheets), n_way=2, seed=0)
     notebook = json.loads(page.read_text("utf-8"))
@@ -84,17 +80,17 @@ def give_sheets(page: Path, sheets: Path) -> None:
 
 
 def check_port(port: int) -> None:
-    """Refuse a port on which something listens.
+    """Raise if the port cannot be used.
 
     Raises:
-        InputError: it does, or the port is not for everybody.
+        InputError: a program listens on the port, or the port needs special rights.
 
-    Pure: the port is free again afterwards.
+    The port is free again afterwards.
     """
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS):
         raise InputError(f"--port {port} cannot be used (a program answers there); choose another")
     with socket.socket() as probe:
-        # A server that has just ended is no obstacle; SO_REUSEADDR means on Windows that a port in use is none either.
+        # A server that has just ended is no obstacle. On Windows, SO_REUSEADDR would also accept a port in use.
         if sys.platform == "win32":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
@@ -106,19 +102,19 @@ def check_port(port: int) -> None:
 
 
 def give_token(request: Any, **_: Any) -> None:
-    """Give a browser the token without which it may not end its page's kernel; Voila gives it with the list alone.
+    """Send a browser the token that it needs to end its page's kernel; Voila itself sends it only with the list.
 
-    Writes: a cookie of the answer to ``request``, a tornado ``RequestHandler``; what else Voila passes is not needed.
+    Writes: a cookie of the answer to ``request``, a tornado ``RequestHandler``; Voila's other arguments are ignored.
     """
-    _ = request.xsrf_token  # to read it is to set it
+    _ = request.xsrf_token  # reading the token sets the cookie
 
 
 def settings(folder: Path, port: int) -> dict[str, dict[str, Any]]:
-    """Return what Voila is told, by its classes.
+    """Return the settings of Voila, by class.
 
     Args:
-        folder: of the copied pages.
-        port: where it listens, on this machine only.
+        folder: folder of the copied pages.
+        port: port to listen on, on this machine only.
     """
     server = {"root_dir": str(folder), "port": port, "port_retries": 0, "open_browser": False, "log_level": "ERROR"}
     page = {
@@ -136,9 +132,9 @@ def settings(folder: Path, port: int) -> dict[str, dict[str, Any]]:
 
 
 def serve(folder: Path, port: int, address: str, *, browser: bool) -> None:
-    """Serve the pages of a folder until Ctrl-C, or until this process is asked to end.
+    """Serve the pages of a folder until Ctrl-C or a request to end this process.
 
-    Writes: ``JUPYTER_PATH`` of this process, so that Voila finds the template.
+    Writes: ``JUPYTER_PATH`` of this process, for Voila's template.
     """
     paths = (str(JUPYTER_DATA), os.environ.get("JUPYTER_PATH", ""))
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, paths))
@@ -157,8 +153,9 @@ def serve(folder: Path, port: int, address: str, *, browser: bool) -> None:
 def command(*, port: int, sheets: Path | None, no_browser: bool, page: str) -> None:
     """Open the live pages on a projector.
 
-    PAGE is the one to open first: its name or how it begins, as draw; without it a list of them is opened. The pages
-    are copied to a temporary folder, so the originals are never edited. Ctrl-C ends the server.
+    PAGE is the first page to open, given by its name or the beginning of its name, such as draw; without PAGE, a list
+    of the pages opens. The pages are copied to a temporary folder, so the originals never change. Ctrl-C ends the
+    server.
 
     mamlkit dash wall --sheets ~/our-sheets
     """

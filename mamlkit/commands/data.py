@@ -1,4 +1,4 @@
-"""``mamlkit data``: list the data sets, or fetch and check one."""
+"""``mamlkit data``: list the data sets, or fetch and check a data set."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from mamlkit.datasets.store import data_dir
 @click.argument("path", default="")
 @click.option("--image-size", default=28, show_default=True, help="Height and width in pixels.")
 def command(*, name: str, path: str, image_size: int) -> None:
-    """List the data sets, or fetch, check and open one.
+    """List the data sets, or fetch, check and open a data set.
 
-    Without a name: list them. With the NAME of one: download it if it can be downloaded, check it, prepare its cache
-    file, and describe it. PATH is the folder of mini-imagenet, of your own pictures, or of a class's sheets of
-    drawings.
+    Without a NAME, list the data sets. With a NAME, download the data set if possible, check it, prepare its cache
+    file, and describe it. PATH is the folder of mini-imagenet, of your own pictures, or of a class's drawing sheets.
     """
     if not name:
         _list()
@@ -44,7 +43,7 @@ def _list() -> None:
     console.print(table)
     console.print(f"data:  {data_dir() or 'MAMLKIT_DATA is not set'}", soft_wrap=True, highlight=False)
     console.print(f"cache: {cache_dir()}", soft_wrap=True, highlight=False)
-    console.print("Fetch or check one: mamlkit data NAME [PATH]", highlight=False)
+    console.print("Fetch or check a data set: mamlkit data NAME [PATH]", highlight=False)
 
 
 def _place(source: DataSource) -> str:

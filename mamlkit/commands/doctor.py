@@ -1,4 +1,4 @@
-"""``mamlkit doctor``: check this computer and this installation, and say what to do about each problem."""
+"""``mamlkit doctor``: check this computer and this installation, and give advice on each problem."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ INSTALL_LAB = 'Install the notebooks\' packages: pip install "mamlkit[lab]"'
 OLDEST_PYTHON, OLDEST_TORCH = (3, 10), (2, 6)
 OLDEST_FIGURES = {"matplotlib": (3, 10), "anywidget": (0, 9), "ipywidgets": (8, 1)}
 LITTLE_DISK, NO_DISK = 1e9, 5e7  # bytes
-LOOK, BUSY = 1.0, 0.4  # seconds, and the share of all cores that other programs may use
+LOOK, BUSY = 1.0, 0.4  # seconds of measurement; share of all cores from which on other programs count as a load
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 KERNEL_PROBE = """
 import ast
@@ -48,7 +48,7 @@ with run_kernel(kernel_name="python3") as client:
 
 
 class Check(NamedTuple):
-    """One line of the report; ``advice`` says in one sentence what to do, and is empty when ``status`` is ok."""
+    """One line of the report; ``advice`` is one sentence, or empty if ``status`` is ok."""
 
     name: str
     status: str  # ok, warn or fail
@@ -57,7 +57,7 @@ class Check(NamedTuple):
 
 
 def check_python() -> Check:
-    """Check that the version of Python is one that mamlkit supports."""
+    """Check that mamlkit supports this version of Python."""
     found = f"{'.'.join(map(str, sys.version_info[:3]))} in {sys.prefix}"
     if sys.version_info < OLDEST_PYTHON:
         return Check("Python", "fail", found, "Make the environment anew with Python 3.10 or later.")
@@ -65,7 +65,7 @@ def check_python() -> Check:
 
 
 def check_torch() -> Check:
-    """Check that torch is recent and that its second derivative of a convolution agrees with finite differences."""
+    """Check the version of torch, and compare its second derivative of a convolution with finite differences."""
     found = f"torch {torch.__version__}"
     if _release(torch.__version__) < OLDEST_TORCH:
         return Check("torch", "fail", found, 'Install a later torch: pip install "torch>=2.6"')
@@ -82,7 +82,7 @@ def check_torch() -> Check:
 
 
 def check_threads() -> Check:
-    """Check that torch does not use more threads than there are cores for this process."""
+    """Check that torch does not use more threads than this process has cores."""
     threads, cores = torch.get_num_threads(), load.cores()
     found = f"{threads} for {cores} cores"
     if threads > cores:
@@ -93,7 +93,7 @@ def check_threads() -> Check:
 
 
 def check_load() -> Check:
-    """Check that other programs leave the cores to this one."""
+    """Check that other programs leave enough of the cores free."""
     busy = load.busy_share(LOOK)
     found = f"other programs use {busy:.0%} of all cores"
     if busy > BUSY:
@@ -102,7 +102,7 @@ def check_load() -> Check:
 
 
 def check_compiler() -> Check:
-    """Check that there is a C++ compiler; without one the fastest engine is missing, and nothing else."""
+    """Check that there is a C++ compiler; without a compiler only the fastest engine is missing."""
     path = compiler.cxx()
     if path is None:
         return Check("C++ compiler", "warn", "none", "Install g++ (or clang++ on a Mac) for training twice as fast.")
@@ -110,7 +110,7 @@ def check_compiler() -> Check:
 
 
 def check_accelerators() -> Check:
-    """Name the accelerators that torch sees and what uses them; none is needed."""
+    """Name the accelerators that torch sees and their uses; none is required."""
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         names.append("Apple GPU, untested and used with device = 'mps' alone")
@@ -137,7 +137,7 @@ def check_kernel() -> Check:
 
 
 def check_figures() -> Check:
-    """Check the versions of the packages behind the figures, still and moving."""
+    """Check the versions of the packages for still and interactive figures."""
     versions = {name: _version(name) for name in OLDEST_FIGURES}
     found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
     if not all(versions.values()):
@@ -148,7 +148,7 @@ def check_figures() -> Check:
 
 
 def check_notebooks() -> Check:
-    """Check that the originals of the course are here."""
+    """Check that the original notebooks are present."""
     try:
         folder = notebooks_folder()
     except InputError as error:
@@ -166,7 +166,7 @@ def check_glyphs() -> Check:
 
 
 def check_download(name: str) -> Check:
-    """Check whether a data set that can be downloaded is on this computer; only runs on it need it."""
+    """Check whether a downloadable data set is on this computer; only runs on it need it."""
     found = load_by_name(SOURCES[name].find)()
     if not found:
         return Check(f"Data: {name}", "warn", "not on this computer yet", SOURCES[name].how_to_get)
@@ -174,9 +174,9 @@ def check_download(name: str) -> Check:
 
 
 def check_folder(name: str, folder: Path, remedy: str) -> Check:
-    """Check that ``folder``, or its nearest parent that exists, can be written to and has room.
+    """Check that ``folder``, or its nearest existing parent, is writable and has free space.
 
-    Writes: a temporary file, gone at once.
+    Writes: a temporary file, deleted at once.
     """
     existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     try:
@@ -191,7 +191,7 @@ def check_folder(name: str, folder: Path, remedy: str) -> Check:
 
 
 def _version(package: str) -> str:
-    """Return the installed version of a package, or nothing."""
+    """Return the installed version of a package, or None."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -199,7 +199,7 @@ def _version(package: str) -> str:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Return the first two numbers of a version: ``"2.13.0+cpu"`` is (2, 13)."""
+    """Return the first two numbers of a version: ``"2.13.0+cpu"`` becomes (2, 13)."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
@@ -221,7 +221,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
 
 
 def _print_table(checks: list[Check]) -> None:
-    table = Table("Check", "Status", "Found, and what to do about it")
+    table = Table("Check", "Status", "Found, and advice")
     for check in checks:
         advice = f"\n-> {check.advice}" if check.advice else ""
         table.add_row(check.name, Text(check.status, COLOURS[check.status]), Text(check.found + advice))
@@ -231,9 +231,9 @@ def _print_table(checks: list[Check]) -> None:
 @click.command(name="doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def command(*, as_json: bool) -> None:
-    """Check this computer and this installation; exit with 1 if something fails.
+    """Check this computer and this installation; exit with 1 if a check fails.
 
-    A warning names what a part of the course would miss; a failure what keeps mamlkit from working.
+    A warning names a missing part of the course; a failure prevents mamlkit from working.
     """
     checks = [check() for check in CHECKS]
     failed = any(check.status == "fail" for check in checks)

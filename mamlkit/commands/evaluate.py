@@ -1,4 +1,4 @@
-"""``mamlkit evaluate``: test a run on fixed episodes, with both kinds of normalisation."""
+"""``mamlkit evaluate``: test a run on fixed episodes, with both kinds of batch-norm statistics."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mamlkit.runs.folder import RunFolder
 from mamlkit.training.history import best_epochs
 from mamlkit.training.trainer import make_sampler
 
-NAMES = {"episodes": "test_episodes"}  # what the configuration calls an option
+NAMES = {"episodes": "test_episodes"}  # option -> its name in the configuration
 
 
 def open_data(folder: RunFolder) -> ImageStore:
     """Return the data set of a run.
 
     Raises:
-        InputError: it is not here, or no longer what the run was trained on.
+        InputError: the data set is missing, or differs from the data of the training.
     """
     config = folder.config
     store = load(config.dataset, path=config.data_path, image_size=config.image_size)
@@ -45,26 +45,26 @@ def open_data(folder: RunFolder) -> ImageStore:
 @click.option("--eval-query", type=int, help="Query images per class.  [default: the run's]")
 @click.option("--eval-steps", type=int, help="Inner steps.  [default: the run's]")
 @click.option("--seed", type=int, help="Seed of the episodes.  [default: the run's]")
-@click.option("--ensemble", type=int, help="Mean logits of the best this many epochs.  [default: the run's]")
+@click.option("--ensemble", type=int, help="Number of best epochs whose logits are averaged.  [default: the run's]")
 @click.option(
     "--dataset",
     metavar="NAME",
-    help=f"Test on another data set.  [{'|'.join(SOURCES)}; default: the one it was trained on]",
+    help=f"Test on another data set.  [{'|'.join(SOURCES)}; default: the run's]",
 )
-@click.option("--data-path", help="Folder of that data set, as of mamlkit train.")
+@click.option("--data-path", help="Folder of that data set; see mamlkit train.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(*, folder: Path, split: str, as_json: bool, **values: str | int | None) -> None:
     """Test the run in DIR on fixed episodes.
 
     --dataset wall --data-path FOLDER tests it on the sheets of drawings that a class exported into FOLDER.
 
-    Every figure has its 95 % interval over episodes, once with the query set's own batch-norm statistics (transductive:
-    a prediction depends on the other query images) and once with the recorded ones.
+    Every accuracy has a 95 % interval over episodes. The test runs twice: with the query set's own batch-norm
+    statistics (transductive: a prediction depends on the other query images) and with the recorded statistics.
     """
     run = RunFolder.open(folder)
     given = {NAMES.get(key, key): value for key, value in values.items() if value is not None}
     if "dataset" in given:
-        given.setdefault("data_path", "")  # the run's own folder is of its own data set
+        given.setdefault("data_path", "")  # the run's own folder belongs to its own data set
     config = Config.from_dict(given, run.config)
     other = {"dataset", "data_path"} & given.keys()
     store = load(config.dataset, path=config.data_path, image_size=config.image_size) if other else open_data(run)
@@ -91,8 +91,8 @@ def command(*, folder: Path, split: str, as_json: bool, **values: str | int | No
 
 def _choose_epochs(run: RunFolder, n: int) -> list[int]:
     if n > run.config.ensemble:
-        raise InputError(f"--ensemble {n} is more than the best {run.config.ensemble} epochs that {run.path} keeps")
+        raise InputError(f"--ensemble {n} is too large; {run.path} keeps the best {run.config.ensemble} epochs")
     epochs = best_epochs(run.history(), n)
     if not epochs:
-        raise InputError(f"{run.path} has no whole epoch yet; go on with it by mamlkit train --resume {run.path}")
+        raise InputError(f"{run.path} has no complete epoch yet; continue it with mamlkit train --resume {run.path}")
     return epochs

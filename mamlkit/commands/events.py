@@ -1,4 +1,4 @@
-"""TensorBoard event files, by torch's own writer; an extra."""
+"""Write TensorBoard event files with torch's own writer; needs an extra."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ except ImportError:  # the extra is not installed
 
 
 def check_tensorboard() -> None:
-    """Raise an ``InputError`` that says how to get TensorBoard, if it is not installed."""
+    """Raise an ``InputError`` with the install command if TensorBoard is not installed."""
     if tensorboard is None:
         raise InputError('--tensorboard needs TensorBoard; install it with: pip install "mamlkit[tensorboard]"')
 
 
 @contextmanager
 def event_log(folder: Path | None) -> Iterator[Callable[[EpochRecord], None]]:
-    """Give a function that writes the scalars of an epoch, by iteration; without a folder it does nothing.
+    """Yield a function that writes the scalars of an epoch, by iteration; without a folder the function does nothing.
 
     Raises:
         InputError: TensorBoard is not installed.

@@ -1,4 +1,4 @@
-"""``mamlkit lab``: copy the course to a folder of the reader's own and open JupyterLab there."""
+"""``mamlkit lab``: copy the course to the reader's own folder and open JupyterLab there."""
 
 from __future__ import annotations
 
@@ -18,24 +18,22 @@ from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import write_whole
 from mamlkit.core.system.imports import check_installed
 
-MANIFEST = ".mamlkit-lab.json"  # {file name: SHA-256 of the original when it was copied}
+MANIFEST = ".mamlkit-lab.json"  # {file name: SHA-256 of the original at the time of copying}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class CopyReport(NamedTuple):
-    """What ``copy_notebooks`` did: file names relative to the folder, sorted."""
+    """The result of ``copy_notebooks``: file names relative to the folder, sorted."""
 
     written: tuple[str, ...]
     kept: tuple[str, ...]
 
 
 def notebooks_folder() -> Path:
-    """Return the folder of the course's originals: in the installed package, or beside it in a source tree.
+    """Return the folder of the original notebooks: in the installed package, or beside it in a source tree.
 
     Raises:
-        InputError: this installation came without notebooks.
-
-    Pure: reads the file system only.
+        InputError: this installation has no notebooks.
     """
     folders = (_PACKAGE / "notebooks", _PACKAGE.parent / "notebooks")
     for folder in folders:
@@ -46,22 +44,22 @@ def notebooks_folder() -> Path:
 
 
 def copy_notebooks(source: Path, target: Path) -> CopyReport:
-    """Copy every notebook that the reader has not changed, those with solutions too.
+    """Copy every notebook that the reader has not changed, including the solutions.
 
-    A file of ``target`` is the reader's own when it differs both from the original and from what was copied last;
-    it is kept. An older copy that nobody edited is brought up to date.
+    A file in ``target`` belongs to the reader if it differs both from the original and from the last copy; it is kept.
+    An older copy without changes is updated.
 
     Args:
-        source: folder of the originals; only read.
-        target: folder of the copies; made when missing.
+        source: folder of the originals; it is not changed.
+        target: folder of the copies; created if missing.
 
     Returns:
-        The names written and the names kept because the reader changed them.
+        The names of the written files, and of the files kept because the reader changed them.
 
     Raises:
-        InputError: ``target`` is a file, lies inside ``source`` or is it, or holds a broken ``.mamlkit-lab.json``.
+        InputError: ``target`` is a file, is ``source`` or lies inside it, or has an invalid ``.mamlkit-lab.json``.
 
-    Writes: the copies and ``.mamlkit-lab.json`` in ``target``, each in one step.
+    Writes: the copies and ``.mamlkit-lab.json`` in ``target``, each atomically.
     """
     source, target = source.resolve(), target.resolve()
     if target.is_relative_to(source):
@@ -86,12 +84,10 @@ def copy_notebooks(source: Path, target: Path) -> CopyReport:
 
 
 def read_manifest(path: Path) -> dict[str, str]:
-    """Return {file name: SHA-256} from a list of the files that a command wrote; empty where there is no list.
+    """Return {file name: SHA-256} from a command's list of written files; empty if there is no list.
 
     Raises:
-        InputError: the file is something else.
-
-    Pure: reads the file.
+        InputError: the file is not such a list.
     """
     try:
         return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
@@ -100,26 +96,21 @@ def read_manifest(path: Path) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file.
-
-    Pure: reads the file.
-    """
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _notebooks(source: Path) -> list[Path]:
-    """Return the notebooks to copy, without hidden ones, as editors keep them."""
+    """Return the notebooks to copy, without hidden files, such as those of editors."""
     paths = sorted(source.rglob("*.ipynb"))
     return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(source).parts)]
 
 
 def find_notebook(folder: Path, name: str) -> str:
-    """Return the one notebook of ``folder`` that ``name`` means: its file name, or how it begins (``03``, ``draw``).
+    """Return the notebook of ``folder`` with the given name or beginning of a name (``03``, ``draw``).
 
     Raises:
-        InputError: no notebook, or more than one, is meant.
-
-    Pure: reads the file system only.
+        InputError: no notebook, or more than one, matches.
     """
     paths = [*sorted(folder.glob("*.ipynb")), *sorted((folder / "live").glob("*.ipynb"))]
     names = [path.relative_to(folder).as_posix() for path in paths]
@@ -135,9 +126,9 @@ def find_notebook(folder: Path, name: str) -> str:
 
 
 def trust(folder: Path, names: Sequence[str]) -> None:
-    """Tell Jupyter that these notebooks of ``folder``, just copied, are ours: only then their figures move unasked.
+    """Mark these newly copied notebooks of ``folder`` as trusted in Jupyter, so that their figures work at once.
 
-    Writes: Jupyter's own list of signatures.
+    Writes: Jupyter's database of signatures.
     """
     paths = [str(folder / name) for name in names]
     if paths:  # without a path, "jupyter trust" would wait for a notebook on standard input
@@ -147,7 +138,7 @@ def trust(folder: Path, names: Sequence[str]) -> None:
 def run_jupyterlab(folder: Path, options: list[str]) -> int:
     """Run JupyterLab in ``folder`` with this Python until it ends; return its exit code.
 
-    Ctrl-C reaches JupyterLab, which asks before it stops; a request to end this process is passed on to it.
+    Ctrl-C reaches JupyterLab, which asks before it stops; a request to end this process is forwarded to it.
     """
     process = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=folder)
     handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: process.terminate()}
@@ -166,15 +157,16 @@ def run_jupyterlab(folder: Path, options: list[str]) -> int:
     type=click.Path(path_type=Path),
     default=Path("mamlkit-lab"),
     show_default=True,
-    help="Folder of your copy of the notebooks; made when missing.",
+    help="Folder of your copy of the notebooks; created if missing.",
 )
 @click.option("--no-browser", is_flag=True, help="Start the server and print its address; open no browser.")
 @click.argument("arguments", nargs=-1, metavar="[NOTEBOOK] [-- JUPYTERLAB_OPTIONS]")
 def command(*, folder: Path, no_browser: bool, arguments: tuple[str, ...]) -> None:
     """Open the course in JupyterLab, in a copy of your own.
 
-    NOTEBOOK is the one to open first: its file name or how it begins, as 03 or draw. Notebooks you have changed are
-    never overwritten, and the originals never edited. Options for JupyterLab itself follow two dashes:
+    NOTEBOOK is the first notebook to open, given by its file name or its beginning, such as 03 or draw. Notebooks that
+    you have changed are never overwritten, and the originals never change. Options for JupyterLab itself follow two
+    dashes:
 
     mamlkit lab 03 -- --port=9000
     """

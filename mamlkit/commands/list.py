@@ -1,4 +1,4 @@
-"""``mamlkit list``: the recipes, each as the difference from its base."""
+"""``mamlkit list``: the recipes, each as its difference from a base."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mamlkit.core.recipes import RECIPES, Recipe
 @click.option("--dataset", default="glyphs", show_default=True, help="Data set; some recipes depend on it.")
 @click.option("--json", "as_json", is_flag=True, help="Print all recipes as JSON.")
 def command(*, recipe: str, dataset: str, as_json: bool) -> None:
-    """List the recipes as differences from their base, or say all about one RECIPE."""
+    """List the recipes as differences from their bases, or describe one RECIPE."""
     config = Config(dataset=dataset)
     if recipe:
         check_choice("recipe", recipe, tuple(RECIPES))
@@ -37,7 +37,7 @@ def _list(config: Config) -> None:
         table.add_row(recipe.name, recipe.base or "the defaults", _changes(recipe, config))
     console = Console()
     console.print(table)
-    console.print("What one follows, the paper's text or the authors' code: mamlkit list RECIPE", highlight=False)
+    console.print("Sources of a recipe, the paper's text or the authors' code: mamlkit list RECIPE", highlight=False)
 
 
 def _describe(recipe: Recipe, config: Config) -> None:

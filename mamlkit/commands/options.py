@@ -1,4 +1,4 @@
-"""Make the options of ``mamlkit train`` from the fields of the configuration, and the other way round."""
+"""Convert the fields of the configuration to the options of ``mamlkit train``, and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mamlkit.core.recipes import configure
 
 
 class FieldOption(click.Option):
-    """An option that sets one field of the configuration; unset, it is None."""
+    """An option that sets one field of the configuration; its default is None."""
 
     def __init__(self, _: Sequence[str], field: dataclasses.Field[Any]) -> None:
         self.group: str = field.metadata["group"]
@@ -33,7 +33,7 @@ class FieldOption(click.Option):
 
 
 class GroupedCommand(click.Command):
-    """A command whose help shows the configuration's options under their own headings."""
+    """A command whose help groups the configuration's options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each group."""
@@ -48,14 +48,14 @@ class GroupedCommand(click.Command):
 
 
 def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command one option for each field of the configuration."""
+    """Add one option for each field of the configuration to a command."""
     for field in reversed(dataclasses.fields(Config)):  # decorators apply from the bottom up
         function = click.option(f"--{field.name}", cls=FieldOption, field=field)(function)
     return function
 
 
 def flag(field: str) -> str:
-    """Return the option of a field.
+    """Return the name of a field's option.
 
     >>> flag("n_way")
     '--n-way'
@@ -64,7 +64,7 @@ def flag(field: str) -> str:
 
 
 def command_line(recipe: str, config: Config) -> str:
-    """Return the shortest ``mamlkit train`` that gives this configuration.
+    """Return the shortest ``mamlkit train`` command that gives this configuration.
 
     >>> command_line("anil", configure("anil", dataset="omniglot", n_way=20))
     'mamlkit train --dataset omniglot --recipe anil --n-way 20'

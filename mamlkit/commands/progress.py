@@ -1,4 +1,4 @@
-"""Progress bars of training and evaluation, the same in every command."""
+"""Progress bars of training and evaluation for all commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import ALONE, Ranks
 from mamlkit.training.trainer import Trainer
 
-RECENT = 25  # iterations whose mean loss and accuracy the bar shows
+RECENT = 25  # number of iterations in the bar's mean loss and accuracy
 
 
 @contextlib.contextmanager
 def compiling() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar, and give the function that moves it to parts done of parts in all."""
+    """Show a bar, and yield a function (finished parts, all parts) that moves it."""
     with tqdm(desc="compiling", unit="part", leave=False, dynamic_ncols=True, disable=None) as bar:
 
         def move(done: int, parts: int) -> None:
@@ -34,7 +34,7 @@ def compiling() -> Iterator[Callable[[int, int], None]]:
 
 
 def trainer(config: Config, store: ImageStore, *, ranks: Ranks = ALONE) -> Trainer:
-    """Return a trainer; its engine is chosen, compiled under a bar, and said with its reason."""
+    """Return a trainer; choose its engine, compile it under a bar, and print the choice with its reason."""
     with compiling() as move:
         made = Trainer.from_config(config, store, ranks=ranks, on_part=move)
     for sentence in made.choice.why:
@@ -46,9 +46,9 @@ def train(trainer: Trainer, title: str, *, position: int = 0) -> Iterator[EpochR
     """Yield ``trainer.epochs()`` under a bar with loss, accuracy and time left.
 
     Args:
-        trainer: goes on from where it is.
-        title: stands before the bar.
-        position: the bar's line, where several are shown.
+        trainer: training continues from its present state.
+        title: the text before the bar.
+        position: the line of the bar, if there are several bars.
     """
     config = trainer.learner.config
     recent: deque[Iteration] = deque(maxlen=RECENT)
@@ -70,7 +70,7 @@ def train(trainer: Trainer, title: str, *, position: int = 0) -> Iterator[EpochR
 
 
 def say_epoch(record: EpochRecord, epochs: int, *, title: str = "") -> None:
-    """Print one line on an epoch above the bars, beginning with ``title``."""
+    """Print one line about an epoch above the bars, beginning with ``title``."""
     val = record.validation
     lost = f"  {record.nonfinite} steps not finite" if record.nonfinite else ""
     line = (
@@ -88,7 +88,7 @@ def say(line: str) -> None:
 
 
 def evaluate_both(learners: Sequence[MetaLearner], sampler: Sampler, episodes: int) -> dict[str, Evaluation]:
-    """Return the evaluations with the batch's own statistics (transductive) and with the recorded ones, under a bar."""
+    """Return the evaluations with the batch's own statistics (transductive) and with the recorded ones; show a bar."""
     with tqdm(total=episodes, desc="test", unit="episode", leave=False, dynamic_ncols=True, disable=None) as bar:
 
         def move(done: int) -> None:

@@ -1,4 +1,4 @@
-"""``mamlkit reproduce``: a table of the paper, as a grid of runs with seeds and intervals."""
+"""``mamlkit reproduce``: a table of the paper as a grid of runs with seeds and intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mamlkit.training.learner import MetaLearner
 if TYPE_CHECKING:
     from mamlkit.study.reproduction.cell import Outcome
 
-work = lazily("mamlkit.study.reproduction.cell")  # and with them papermill, Dask and pandas, which are slow to load
+work = lazily("mamlkit.study.reproduction.cell")  # with papermill, Dask and pandas, which load slowly
 cluster = lazily("mamlkit.study.reproduction.cluster")
 measurements = lazily("mamlkit.study.reproduction.measurements")
 report = lazily("mamlkit.study.reproduction.report")
@@ -42,9 +42,9 @@ def _seeds(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
     try:
         seeds = tuple(int(part) for part in value.split(",")) if value else ()
     except ValueError as error:
-        raise InputError(f"--seeds {value} is no list of whole numbers; write it as 0,1,2") from error
+        raise InputError(f"--seeds {value} is not a list of whole numbers; write it as 0,1,2") from error
     if len(set(seeds)) < len(seeds) or any(not 0 <= seed < 2**31 for seed in seeds):
-        raise InputError(f"--seeds {value}: each must be 0 to 2147483647, and stand there once")
+        raise InputError(f"--seeds {value}: each must be 0 to 2147483647 and occur once")
     return seeds
 
 
@@ -53,8 +53,8 @@ def _seeds(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
 @click.option("--scale", default="laptop", show_default=True, metavar="|".join(SCALES), help="Size of each run.")
 @click.option("--seeds", default="", callback=_seeds, help="Seeds, as 0,1,2.  [default: the table's own]")
 @click.option("--dataset", default="", metavar="NAME", help="Data set.  [default: the table's own]")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: results/<what it is>]")
-@click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask cluster of yours, as tcp://host:8786.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: results/<its name>]")
+@click.option("--scheduler", default="", metavar="ADDRESS", help="Address of your Dask cluster, as tcp://host:8786.")
 @click.option(
     "-p",
     "--parameter",
@@ -80,16 +80,16 @@ def command(
     omniglot-ablation  MAML, each fix alone, MAML++
     omniglot           5 and 20 classes, 1 and 5 examples
     mini-imagenet      1 to 5 inner steps
-    paper-vs-code      where text and code part, one thing at a time
+    paper-vs-code      differences between text and code, one at a time
     stability          how many of ten strided runs diverge
 
-    Each run is notebook 09 executed by papermill; folder OUT keeps them, one tidy table, and the report. A run that
-    is there already is not run again, so that the same command goes on where it was stopped.
+    Each run is notebook 09, executed by papermill. The folder OUT holds the runs, one tidy table, and the report.
+    Finished runs are not repeated, so the same command continues an interrupted grid.
 
     \b
     mamlkit reproduce omniglot-ablation --scale smoke --dataset glyphs
     mamlkit reproduce stability --seeds 0,1,2,3 -p epochs 40
-    """  # noqa: D301 - click's own mark for lines that stay as they are
+    """  # noqa: D301 - click's mark for lines that it must not wrap
     check_installed("a grid of runs", PACKAGES, extra="reproduce")
     notebook = notebooks_folder() / NOTEBOOK
     given = work.read_values(parameters)
@@ -100,7 +100,7 @@ def command(
         before = read_plan(folder)
         plan = merge(before, plan, folder) if before else plan
         missing = [cell for cell in plan.cells if not work.is_done(folder, cell)]
-        click.echo(f"{TABLES[table].title}: {len(plan.cells)} runs in {folder}, {len(missing)} of them to do")
+        click.echo(f"{TABLES[table].title}: {len(plan.cells)} runs in {folder}, {len(missing)} of them to run")
         if not missing and report.is_written(folder):
             click.echo(f"Nothing to do. The report is {folder / report.PAGE}.")
             return
@@ -121,16 +121,16 @@ def command(
 
 
 def _compile(plan: Plan, *, choose: bool) -> None:
-    """Compile on this machine what the runs need; of a new plan, let the settings say which engine that is."""
+    """Compile the code of the runs on this machine; for a new plan, store the chosen engine in each setting."""
     why: dict[str, None] = {}
     with progress.compiling() as move:
         for setting in plan.settings:
             config = Config(**setting["config"])
-            if config.engine == "auto":  # what does not repay compiling in one run does in many
+            if config.engine == "auto":  # compiling may pay for many runs even if it does not pay for one
                 config = dataclasses.replace(config, epochs=config.epochs * len(plan.cells))
             learner = MetaLearner.from_config(config, plan.image_shape)
             choice = learner.choose_engine(_blank_batch(config, plan.image_shape), on_part=move)
-            if choose:  # from here on it stays, so that a run that goes on is the same
+            if choose:  # fixed from here on, so that a continued run is the same
                 setting["config"]["engine"] = choice.engine
             why |= dict.fromkeys(choice.why)
     for sentence in why:
@@ -138,7 +138,7 @@ def _compile(plan: Plan, *, choose: bool) -> None:
 
 
 def _blank_batch(config: Config, image_shape: tuple[int, int, int]) -> Episode:
-    """Return a meta-batch in the shapes of a configuration."""
+    """Return a meta-batch with the shapes of a configuration."""
     sets: list[torch.Tensor] = []
     for per_class in (config.k_shot, config.q_query):
         n = config.n_tasks, config.n_way * per_class
@@ -159,9 +159,9 @@ def _run(client: Any, size: Any, folder: Path, missing: list[Cell], notebook: Pa
             cluster.run_cells(client, folder, missing, text, on_outcome=bar.outcome, on_tick=bar.tick)
         except KeyboardInterrupt:
             done = sum(work.is_done(folder, cell) for cell in missing)
-            click.echo(f"\nStopped; runs done since the start: {done}. The same command goes on from here.")
+            click.echo(f"\nStopped; runs done since the start: {done}. The same command continues from here.")
             if not own:
-                click.echo("Runs that have begun on your cluster end there; the same command waits for them.")
+                click.echo("Runs that have started on your cluster finish there; the same command waits for them.")
             raise
     return bar.failed
 
@@ -174,7 +174,7 @@ def _report(plan: Plan, folder: Path) -> None:
 
 
 def _command_line(plan: Plan) -> str:
-    """Return the command that makes a plan."""
+    """Return the command that creates a plan."""
     seeds = ",".join(map(str, plan.seeds))
     given = [part for name, value in plan.parameters.items() for part in ("-p", name, json.dumps(value))]
     options = ["--scale", plan.scale, "--dataset", plan.dataset, "--seeds", seeds, *given]
@@ -182,7 +182,7 @@ def _command_line(plan: Plan) -> str:
 
 
 class _Bar:
-    """A bar over the epochs of all runs, those of unfinished ones included."""
+    """A bar over the epochs of all runs, including unfinished runs."""
 
     def __init__(self, folder: Path, cells: Sequence[Cell]) -> None:
         self.runs = {cell.name: work.folder_of(folder, cell.name) / work.RUN for cell in cells}
@@ -193,14 +193,14 @@ class _Bar:
         self.bar = tqdm(total=total, initial=begun, unit="epoch", desc="runs", dynamic_ncols=True, disable=None)
 
     def tick(self) -> None:
-        """Move the bar to where the runs are."""
+        """Move the bar to the present state of the runs."""
         lost = f", {len(self.failed)} failed" if self.failed else ""
         self.bar.set_postfix_str(f"{self.done} of {len(self.runs)} runs done{lost}", refresh=False)
         self.bar.update(sum(map(self._epochs, self.runs)) - self.bar.n)
         self.bar.refresh()
 
     def outcome(self, outcome: Outcome) -> None:
-        """Count a run that has ended, and say so if it failed."""
+        """Count a finished run, and print a message if it failed."""
         if not outcome.error:
             self.done += 1
             return

@@ -1,4 +1,4 @@
-"""``mamlkit site``: the course as HTML for a USB stick or any web server; it needs no network, no kernel, no Python."""
+"""``mamlkit site``: the course as HTML for a USB stick or any web server, without network, kernel or Python."""
 
 from __future__ import annotations
 
@@ -17,33 +17,28 @@ from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import replace, write_whole
 from mamlkit.core.system.imports import check_installed, lazily
 
-MANIFEST = ".mamlkit-site.json"  # {file name: SHA-256 of what was written}
-UNFINISHED = ".mamlkit-site.new"  # the folder of a site until it is whole
+MANIFEST = ".mamlkit-site.json"  # {file name: SHA-256 of the written file}
+UNFINISHED = ".mamlkit-site.new"  # the folder of a site until it is complete
 PACKAGES = ("jinja2", "latex2mathml", "nbconvert")
 
 
-pages = lazily("mamlkit.commands.site_pages")  # and with it nbconvert, which is slow to load
+pages = lazily("mamlkit.commands.site_pages")  # with nbconvert, which loads slowly
 
 
 def notebook_names(source: Path, *, solutions: bool) -> list[str]:
-    """Return the names of the notebooks in a folder, of the live pages, then of the solutions; without the suffix.
-
-    Pure: reads the file system only.
-    """
+    """Return the names of a folder's notebooks, of the live pages, then of the solutions, without the suffix."""
     folders = (source, source / "live", *([source / "solutions"] if solutions else []))
     paths = [path for folder in folders for path in sorted(folder.glob("*.ipynb"))]
     return [path.relative_to(source).with_suffix("").as_posix() for path in paths]
 
 
 def check_ours(out: Path) -> list[str]:
-    """Refuse a folder that holds a file which is not ours, and return the names of ours.
+    """Raise if a folder holds a file of another origin; return the names of the files of an older site.
 
-    Hidden files do not count: systems put them there by themselves. They are never touched.
+    Hidden files do not count, because systems create them; they are never changed.
 
     Raises:
-        InputError: ``out`` is a file, or a file in it was written by someone else, or changed since.
-
-    Pure: reads the file system only.
+        InputError: ``out`` is a file, or a file in it was written by another program or changed later.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; choose a folder")
@@ -53,19 +48,21 @@ def check_ours(out: Path) -> list[str]:
         if path.is_dir() or any(part.startswith(".") for part in name.split("/")):
             continue
         if written.get(name) != sha256(path):
-            raise InputError(f"{out} holds {name}, which mamlkit site did not write like this; choose an empty folder")
+            raise InputError(
+                f"{out} holds {name}, not written by mamlkit site or changed since; choose an empty folder"
+            )
         ours.append(name)
     return ours
 
 
 def replace_site(out: Path, ours: Collection[str], files: Mapping[str, bytes]) -> None:
-    """Put a site into its folder, and take an older one out.
+    """Write a site into its folder, and delete the older site.
 
-    Everything is written into a folder of its own first: on a full disk the older site stays.
+    All files are first written into a separate folder, so a full disk does not damage the older site.
 
     Args:
-        out: the folder; made when missing.
-        ours: the names of the older site's files, as ``check_ours`` returns them.
+        out: the folder; created if missing.
+        ours: the names of the older site's files, from ``check_ours``.
         files: name -> content.
 
     Raises:
@@ -90,7 +87,7 @@ def replace_site(out: Path, ours: Collection[str], files: Mapping[str, bytes]) -
 
 
 def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it is not empty, or was never made
+    with contextlib.suppress(OSError):  # the folder is not empty, or was never created
         folder.rmdir()
 
 
@@ -100,8 +97,8 @@ def _remove_empty(folder: Path) -> None:
 def command(*, out: Path, solutions: bool) -> None:
     """Write the course as HTML into the folder OUT.
 
-    The pages need no network, no Python and no server: they open from a USB stick, and the figures move. OUT is made
-    when missing. An older site in it is replaced; a folder with files of yours is refused.
+    The pages need no network, no Python and no server: they open from a USB stick, and the figures move. OUT is created
+    if missing. An older site in it is replaced; a folder with files of your own is rejected.
     """
     check_installed("mamlkit site", PACKAGES, extra="site")
     source = notebooks_folder()

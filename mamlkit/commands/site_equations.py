@@ -1,4 +1,4 @@
-"""Equations of the course as MathML, which a browser draws without a script: latex2mathml, and what it lacks."""
+"""Convert the equations of the course to MathML, which browsers draw without a script, with latex2mathml and fixes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from latex2mathml.converter import convert
 
 from mamlkit.core.errors import InputError
 
-# What latex2mathml has under another name, or only by halves: a \big bracket with an exponent stays small.
+# Commands that latex2mathml knows by another name or supports only in part: a \big bracket with an exponent stays
+# small.
 OTHERWISE = {"{aligned}": "{align*}", r"\arg\min": r"\argmin", r"\arg\max": r"\argmax"}
 OPENING = re.compile(r"\\[bB]igg?l?(?=[(\[]|\\\{|\\l)")
 CLOSING = re.compile(r"\\[bB]igg?r?(?=[)\]]|\\\}|\\r)")
-MENDED = {  # what it makes, and what browsers need
+MENDED = {  # latex2mathml's output -> the form that browsers need
     r"\|": "‖",
     r"\_": "_",
     "<mi>&#x000B1;</mi>": "<mo>&#x000B1;</mo>",
     ' xmlns="http://www.w3.org/1998/Math/MathML"': "",
 }
-FUNCTION = re.compile("<mi>([a-z]{2,})</mi>")  # sin, log: apart from the letter before them
+FUNCTION = re.compile("<mi>([a-z]{2,})</mi>")  # sin, log: separate them from the letter before
 
 
 def equation(latex: str, display: str) -> str:
@@ -29,13 +30,11 @@ def equation(latex: str, display: str) -> str:
     '<math display="inline"><mrow><mi>x</mi></mrow></math>'
 
     Args:
-        latex: without its dollars.
+        latex: LaTeX without the dollar signs.
         display: ``"inline"`` or ``"block"``.
 
     Raises:
-        InputError: it is not LaTeX, or has a command that is not known.
-
-    Pure.
+        InputError: the text is not LaTeX, or has an unknown command.
     """
     brackets = CLOSING.sub(r"\\right", OPENING.sub(r"\\left", latex))
     try:

@@ -1,4 +1,4 @@
-"""The pages of ``mamlkit site``: each notebook as one HTML file that asks for nothing from elsewhere."""
+"""The pages of ``mamlkit site``: each notebook as one HTML file that loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from mamlkit.core.system.files import why
 
 TEMPLATE = Path(__file__).with_name("site.html.j2")
 SOLUTIONS = "solutions/"
-JOINED = re.compile(r'[(\[]?<math display="inline">(?:(?!<math).)*?</math>[^\s<]+', re.DOTALL)  # with a comma, say
+JOINED = re.compile(r'[(\[]?<math display="inline">(?:(?!<math).)*?</math>[^\s<]+', re.DOTALL)  # such as a comma
 TITLE = re.compile(r"""(?:set_title\(|title=)["']([^"'{}]+)["']""")
 
 
 class Link(NamedTuple):
-    """A link of the navigation: where to, and its words."""
+    """A link of the navigation: its target and its text."""
 
     to: str
     words: str
 
 
 class Output(NamedTuple):
-    """What a cell put out: ``kind`` is html, still (a picture of what needs a kernel), png or text."""
+    """An output of a cell: ``kind`` is html, still (a picture of a figure that needs a kernel), png or text."""
 
     kind: str
     content: str
@@ -42,7 +42,7 @@ class Output(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A cell as HTML: of text, or of code with its outputs."""
+    """A cell as HTML: text, or code with its outputs."""
 
     text: str
     outputs: tuple[Output, ...] = ()
@@ -50,7 +50,7 @@ class Cell(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A notebook in the table of contents: what its first cell says below the title, and its first picture."""
+    """A notebook in the table of contents: the text of its first cell below the title, and its first picture."""
 
     link: Link
     head: str
@@ -59,16 +59,14 @@ class Entry(NamedTuple):
 
 
 def render(source: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (name, HTML) of each page: ``index.html``, then one for each notebook.
+    """Yield (name, HTML) of each page: ``index.html``, then one page for each notebook.
 
     Args:
         source: the folder of the notebooks.
-        names: the notebooks to show, without their suffix, in order: ``03_x``, and ``solutions/03_x`` for its solution.
+        names: the notebooks in order, without suffix: ``03_x``, and ``solutions/03_x`` for its solution.
 
     Raises:
-        InputError: a file is not a notebook, or an equation not LaTeX.
-
-    Pure: reads the notebooks.
+        InputError: a file is not a notebook, or an equation is not LaTeX.
     """
     course = {name: _read(source / f"{name}.ipynb") for name in names}
     entries = [_entry(name, course) for name in names if not name.startswith(SOLUTIONS)]
@@ -81,11 +79,11 @@ def render(source: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 class Renderer(IPythonRenderer):
-    """nbconvert's Markdown, with equations as MathML, and links that lead from page to page.
+    """nbconvert's Markdown renderer, with equations as MathML and links between the pages.
 
     Args:
-        name: the notebook whose text it is.
-        names: all notebooks that have a page; a link to any other file is left out, and its words stay.
+        name: the notebook that contains the text.
+        names: all notebooks that have a page; of links to other files, only the text is kept.
         place: folder of the page that shows the text.
     """
 
@@ -94,7 +92,7 @@ class Renderer(IPythonRenderer):
         self.folder, self.names, self.place = posixpath.dirname(name), names, place
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        """Return a link; of one to a notebook, to its page."""
+        """Return a link; a link to a notebook becomes a link to its page."""
         parts = urlsplit(url)
         if parts.scheme or not parts.path:
             return str(super().link(text, url, title))
@@ -113,7 +111,7 @@ class Renderer(IPythonRenderer):
         return equation(body, "block")
 
     def latex_environment(self, name: str, body: str) -> str:
-        """Return an environment, as ``align``."""
+        """Return an environment, such as ``align``."""
         return equation(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
 
 
@@ -122,7 +120,7 @@ def _read(path: Path) -> nbformat.NotebookNode:
         notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         nbformat.validate(notebook)
     except (nbformat.ValidationError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a notebook ({type(error).__name__}); get its original again") from error
+        raise InputError(f"{path} is not a notebook ({type(error).__name__}); restore the original") from error
     return notebook
 
 
@@ -143,7 +141,7 @@ def _cell(name: str, cell: nbformat.NotebookNode, names: Collection[str]) -> Cel
 
 
 def _output(output: nbformat.NotebookNode, source: str) -> Output | None:
-    """Return the richest form that a page without a kernel can show."""
+    """Return the richest form of an output that a page without a kernel can show."""
     data: Mapping[str, Any] = output.get("data", {"text/plain": output.get("text", "")})
     if "text/html" in data:
         page = data["text/html"]
@@ -177,7 +175,7 @@ def _entry(name: str, course: Mapping[str, nbformat.NotebookNode]) -> Entry:
 
 
 def _links(name: str, course: Mapping[str, nbformat.NotebookNode]) -> dict[str, Link | None]:
-    """Return the links to the notebooks before and after, and to the same one with or without solutions."""
+    """Return the links to the previous and next notebook, and to the same notebook with or without solutions."""
     solved = name.startswith(SOLUTIONS)
     row = [each for each in course if each.startswith(SOLUTIONS) == solved]
     here = row.index(name)

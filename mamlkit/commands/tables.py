@@ -1,4 +1,4 @@
-"""The tables that more than one command prints."""
+"""Tables that several commands print."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NORM_WORDS = {
 
 
 def show_evaluations(folder: RunFolder, evaluations: Mapping[str, Evaluation], epochs: Sequence[int]) -> None:
-    """Print accuracy with both normalisations; the headline is marked."""
+    """Print the accuracy with both kinds of batch-norm statistics; mark the headline."""
     config = folder.config
     which = f"epoch {epochs[0]}" if len(epochs) == 1 else f"mean logits of epochs {', '.join(map(str, epochs))}"
     title = f"{folder.about['recipe']} on {config.dataset}, {config.n_way}-way {config.k_shot}-shot, {which}"
@@ -29,4 +29,4 @@ def show_evaluations(folder: RunFolder, evaluations: Mapping[str, Evaluation], e
         table.add_row(words, accuracy, f"{evaluation.loss:.4f}", str(evaluation.episodes))
     console = Console()
     console.print(table)
-    console.print("* what this run's norm_eval names", highlight=False)
+    console.print("* selected by norm_eval", highlight=False)

@@ -1,4 +1,4 @@
-"""``mamlkit tour``: train MAML and MAML++ side by side for a few minutes, and see what the fixes do."""
+"""``mamlkit tour``: train MAML and MAML++ side by side for a few minutes, and show the effect of the fixes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from mamlkit.training.trainer import Trainer, make_sampler
 if TYPE_CHECKING:
     from mamlkit.commands.tour_report import Side
 
-tour_report = lazily("mamlkit.commands.tour_report")  # and with it matplotlib, which is slow to load
+tour_report = lazily("mamlkit.commands.tour_report")  # with matplotlib, which loads slowly
 
 PACKAGES = ("jinja2", "matplotlib")
-TEST_EPOCHS = 0.5  # how many epochs of both methods the test at the end takes, about
+TEST_EPOCHS = 0.5  # approximate duration of the final test, in epochs of both methods
 RECIPES = {"MAML": "maml", "MAML++": "mamlpp"}
 SIZES: dict[str, Any] = {
     "filters": 32,
@@ -57,8 +57,8 @@ SIZES: dict[str, Any] = {
 def command(*, out: Path, **options: int | str) -> None:
     """Train MAML and MAML++ side by side, within three minutes on two cores.
 
-    Prints a table and writes one HTML report with pictures: accuracy, gradient norms per inner step, batch-norm drift
-    and the learned rates. Both methods see the same episodes and begin with the same weights.
+    Print a table and write one HTML report with figures: accuracy, gradient norms per inner step, batch-norm drift and
+    the learned rates. Both methods see the same episodes and start from the same weights.
     """
     check_installed("mamlkit tour", PACKAGES, extra="plots")
     configs = {name: configure(recipe, **SIZES, **options) for name, recipe in RECIPES.items()}
@@ -88,19 +88,17 @@ def _print_table(sides: Sequence[Side]) -> None:
     for side in sides:
         table.add_row(*side.row())
     Console().print(table)
-    click.echo(
-        "Test accuracy with its 95 % interval over episodes; recorded: normalised by statistics recorded in training"
-    )
+    click.echo("Test accuracy with its 95 % interval over episodes; recorded: with the statistics recorded in training")
 
 
 def _choose_engine(config: Config, store: ImageStore) -> str:
-    """Return the engine that ends the tour first, with what it compiles; both methods use the same code."""
+    """Return the engine that finishes the tour first, with its compiled code; both methods use the same code."""
     both = dataclasses.replace(config, epochs=len(RECIPES) * config.epochs)
     return progress.trainer(both, store).choice.engine
 
 
 def _train_in_turns(sides: Sequence[Side]) -> None:
-    """Train an epoch of each method in turn, so that both meet the same machine, and say how much time is left."""
+    """Train the methods in turn, one epoch each, so that both run under the same conditions; print the time left."""
     running = [progress.train(side.trainer, f"{side.name:6}", position=i) for i, side in enumerate(sides)]
     begin = time.perf_counter()
     for done, records in enumerate(zip(*running), 1):

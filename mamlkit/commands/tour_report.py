@@ -1,4 +1,4 @@
-"""The page that ``mamlkit tour`` writes: its table and its pictures."""
+"""The page of ``mamlkit tour``: its table and its figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mamlkit.training import diagnostics
 from mamlkit.training.evaluation import Evaluation
 from mamlkit.training.trainer import Trainer
 
-TRACED_TASKS = 16  # test episodes behind the picture of batch norm
+TRACED_TASKS = 16  # test episodes for the batch-norm figure
 HEADS = (
     "method",
     "accuracy (%)",
@@ -32,7 +32,7 @@ HEADS = (
 
 @dataclass
 class Side:
-    """One of the methods: its trainer, and what the test said, by normalisation."""
+    """One of the methods: its trainer and its test results, by batch-norm statistics."""
 
     name: str
     trainer: Trainer
@@ -44,24 +44,22 @@ class Side:
         return self.trainer.learner.config
 
     def row(self) -> tuple[str, ...]:
-        """Return its row of the table, as ``HEADS``."""
+        """Return the row of the table, see ``HEADS``."""
         history = self.trainer.history
         norms = [row["grad_norm"] for row in diagnostics.training(history) if math.isfinite(row["grad_norm"])]
         accuracies = (percent(e.accuracy, e.ci95) for e in self.evaluations.values())
         seconds = sum(record.seconds for record in history)
-        spread = f"{min(norms):.2g} to {max(norms):.2g}" if norms else "never finite"
-        return (self.name, *accuracies, f"{seconds:.0f}", spread, str(sum(record.nonfinite for record in history)))
+        norm_range = f"{min(norms):.2g} to {max(norms):.2g}" if norms else "never finite"
+        return (self.name, *accuracies, f"{seconds:.0f}", norm_range, str(sum(record.nonfinite for record in history)))
 
 
 def page(sides: Sequence[Side], sampler: EpisodeSampler, options: Mapping[str, int | str]) -> str:
     """Return the HTML page.
 
     Args:
-        sides: trained and tested; the last one has learned rates.
-        sampler: test episodes.
-        options: what the command was given, for its footer.
-
-    Pure: nothing is written.
+        sides: the methods, trained and tested; the last one has learned rates.
+        sampler: sampler of the test episodes.
+        options: the options of the command, for the footer.
     """
     config = sides[0].config
     given = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in options.items())
@@ -86,7 +84,7 @@ def _note(side: Side) -> str:
     episodes = next(iter(side.evaluations.values())).episodes
     return (
         f"Intervals are 95 %, over {episodes} test episodes, for one seed: they say how well these weights do, not "
-        "what another seed would give. The first accuracy normalises the query set by its own statistics, so that a "
+        "how another seed would do. The first accuracy normalises the query set by its own statistics, so that a "
         'prediction depends on the other query images (transductive); "recorded" uses the statistics recorded in '
         f"training. Guessing gives {100 / side.config.n_way:.0f} %."
     )

@@ -1,4 +1,4 @@
-"""``mamlkit train``: meta-train one recipe, and go on with a run that was stopped."""
+"""``mamlkit train``: meta-train a recipe, and continue a run that was stopped."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ DEFAULT_RECIPE = "mamlpp"
 
 
 @click.command(name="train", cls=GroupedCommand)
-@click.option("--recipe", metavar="NAME", help=f"What to train; see mamlkit list.  [default: {DEFAULT_RECIPE}]")
+@click.option("--recipe", metavar="NAME", help=f"Recipe to train; see mamlkit list.  [default: {DEFAULT_RECIPE}]")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with options by name.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<what it is>]")
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder; nothing else.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<its name>]")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), help="Continue this run; only --tensorboard is allowed beside it."
+)
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard event files into the run's folder.")
 @config_options
 def command(
@@ -47,17 +49,17 @@ def command(
 ) -> None:
     """Meta-train one recipe and test it.
 
-    A recipe sets some options, a TOML file may set others, and the command line goes before both; the defaults shown
-    are those before the recipe (see mamlkit list). The run's folder keeps the configuration, metrics.jsonl,
-    checkpoints and result.json. Under torchrun each meta-batch is split over the processes; the run is the same, and
-    only the first process needs its folder.
+    A recipe sets some options, a TOML file may set others, and the command line overrides both; the defaults shown
+    apply before the recipe (see mamlkit list). The run's folder holds the configuration, metrics.jsonl, checkpoints and
+    result.json. Under torchrun each meta-batch is split over the processes; the run is the same, and only the first
+    process needs its folder.
 
     \b
     mamlkit train --dataset omniglot --recipe mamlpp --n-way 5 --k-shot 1
     mamlkit train --recipe maml --n-steps 3 --epochs 10 --out runs/three-steps
     mamlkit train --resume runs/three-steps
     torchrun --nproc-per-node 2 -m mamlkit train --recipe mamlpp
-    """  # noqa: D301 - click's own mark for lines that stay as they are
+    """  # noqa: D301 - click's mark for lines that it must not wrap
     given = {key: value for key, value in values.items() if value is not None}
     with joined() as ranks:
         if tensorboard:
@@ -65,9 +67,7 @@ def command(
         if resume is None:
             folder = ranks.from_first(lambda: _begin(ranks, recipe, config_file, out, given))
         elif given or recipe or config_file or out:
-            raise InputError(
-                f"--resume {resume} goes on as the run was begun; no other option but --tensorboard is allowed"
-            )
+            raise InputError(f"--resume {resume} continues the run unchanged; only --tensorboard is allowed beside it")
         else:
             folder = ranks.from_first(lambda: _reopen(ranks, resume))
         with ranks.first_here():
@@ -83,7 +83,7 @@ def command(
 def _begin(
     ranks: Ranks, recipe: str | None, config_file: Path | None, out: Path | None, given: dict[str, Any]
 ) -> RunFolder:
-    """Begin a run; whatever cannot be done is refused before anything is written."""
+    """Create a run; raise before anything is written if the run is impossible."""
     name, config = _configure(recipe, config_file, given)
     if ":" in config.backbone:
         origin.allow(str(Path.cwd()))
@@ -92,9 +92,9 @@ def _begin(
     path = out or Path("runs") / what
     RunFolder.check_free(path)
     for split in SPLITS:
-        make_sampler(store, config, split, training=split == "train")  # raises what it must before anything is written
+        make_sampler(store, config, split, training=split == "train")  # raises if the data do not suffice
     engine = progress.trainer(config, store, ranks=ranks).choice.engine
-    config = dataclasses.replace(config, engine=engine)  # a resumed or repeated run takes the same
+    config = dataclasses.replace(config, engine=engine)  # a resumed or repeated run takes the same engine
     return RunFolder.create(path, config, store, recipe=name, command=command_line(name, config))
 
 
@@ -118,7 +118,7 @@ def _configure(recipe: str | None, config_file: Path | None, given: dict[str, An
 
 
 def _restore(folder: RunFolder, trainer: Trainer) -> None:
-    """Bring the trainer of each process to the last whole epoch, which the first reads from the folder."""
+    """Set the trainer of each process to the last complete epoch, which the first process reads from the folder."""
 
     def read() -> tuple[list[EpochRecord], dict[str, Tensor]]:
         folder.restore(trainer)
@@ -131,7 +131,7 @@ def _restore(folder: RunFolder, trainer: Trainer) -> None:
 def _train(folder: RunFolder, trainer: Trainer, tensorboard: bool) -> None:
     if trainer.ranks.rank:
         for _ in trainer.epochs():
-            pass  # the first process saves and tells
+            pass  # the first process saves and prints
         return
     epochs = folder.config.epochs
     click.echo(f"{folder.about['recipe']} into {folder.path}: {len(trainer.history)} of {epochs} epochs are done")
@@ -142,7 +142,7 @@ def _train(folder: RunFolder, trainer: Trainer, tensorboard: bool) -> None:
                 log(record)
                 progress.say_epoch(record, epochs)
         except KeyboardInterrupt:
-            click.echo(f"\nStopped. Go on with: mamlkit train --resume {folder.path}")
+            click.echo(f"\nStopped. Continue with: mamlkit train --resume {folder.path}")
             raise
     if trainer.stopped_early:
         click.echo(f"Stopped early: no better validation in {folder.config.patience} epochs.")

@@ -1,4 +1,4 @@
-"""``mamlkit verify``: compare this installation with numbers of the paper authors' code."""
+"""``mamlkit verify``: compare this installation with results of the paper authors' code."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ HEADS = {
     type=click.Choice(["eager", "vmap", "compiled"]),
     default="eager",
     show_default=True,
-    help="What computes; compiled takes about a minute the first time.",
+    help="Engine to check; compiled takes about a minute the first time.",
 )
 def command(*, golden: Path, engine: str) -> None:
     """Recompute every golden case and print the largest absolute difference of each quantity.
 
-    A golden case is one meta-iteration of the paper authors' code in float64: its start, its episodes, and what came
-    out. Exits with 1 if any difference is over 1e-10.
+    A golden case is one meta-iteration of the paper authors' code in float64: its start, its episodes and its results.
+    The exit code is 1 if any difference is over 1e-10.
     """
     paths = tqdm(find_cases(golden), unit="case", leave=False, disable=None)
     rows = {path.stem: compare_case(path, engine) for path in paths}

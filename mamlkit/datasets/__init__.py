@@ -1,4 +1,4 @@
-"""Class-indexed image stores under one ``load``, and the sinusoid regression toy beside them."""
+"""Image data sets, all opened by ``load``, and the sinusoid regression tasks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def load(name: str, *, path: str = "", image_size: int = 28) -> ImageStore:
 
     Args:
         name: a name in ``mamlkit.core.data_sources.SOURCES``, such as ``"glyphs"`` or ``"omniglot"``.
-        path: folder of the images, or of the sheets of drawings; only for a data set that takes one.
+        path: folder of the images or of the drawing sheets; allowed only for data sets that need one.
         image_size: height and width of an image in pixels, 1 to 1024.
 
     Returns:
-        The images, class after class, with the splits train, val and test.
+        The images in class order, with the splits train, val and test.
 
     Raises:
         InputError: the name is unknown, or the data are missing or bad.

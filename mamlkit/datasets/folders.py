@@ -1,4 +1,4 @@
-"""Data sets that are folders of pictures: mini-ImageNet, and any ``<class>/<images>`` tree of the user's own."""
+"""Data sets in folders: mini-ImageNet, and any ``<class>/<images>`` tree."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from mamlkit.datasets.store import Build, cached, data_dir
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VAL_SHARE, TEST_SHARE, SPLIT_SEED = 0.16, 0.20, 0
 
-Tree = dict[str, dict[str, list[Path]]]  # split, or "" for all -> class -> picture files
+Tree = dict[str, dict[str, list[Path]]]  # split, or "" if the folder has no splits -> class -> image files
 
 
 def load_folder(path: str, image_size: int) -> ImageStore:
-    """Open a folder of pictures, in colour if any picture is in colour, light and dark as they are.
+    """Open a folder of pictures without inverting them.
 
-    The folder has one folder for each class, or the folders train, val and test with one for each class in each.
-    Without those three, a fixed shuffle of the classes gives 64 % to train, 16 % to val and 20 % to test.
+    The folder holds one subfolder for each class, or the folders train, val and test with one subfolder for each class.
+    Without these three folders, a fixed shuffle of the classes puts 64 % into train, 16 % into val and 20 % into test.
+    The images are in colour if any picture is in colour.
 
     Args:
         path: the folder.
-        image_size: height and width in pixels; proportions are not kept.
+        image_size: height and width in pixels; aspect ratios are not preserved.
 
     Raises:
-        InputError: the folder is missing, has fewer than 3 classes, an empty class or a file that does not decode.
+        InputError: the folder is missing, has fewer than 3 classes, or has an empty class; or a file does not decode.
 
     Writes: the cache, see ``store.cached``.
     """
@@ -48,11 +49,11 @@ def load_mini_imagenet(path: str, image_size: int) -> ImageStore:
     """Open mini-ImageNet in colour from the folders train, val and test.
 
     Args:
-        path: its folder; if empty, ``$MAMLKIT_DATA/mini-imagenet``.
+        path: the folder; if empty, ``$MAMLKIT_DATA/mini-imagenet``.
         image_size: height and width in pixels, 84 in the paper.
 
     Raises:
-        InputError: as ``load_folder``, or a split is missing.
+        InputError: see ``load_folder``; or a split is missing.
 
     Writes: the cache, see ``store.cached``. MAML++ paper, section 4.1.
     """
@@ -60,23 +61,24 @@ def load_mini_imagenet(path: str, image_size: int) -> ImageStore:
     if not path and parent is None:
         raise InputError(
             "mini-imagenet needs a path, or its folder as $MAMLKIT_DATA/mini-imagenet; neither is set. "
-            "The embedded data set, glyphs, needs none"
+            "The embedded data set, glyphs, needs no path"
         )
     root = Path(os.path.expanduser(path)) if path or parent is None else parent / "mini-imagenet"
     return _load("mini-imagenet", root, image_size, split=True, colour=True)
 
 
 def find_mini_imagenet() -> str:
-    """Return the folder of mini-ImageNet in ``$MAMLKIT_DATA``, or "" if there is none."""
+    """Return the folder of mini-ImageNet in ``$MAMLKIT_DATA``, or "" if it does not exist."""
     parent = data_dir()
     root = None if parent is None else parent / "mini-imagenet"
     return str(root) if root is not None and root.is_dir() else ""
 
 
 def split_classes(n_classes: int) -> dict[str, NDArray[np.int64]]:
-    """Return a fixed shuffle of the classes cut into 64, 16 and 20 %, at least one class each.
+    """Return a fixed shuffle of the classes, cut into 64 % train, 16 % val and 20 % test, at least one class each.
 
-    Pure: it depends on ``n_classes`` alone, which is 3 or more.
+    Args:
+        n_classes: 3 or more; the result depends on it alone.
     """
     n_val, n_test = (max(1, round(share * n_classes)) for share in (VAL_SHARE, TEST_SHARE))
     order = np.random.default_rng(SPLIT_SEED).permutation(n_classes)
@@ -115,8 +117,8 @@ def _state(file: Path, root: Path) -> tuple[str, int, int]:
 def _scan(root: Path, split: bool) -> Tree:
     if not root.is_dir():
         raise InputError(
-            f"{root} is not a folder; a folder with one folder of images for each class is needed, "
-            "or the embedded data set: glyphs"
+            f"{root} is not a folder; it must be a folder with one subfolder of images for each class. "
+            "The embedded data set, glyphs, needs no folder"
         )
     tree = {part: _scan_classes(root / part) for part in (SPLITS if split else ("",))}
     owner: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Glyphs, the embedded data set: about a thousand characters of many scripts, each drawn in 20 hands."""
+"""Glyphs, the embedded data set: about a thousand characters of many scripts, with 20 drawings each."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PLACES = (Path(__file__).with_name("glyphs.npz"), Path(__file__).parents[2] / "d
 
 
 def glyphs_path() -> Path:
-    """Return the path of the data file: packaged with the library, or in ``data/`` of the source tree.
+    """Return the path of the data file, in the package or in ``data/`` of the source tree.
 
     Raises:
-        InputError: it is in neither place.
+        InputError: the file is in neither place.
     """
     for place in PLACES:
         if place.is_file():
@@ -33,10 +33,10 @@ def glyphs_path() -> Path:
 
 
 def load_glyphs(image_size: int) -> ImageStore:
-    """Open the embedded data set, ink 255 on background 0.
+    """Open the embedded data set, with ink 255 on background 0.
 
     Args:
-        image_size: height and width in pixels; any other than 28 is resized once and cached.
+        image_size: height and width in pixels; for sizes other than 28, the images are resized once and cached.
 
     Raises:
         InputError: the data file is missing or damaged.

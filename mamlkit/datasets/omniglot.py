@@ -1,7 +1,7 @@
-"""Omniglot: 1,623 hand-written characters of 50 alphabets, 20 people's drawings of each.
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people.
 
 Lake, Salakhutdinov and Tenenbaum, "Human-level concept learning through probabilistic program induction",
-Science 350 (2015). The split is the one of the MAML++ authors' code: over characters, 1150/50/423.
+Science 350 (2015). The split is that of the MAML++ authors' code: 1150/50/423 characters.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ Members = dict[str, list[tuple[Path, str]]]  # class name -> (archive, member) o
 
 
 def load_omniglot(image_size: int) -> ImageStore:
-    """Open Omniglot with ink 255 on background 0, downloading and building it if that has not been done.
+    """Open Omniglot with ink 255 on background 0; download the archives and build the cache if necessary.
 
-    The two archives are looked for in ``$MAMLKIT_DATA/omniglot/``, then in the cache folder, then on the internet.
+    Search ``$MAMLKIT_DATA/omniglot/`` for the two archives, then the cache folder; download them if both lack them.
 
     Args:
-        image_size: height and width in pixels; the originals are 105.
+        image_size: height and width in pixels; the originals have 105.
 
     Raises:
-        InputError: an archive cannot be downloaded, is damaged or is not the published one.
+        InputError: an archive cannot be downloaded, is damaged, or differs from the published archive.
 
-    Writes: the cache, see ``store.cached``. MAML++ paper, section 4.1; split of the authors' code.
+    Writes: the cache, see ``store.cached``. MAML++ paper, section 4.1; the split is that of the authors' code.
     """
     paths = [find_archive(name) for name in ARCHIVES]
     states = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
@@ -53,12 +53,12 @@ def load_omniglot(image_size: int) -> ImageStore:
 
 
 def find_archive(name: str) -> Path:
-    """Return the path of one of the two archives, downloading it if it is nowhere.
+    """Return the path of one of the two archives; download it if it is not on this computer.
 
     Raises:
-        InputError: it cannot be downloaded, what came is not the published file, or Pooch is not installed.
+        InputError: the download fails, the downloaded file differs from the published one, or Pooch is not installed.
 
-    Writes: ``omniglot/<name>`` in the cache folder, if it was downloaded.
+    Writes: ``omniglot/<name>`` in the cache folder, after a download.
     """
     here = local_archive(name)
     if here is not None:
@@ -68,7 +68,7 @@ def find_archive(name: str) -> Path:
     try:
         return Path(retrieve(URL + name, f"sha256:{ARCHIVES[name]}", name, cache_dir() / "omniglot", progressbar=True))
     except ValueError as error:
-        raise InputError(f"what came from {URL}{name} is not the published archive ({error})") from error
+        raise InputError(f"the file from {URL}{name} differs from the published archive ({error})") from error
     except OSError as error:
         raise InputError(
             f"cannot download {URL}{name} ({type(error).__name__}); put the file into the folder omniglot "
@@ -77,13 +77,13 @@ def find_archive(name: str) -> Path:
 
 
 def local_archive(name: str) -> Path | None:
-    """Return the path of one of the two archives if it is on this computer, otherwise None."""
+    """Return the path of one of the two archives, or None if it is not on this computer."""
     folders = [folder / "omniglot" for folder in (data_dir(), cache_dir()) if folder is not None]
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def find() -> str:
-    """Return the paths of both archives in words, or "" if one is not on this computer."""
+    """Return the paths of both archives joined by "and", or "" if one is not on this computer."""
     paths = [local_archive(name) for name in ARCHIVES]
     return " and ".join(map(str, paths)) if all(paths) else ""
 
@@ -92,18 +92,16 @@ def verify_archives() -> None:
     """Compare both archives with the published ones.
 
     Raises:
-        InputError: an archive is not the published one, or cannot be downloaded.
+        InputError: an archive differs from the published one, or cannot be downloaded.
     """
     verify([find_archive(name) for name in ARCHIVES])
 
 
 def verify(paths: list[Path]) -> str:
-    """Return one SHA-256 for the archives, after comparing each with the published one.
+    """Compare each archive with the published one, and return one SHA-256 for both.
 
     Raises:
-        InputError: an archive is not the published one.
-
-    Pure: it only reads.
+        InputError: an archive differs from the published one.
     """
     digests = []
     for path in paths:
@@ -120,7 +118,8 @@ def verify(paths: list[Path]) -> str:
 def split_classes(n_classes: int) -> dict[str, NDArray[np.int64]]:
     """Return the split of the authors' code: a fixed shuffle of the sorted classes, cut at 1150 and 1200.
 
-    Pure: it depends on ``n_classes`` alone, which is 1,623 for Omniglot.
+    Args:
+        n_classes: 1,623 for Omniglot; the result depends on it alone.
     """
     order = np.arange(n_classes, dtype=np.int32)
     np.random.RandomState(SPLIT_SEED).shuffle(order)
@@ -163,7 +162,7 @@ def _decode_all(items: list[tuple[Path, str]], image_size: int) -> Iterator[NDAr
         archives = {path: stack.enter_context(zipfile.ZipFile(path)) for path in {path for path, _ in items}}
         for path, name in items:
             try:
-                content = archives[path].read(name)  # whole, so that its checksum is compared
+                content = archives[path].read(name)  # read it whole, to verify its checksum
             except BAD_ARCHIVE as error:
                 raise _damaged(path, error) from error
             yield decode(io.BytesIO(content), f"{name} in {path}", image_size, colour=False, invert=True)

@@ -1,4 +1,4 @@
-"""Decode one picture to a small uint8 array."""
+"""Decode an image file to a small uint8 array."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 
 
 def is_colour(source: Path) -> bool:
-    """Return whether a picture file has colour channels, from its header alone.
+    """Return whether an image file has colour channels; only its header is read.
 
     Raises:
-        InputError: the file is not a picture.
-
-    Pure: it only reads.
+        InputError: the file is not an image.
     """
     try:
         with Image.open(source) as image:
@@ -31,22 +29,20 @@ def is_colour(source: Path) -> bool:
 
 
 def decode(source: Path | IO[bytes], label: str, image_size: int, *, colour: bool, invert: bool) -> NDArray[np.uint8]:
-    """Decode a picture, turn it upright, lay it on white and resize it to a square with antialiasing.
+    """Decode an image, rotate it by its EXIF orientation, put it on white, and resize it to a square with antialiasing.
 
     Args:
         source: a path or an open binary file.
-        label: what an error calls the picture.
-        image_size: height and width of the result in pixels; proportions are not kept.
-        colour: give three channels instead of one.
-        invert: swap light and dark, so that dark ink on white becomes 255 on 0.
+        label: the name of the image in error messages.
+        image_size: height and width of the result in pixels; the aspect ratio is not preserved.
+        colour: return three channels instead of one.
+        invert: invert the brightness, so that dark ink on white becomes 255 on 0.
 
     Returns:
         uint8 ``[image_size, image_size]``, or ``[image_size, image_size, 3]`` in colour.
 
     Raises:
-        InputError: the picture does not decode.
-
-    Pure: it only reads.
+        InputError: the image does not decode.
     """
     try:
         with Image.open(source) as image:
@@ -58,7 +54,7 @@ def decode(source: Path | IO[bytes], label: str, image_size: int, *, colour: boo
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Return the picture without transparency, on white, and with 8 bits a channel."""
+    """Return the image on a white background, without transparency, with 8 bits per channel."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:

@@ -1,9 +1,9 @@
-"""Keep a data set as one memory-mapped array in the user's cache, built once from its source.
+"""Store a data set as one memory-mapped array in the user's cache; build it once from its source.
 
-``<stem>.json`` has the class names, offsets, splits, the source's SHA-256, and the name of the array's file, which ends
-with a digest of its content: a new array never takes the place of one that a program has mapped, which Windows refuses.
-The index is written last, and a file of the wrong size or an index of another source counts as absent, so that an
-interrupted build is simply built again.
+The index file ``<stem>.json`` holds the class names, offsets, splits, the SHA-256 of the source, and the name of the
+array file. The name of the array file ends with a digest of its content. A new array therefore never overwrites an
+array that a program has mapped; Windows does not allow such an overwrite. The index is written last. If the array has
+the wrong size or the index belongs to another source, the cache counts as absent; so an interrupted build is repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FORMAT = 2
 
 
 class Build(NamedTuple):
-    """What a builder hands over: the index at once, the images one by one, the SHA-256 after the last image."""
+    """The output of a builder: the index at once, the images one by one, and the SHA-256 after the last image."""
 
     class_names: Sequence[str]
     counts: Sequence[int]  # images of each class, in order
@@ -38,7 +38,7 @@ class Build(NamedTuple):
 
 
 def data_dir() -> Path | None:
-    """Return the folder of downloaded data sets, ``$MAMLKIT_DATA``, or None if it is not set."""
+    """Return the folder of downloaded data sets, ``$MAMLKIT_DATA``, or None if the variable is not set."""
     value = os.environ.get("MAMLKIT_DATA", "")
     return Path(os.path.expanduser(value)) if value else None
 
@@ -47,18 +47,19 @@ def cached(name: str, where: str, identity: Sequence[Any], build: Callable[[], B
     """Open the cached array of a data set; build it first if it is absent or its source has changed.
 
     Args:
-        name: the data set's name, also the beginning of the file name.
-        where: which source and image size; a source has one cache file, whatever its state.
-        identity: the state of the source, such as sizes and times of its files; JSON values.
+        name: the data set's name; the file names begin with it.
+        where: the source and the image size; each source has one cache file, whatever its state.
+        identity: the state of the source, such as the sizes and times of its files; JSON values.
         build: called only if there is no valid cache.
 
     Returns:
         The store; its images are a read-only memory map.
 
     Raises:
-        InputError: the source is bad, or the cache cannot be written.
+        InputError: the source is invalid, or the cache cannot be written.
 
-    Writes: ``<name>-<digest of where>.json`` and an array beside it in ``cache_dir()``, or nothing; older arrays go.
+    Writes: if it builds, ``<name>-<digest of where>.json`` and an array file in ``cache_dir()``; older arrays are
+        deleted.
     """
     index_path = cache_dir() / f"{name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}.json"
     key = json.loads(json.dumps([FORMAT, *identity]))
@@ -72,7 +73,7 @@ def cached(name: str, where: str, identity: Sequence[Any], build: Callable[[], B
 
 
 def _open(name: str, index_path: Path, key: list[Any]) -> ImageStore | None:
-    """Return the store of a valid cache; it may be replaced by another program meanwhile."""
+    """Return the store of a valid cache, or None; another program may replace the cache at the same time."""
     try:
         index: dict[str, Any] = json.loads(index_path.read_text(encoding="utf-8"))
         array_path = index_path.with_name(index["array"])
@@ -113,9 +114,9 @@ def _write(name: str, index_path: Path, key: list[Any], build: Build) -> None:
         temporary.write_text(json.dumps(index), encoding="utf-8")
         replace(temporary, index_path)
     except OSError as error:
-        what = f"the cache file {index_path.with_suffix('.npy')}"
+        file = f"the cache file {index_path.with_suffix('.npy')}"
         raise InputError(
-            f"cannot write {what} ({error.strerror}); it needs {np.prod(shape) / 1e6:.1f} MB: "
+            f"cannot write {file} ({error.strerror}); it needs {np.prod(shape) / 1e6:.1f} MB: "
             "make room there, or set MAMLKIT_CACHE to another folder"
         ) from error
     finally:
@@ -125,7 +126,7 @@ def _write(name: str, index_path: Path, key: list[Any], build: Build) -> None:
 
 
 def _write_array(path: Path, shape: tuple[int, ...], images: Iterable[NDArray[np.uint8]]) -> str:
-    """Write images as a NumPy file, one by one, and return a digest of them."""
+    """Write images to a NumPy file, one by one, and return a digest of them."""
     digest = hashlib.sha256(repr(shape).encode())
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

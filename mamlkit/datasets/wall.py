@@ -1,4 +1,4 @@
-"""The class wall: a folder of exported sheets of drawings as a data set of one alphabet, to test on."""
+"""The class wall: a folder of exported drawing sheets as a test set of one alphabet."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from mamlkit.datasets.drawings.strokes import SIDE, Drawing, check_drawn, raster
 
 
 def load_wall(path: str, image_size: int) -> ImageStore:
-    """Open a folder of sheets: a class for each name, with the drawings of that name in all sheets.
+    """Open a folder of sheets as a data set, with one class for each name.
 
-    The pictures of a class are in the order of the sheets, the classes in that of their names. A class's own alphabet
-    is there to be tested on: every class is in the split test, none in train and val. A drawing that is a copy of
-    another one counts once, see ``find_copies``.
+    A class holds the drawings of its name from all sheets.
+    The classes are sorted by name, the pictures of a class by sheet. All classes are in the split test; train and val
+    are empty. Copies of a drawing are left out, see ``find_copies``.
 
     Args:
-        path: the folder of the ``.json`` files that drawing pads exported; a sheet's query has no name and is left out.
-        image_size: height and width in pixels; drawn at 28, and resized if it is another.
+        path: folder of the ``.json`` files that drawing pads exported; the queries of the sheets have no name and are
+            ignored.
+        image_size: height and width in pixels; the drawings are rendered at 28 pixels and resized for any other size.
 
     Raises:
-        InputError: as ``read_sheets``, or there are fewer than 2 classes.
-
-    Pure: it only reads; there is no cache.
+        InputError: see ``read_sheets``; or there are fewer than 2 classes.
     """
     contents = _read_files(path)
     sheets, _ = _read_contents(contents)
@@ -53,30 +52,25 @@ def load_wall(path: str, image_size: int) -> ImageStore:
 
 
 def read_sheets(path: str) -> dict[str, Sheet]:
-    """Return the sheets of a folder by file name without ``.json``, in the order of the names, without copies.
+    """Return the sheets of a folder without copies: file name without ``.json`` -> sheet, sorted by name.
 
     Args:
         path: the folder.
 
     Raises:
-        InputError: there is no such folder, or no sheet in it; or a file in it is no sheet, or has a drawing that is
-            empty or a dot.
-
-    Pure: it only reads.
+        InputError: the folder is missing or has no sheet, a file is not a sheet, or a drawing is empty or a dot.
     """
     sheets, _ = _read_contents(_read_files(path))
     return {file.stem: sheet for file, sheet in sheets.items()}
 
 
 def find_copies(path: str) -> tuple[str, ...]:
-    """Return which drawings of a folder are copies, as ``"'5' of bob"``; they are in no sheet and in no data set.
+    """Return the drawings of a folder that are copies, as ``"'5' of bob"``; no sheet and no data set contains them.
 
-    A copy has the name and the strokes of a drawing in an earlier file.
+    A copy has the same name and the same strokes as a drawing in an earlier file.
 
     Raises:
-        InputError: as ``read_sheets``.
-
-    Pure: it only reads.
+        InputError: see ``read_sheets``.
     """
     return _read_contents(_read_files(path))[1]
 
@@ -90,7 +84,7 @@ def _read_files(path: str) -> dict[Path, bytes]:
         raise InputError("the data set wall needs a path, the folder of the exported sheets; it is empty")
     root = Path(os.path.expanduser(path))
     if not root.is_dir():
-        raise InputError(f"{root} is not a folder; a folder of the sheets that drawing pads exported is needed")
+        raise InputError(f"{root} is not a folder; it must be a folder of sheets that drawing pads exported")
     files = sorted(file for file in root.glob("*.json") if not file.name.startswith("."))
     if not files:
         raise InputError(f"{root} has no file that ends in .json; put the sheets that drawing pads exported there")
@@ -100,19 +94,19 @@ def _read_files(path: str) -> dict[Path, bytes]:
 def _read_bytes(file: Path) -> bytes:
     try:
         with open(file, "rb") as stream:
-            content = stream.read(MOST_BYTES + 1)  # no more of it: it may be anything
+            content = stream.read(MOST_BYTES + 1)  # read no more than this: the file may be anything
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
     if len(content) > MOST_BYTES:
-        raise InputError(f"{file} has more than {MOST_BYTES} bytes, the most that a sheet of drawings has")
+        raise InputError(f"{file} has more than {MOST_BYTES} bytes; a sheet of drawings has at most that many")
     return content
 
 
 def _read_contents(contents: dict[Path, bytes]) -> tuple[dict[Path, Sheet], tuple[str, ...]]:
-    """Return the sheets without copies, and the copies by name and file.
+    """Return the sheets without copies, and the copies as texts.
 
-    An example that nobody drew over, or a second export, would be tested against itself. A single line of two points
-    may be drawn alike by two people.
+    A copy arises from an example that nobody drew over or from a second export; a test on it would compare the drawing
+    with itself. A single line of two points is not a copy: two people may draw the same line.
     """
     sheets: dict[Path, Sheet] = {}
     copies: list[str] = []
@@ -132,7 +126,7 @@ def _decode(file: Path, content: bytes) -> Sheet:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not text; a sheet that a drawing pad exported is needed") from error
+        raise InputError(f"{file} is not text; it must be a sheet that a drawing pad exported") from error
     sheet = read_sheet(text, str(file))
     for name, drawing in sheet.classes.items():
         check_drawn(drawing, f"{name!r} of {file}")

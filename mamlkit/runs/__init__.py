@@ -1,1 +1,1 @@
-"""A training run on disk: its folder, its checkpoints, its result."""
+"""A training run on disk: its folder, its checkpoints and its result."""

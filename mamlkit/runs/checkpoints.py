@@ -1,7 +1,7 @@
-"""Keep a learner's tensors in one file without code in it: atomic, versioned, and bound to its configuration.
+"""Store a learner's tensors in one file: atomic, versioned, tied to its configuration, and free of code.
 
-A checkpoint is a ``.safetensors`` file: plain tensors, and one JSON text as its metadata. Older versions wrote NumPy
-``.npz`` archives of the same tensors and text; these are still read. Nothing in either is ever executed.
+A checkpoint is a ``.safetensors`` file with plain tensors and one JSON text as metadata. Older versions wrote NumPy
+``.npz`` archives of the same tensors and text; these are still read. Loading never executes code from either format.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from mamlkit.training.learner import MetaLearner
 FORMAT = 1
 SUFFIX, OLD_SUFFIX = ".safetensors", ".npz"
 HEADER = "header"  # JSON: format, config, epoch, rows, sha256
-CHECKSUM = "sha256"  # of the rest of the header and of all tensors; a safetensors file has none of its own
+CHECKSUM = "sha256"  # of the rest of the header and of all tensors; the safetensors format has no checksum
 
 
 def save(path: Path, learner: MetaLearner, epoch: int) -> None:
-    """Write everything that a learner needs to go on exactly where it is.
+    """Write all tensors that a learner needs to continue exactly from its present state.
 
     Args:
-        path: file to write, ending in ``.safetensors``.
-        learner: its parameters, inner rates, buffers and Adam's moments are kept.
-        epoch: epochs of training that are done.
+        path: the file, ending in ``.safetensors``.
+        learner: its parameters, inner rates, buffers and Adam moments are stored.
+        epoch: number of finished training epochs.
 
     Raises:
-        InputError: the file cannot be written; then no part of it is left.
+        InputError: the file cannot be written; no partial file is left.
 
     Writes: ``path``, atomically.
     """
@@ -48,16 +48,17 @@ def save(path: Path, learner: MetaLearner, epoch: int) -> None:
 
 
 def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
-    """Give a learner the tensors of a checkpoint.
+    """Load a checkpoint into a learner.
 
     Args:
-        path: a file that ``save`` wrote.
-        learner: of the same configuration, except for the options that say how a run is computed
-            (``mamlkit.runs.configurations.HOW``); an option that the file lacks has its default.
-        epoch: epochs of training that must be done in it.
+        path: a file written by ``save``.
+        learner: must have the same configuration, except for ``mamlkit.runs.configurations.HOW``, the options that only
+            change how a run is computed; an option that the file lacks has its default value.
+        epoch: number of finished training epochs that the file must have.
 
     Raises:
-        InputError: the file is missing, damaged, of another version, configuration or epoch; the learner is unchanged.
+        InputError: the file is missing or damaged, or has another version, configuration or epoch; the learner is
+            unchanged.
 
     Writes: the learner's tensors.
     """
@@ -65,9 +66,9 @@ def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
     if header["format"] != FORMAT:
         raise InputError(f"{path} has checkpoint format {header['format']}; this version of mamlkit reads {FORMAT}")
     for key, (theirs, ours) in differing(read_config(header["config"], path), learner.config).items():
-        raise InputError(f"{path} is of another configuration: its {key} is {theirs!r}, and {ours!r} is needed")
+        raise InputError(f"{path} has another configuration: its {key} is {theirs!r}, and {ours!r} is needed")
     if header["epoch"] != epoch:
-        raise InputError(f"{path} is of epoch {header['epoch']}; epoch {epoch} is needed")
+        raise InputError(f"{path} has epoch {header['epoch']}; epoch {epoch} is needed")
     if header["rows"] != list(learner.rows):
         raise InputError(f"{path} has inner rates of {header['rows']}; this network adapts {list(learner.rows)}")
     try:
@@ -77,16 +78,16 @@ def restore(path: Path, learner: MetaLearner, epoch: int) -> None:
 
 
 def save_start(path: Path, learner: MetaLearner, *, about: dict[str, Any], extra: Mapping[str, Tensor]) -> None:
-    """Write a learner to adapt from, without Adam's moments; a third of a checkpoint's size.
+    """Write a start without Adam's moments; it has a third of a checkpoint's size.
 
     Args:
-        path: file to write, ending in ``.safetensors``.
-        learner: its parameters, inner rates and buffers are kept.
-        about: further values of the header, which JSON can hold.
-        extra: further tensors by name, which ``read`` returns and ``read_start`` passes over.
+        path: the file, ending in ``.safetensors``.
+        learner: its parameters, inner rates and buffers are stored.
+        about: additional header values, JSON-serialisable.
+        extra: additional tensors by name; ``read`` returns them, ``read_start`` ignores them.
 
     Raises:
-        InputError: the file cannot be written; then no part of it is left.
+        InputError: the file cannot be written; no partial file is left.
 
     Writes: ``path``, atomically.
     """
@@ -95,15 +96,15 @@ def save_start(path: Path, learner: MetaLearner, *, about: dict[str, Any], extra
 
 
 def read_start(path: Path, image_shape: tuple[int, int, int], *, dtype: str = "float32") -> MetaLearner:
-    """Return a learner that ``save_start`` kept.
+    """Load a learner from a file written by ``save_start``.
 
     Args:
         path: the file.
-        image_shape: (C, H, W) that it was trained on.
+        image_shape: (C, H, W) of the training images.
         dtype: ``"float32"`` or ``"float64"``.
 
     Raises:
-        InputError: the file is missing or damaged, or not of this network.
+        InputError: the file is missing or damaged, or belongs to another network.
     """
     header, state = read(path)
     config = dataclasses.replace(read_config(header["config"], path), dtype=dtype)
@@ -114,7 +115,7 @@ def read_start(path: Path, image_shape: tuple[int, int, int], *, dtype: str = "f
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the header and the tensors, by name, of a file that ``save`` or ``save_start`` wrote.
+    """Return the header of a checkpoint or start, and its tensors by name.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -125,16 +126,16 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         content = path.read_bytes()
         header, state = _read_npz(content) if content.startswith(b"PK") else _read_safetensors(content)
     except (*BAD_ARCHIVE, SafetensorError) as error:
-        raise InputError(f"{path} is not a whole checkpoint ({why(error)}); delete it, or restore a copy") from error
+        raise InputError(f"{path} is not a complete checkpoint ({why(error)}); delete it, or restore a copy") from error
     kinds = {"format": int, "config": dict, "epoch": int, "rows": list}
     wrong = [key for key, kind in kinds.items() if not (isinstance(header, dict) and isinstance(header.get(key), kind))]
     if wrong:
-        raise InputError(f"{path} is not a checkpoint: its header's {', '.join(wrong)} is missing or of another type")
+        raise InputError(f"{path} is not a checkpoint: its header's {', '.join(wrong)} is missing or has another type")
     return header, state
 
 
 def find(folder: Path, name: str) -> Path:
-    """Return the path of a checkpoint by its name without suffix; of both formats the newer."""
+    """Return the path of a checkpoint by its name without suffix; if both formats exist, the newer format."""
     path, old = folder / f"{name}{SUFFIX}", folder / f"{name}{OLD_SUFFIX}"
     return old if old.is_file() and not path.is_file() else path
 
@@ -144,18 +145,18 @@ def _header(learner: MetaLearner, epoch: int) -> dict[str, Any]:
 
 
 def _write(path: Path, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    # Copies: safetensors takes no tensors that share memory, and none that are not contiguous.
+    # Copy: safetensors rejects tensors that share memory or are not contiguous.
     own = {name: x.detach().cpu().clone(memory_format=torch.contiguous_format) for name, x in tensors.items()}
     text = json.dumps({**header, CHECKSUM: _checksum(header, own)})
     try:
         content = safetensors.torch.save(own, {HEADER: text})
     except KeyError as error:
-        raise InputError(f"cannot write {path}: it has no place for a tensor of {error}") from error
+        raise InputError(f"cannot write {path}: the format cannot store the dtype {error}") from error
     write_whole(path, content)
 
 
 def _read_safetensors(content: bytes) -> tuple[Any, dict[str, Tensor]]:
-    state = safetensors.torch.load(content)  # checks the file's own table, which ``load`` does not return
+    state = safetensors.torch.load(content)  # also checks the file's own header, which ``load`` does not return
     table = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     header = json.loads(table.get("__metadata__", {}).get(HEADER, "{}"))
     if not isinstance(header, dict) or header.pop(CHECKSUM, None) != _checksum(header, state):

@@ -1,4 +1,4 @@
-"""Configurations that earlier runs kept: read them as they are meant, and tell in which options two of them differ."""
+"""Configurations stored by earlier runs: read and compare them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mamlkit.core.config import Config
 from mamlkit.core.contradictions import ALLOWED
 from mamlkit.core.errors import InputError
 
-# Options that say how a run is computed and not what.
+# Options that change how a run is computed, but not its result.
 HOW = {"device", "engine", "tasks_per_chunk", "memory"}
 
 
 def read_config(values: Mapping[str, Any], source: Path | str) -> Config:
-    """Return a stored configuration; an option that it lacks, because it is older, has its default.
+    """Return a stored configuration; an option that it lacks, because it is older, has its default value.
 
     Args:
         values: options by name, as ``Config.to_dict`` returned them.
-        source: where they are stored, for the error.
+        source: the place where they are stored, for error messages.
 
     Raises:
         InputError: an option is unknown, as in a file of a newer version, or its value is not allowed.
@@ -31,15 +31,15 @@ def read_config(values: Mapping[str, Any], source: Path | str) -> Config:
             f"{source} has the option {unknown[0]} = {values[unknown[0]]!r}, which this version of mamlkit does not "
             "know; read it with the version that wrote it, or a newer one"
         )
-    if values.get("backbone") == "mlp":  # earlier versions took these settings, which never acted
+    if values.get("backbone") == "mlp":  # earlier versions accepted these settings, which had no effect
         values = {**values, **ALLOWED["backbone", "mlp"]}
     try:
         return Config(**values)
     except InputError as error:
-        raise InputError(f"{source} has a configuration that is not allowed: {error}") from error
+        raise InputError(f"{source} has an invalid configuration: {error}") from error
 
 
 def differing(kept: Config, needed: Config) -> dict[str, tuple[Any, Any]]:
-    """Return the options in which two configurations differ, apart from those in ``HOW``: (kept, needed) by name."""
+    """Return the options that differ between two configurations, except those in ``HOW``: name -> (kept, needed)."""
     theirs, ours = kept.to_dict(), needed.to_dict()
     return {key: (theirs[key], ours[key]) for key in ours if key not in HOW and theirs[key] != ours[key]}

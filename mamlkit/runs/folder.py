@@ -1,13 +1,13 @@
-"""One training run as a folder: its configuration, its metrics, its checkpoints and, at the end, its result.
+"""A training run as a folder: its configuration, metrics and checkpoints and, at the end, its result.
 
     run.json                    recipe, configuration with every field, command, versions, the data's SHA-256
-    config.toml                 the configuration again, for mamlkit train --config; never read back
+    config.toml                 the configuration again, for mamlkit train --config; mamlkit itself never reads it
     metrics.jsonl               one line for each meta-iteration, one for each epoch
     checkpoints/                the last epoch and the best ones, as epoch-0007.safetensors
-    result.json                 accuracy with its interval, and all that is needed to get it again
+    result.json                 accuracy with its interval, and everything needed to reproduce it
 
-A run that was killed at any moment goes on from its last whole epoch; what came after that is written again. So does
-one of format 1, whose checkpoints are ``.npz`` archives.
+A run that was killed continues from its last complete epoch; later entries are written again. Runs of format 1, whose
+checkpoints are ``.npz`` archives, are also continued.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mamlkit.training.trainer import Trainer
 FORMAT = 2
 READABLE = (1, FORMAT)
 RUN_KEYS = ("format", "recipe", "config", "command", "versions", "data_sha256")
-DYING_SECONDS = 20  # that a killed program's children may take to end
+DYING_SECONDS = 20  # time for the child processes of a killed program to end
 NAME = "epoch-{:04}"
 CHECKPOINT = re.compile(r"epoch-(\d{4,})\.(safetensors|npz)")
 
@@ -46,10 +46,10 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        config: what the run was started with.
+        config: the configuration that the run was started with.
         about: ``recipe``, ``command``, ``versions``, ``data_sha256`` and ``network``, see ``mamlkit.runs.origin``;
-            ``versions`` are those it began with.
-        problem: the problem that was handed to it, or None: the configuration names the network.
+            ``versions`` are those at the start of the run.
+        problem: the problem passed by the caller, or None if the configuration names the network.
     """
 
     def __init__(self, path: Path, config: Config, about: dict[str, Any], *, problem: Problem | None = None) -> None:
@@ -68,17 +68,18 @@ class RunFolder:
         command: str,
         problem: Problem | None = None,
     ) -> RunFolder:
-        """Begin a run in a folder that is new, or holds no file of a run.
+        """Create a run in a folder that holds no files of a run.
 
         Args:
             path: the folder.
-            config: of the run.
+            config: the configuration of the run.
             store: the data.
-            recipe, command: what the run is, in words.
-            problem: a problem of the user's own, which must be handed to ``open`` again; None: the configuration's.
+            recipe, command: the recipe's name and the command line, recorded in ``run.json``.
+            problem: a problem of the user's own, which must be passed to ``open`` again; None: the configuration's
+                problem.
 
         Raises:
-            InputError: the folder holds a run already, or other files of these names, or cannot be written.
+            InputError: the folder already holds a run or files with the same names, or cannot be written.
 
         Writes: ``run.json``.
         """
@@ -96,14 +97,14 @@ class RunFolder:
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Refuse a folder in which no run can begin.
+        """Raise unless a run can be created in the folder.
 
         Raises:
-            InputError: the folder holds a run already, or other files of these names.
+            InputError: the folder already holds a run, or files with the same names.
         """
         if (path / "run.json").exists():
             raise InputError(
-                f"--out {path} holds a run already; go on with it by --resume {path}, or choose another folder"
+                f"--out {path} already holds a run; continue it with --resume {path}, or choose another folder"
             )
         for name in ("config.toml", "metrics.jsonl", "checkpoints"):
             if (path / name).exists():
@@ -115,10 +116,10 @@ class RunFolder:
 
         Args:
             path: the folder.
-            problem: the one that was handed to the run when it began, if one was.
+            problem: the problem passed to ``create``, if there was one.
 
         Raises:
-            InputError: the folder holds no run, or one of another version.
+            InputError: the folder holds no run, or a run of another version.
         """
         file = path / "run.json"
         if not file.is_file():
@@ -138,13 +139,13 @@ class RunFolder:
         return cls(path, config, about, problem=problem)
 
     def save(self, trainer: Trainer) -> None:
-        """Keep the epoch that a trainer has just done, and drop checkpoints that nobody needs any more.
+        """Store the last epoch of a trainer, and delete checkpoints that are no longer needed.
 
         Raises:
-            InputError: the disk is full; what was kept before is still whole.
+            InputError: the disk is full; earlier files stay complete.
 
-        Writes: ``metrics.jsonl``, then ``checkpoints/``: a run killed in between lacks only the checkpoint. After the
-            last epoch the lock is released.
+        Writes: ``metrics.jsonl``, then ``checkpoints/``; a run killed between the two lacks only the checkpoint. The
+            lock is released after the last epoch.
         """
         record = trainer.history[-1]
         append_whole(self._metrics, metrics.encode(record))
@@ -155,14 +156,14 @@ class RunFolder:
             self._release()
 
     def restore(self, trainer: Trainer) -> None:
-        """Bring a new trainer to the last whole epoch, which may be the start, and the folder too.
+        """Set a new trainer and the folder to the last complete epoch, which may be the start.
 
-        From here on no other program can go on with the run, until its last epoch is saved or this program ends.
+        Afterwards no other program can continue the run until its last epoch is saved or this program ends.
 
         Raises:
-            InputError: a file of the run is damaged or of another configuration, or another program goes on with it.
+            InputError: a file of the run is damaged or has another configuration, or another program continues the run.
 
-        Writes: the trainer; ``.lock``; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as that epoch left them.
+        Writes: the trainer; ``.lock``; ``config.toml``; ``metrics.jsonl`` and ``checkpoints/`` as of that epoch.
         """
         self._release()
         self._release = lock_for(self, self.path, "run", seconds=DYING_SECONDS)
@@ -177,19 +178,19 @@ class RunFolder:
             self._release()
 
     def history(self) -> list[EpochRecord]:
-        """Return the epochs that were kept whole: those in ``metrics.jsonl`` up to the last checkpoint.
+        """Return the complete epochs: those in ``metrics.jsonl`` up to the last checkpoint.
 
         Raises:
-            InputError: ``metrics.jsonl`` is damaged, or lacks an epoch of which there is a checkpoint.
+            InputError: ``metrics.jsonl`` is damaged, or lacks an epoch that has a checkpoint.
         """
         done = max(saved_epochs(self.path), default=0)
         records = metrics.read(self._metrics)
         if len(records) < done:
-            raise InputError(f"{self._metrics} ends with epoch {len(records)}; the last checkpoint is of epoch {done}")
+            raise InputError(f"{self._metrics} ends with epoch {len(records)}; the last checkpoint has epoch {done}")
         return records[:done]
 
     def learners(self, epochs: list[int], image_shape: tuple[int, int, int]) -> list[MetaLearner]:
-        """Return the learners of some saved epochs, as for an ensemble.
+        """Return the learners of several saved epochs, for example for an ensemble.
 
         Raises:
             InputError: a checkpoint is missing or damaged, or the network is not found.
@@ -202,12 +203,12 @@ class RunFolder:
         return learners
 
     def find_problem(self, image_shape: tuple[int, int, int]) -> Problem:
-        """Return the problem of the run, at the weights of its seed.
+        """Return the problem of the run, with the initial weights of its seed.
 
         Raises:
             InputError: the network is not found, see ``mamlkit.runs.origin.find``.
 
-        Writes: ``sys.path``, where the network is the user's own.
+        Writes: ``sys.path``, if the network is the user's own.
         """
         if self.problem is not None:
             return self.problem
@@ -222,7 +223,7 @@ class RunFolder:
         return checkpoints.find(self._checkpoints, NAME.format(epoch))
 
     def _prune(self, history: Sequence[EpochRecord]) -> None:
-        """Delete the checkpoints of all epochs but the last and the best; one that is open elsewhere goes later."""
+        """Delete all checkpoints except the last and the best; a file that another program uses is deleted later."""
         needed = {self._checkpoint(epoch) for epoch in (len(history), *best_epochs(history, self.config.ensemble))}
         for file in self._checkpoints.glob("epoch-*"):
             if CHECKPOINT.fullmatch(file.name) and file not in needed:
@@ -230,10 +231,10 @@ class RunFolder:
 
 
 def saved_epochs(path: Path) -> set[int]:
-    """Return the epochs of which the folder of a run has a checkpoint."""
+    """Return the epochs that have a checkpoint in the folder of a run."""
     names = (CHECKPOINT.fullmatch(file.name) for file in (path / "checkpoints").glob("epoch-*"))
     return {int(name[1]) for name in names if name}
 
 
 def _no_lock() -> None:
-    """Release nothing: a folder that only was opened has no lock, and can be sent to another process."""
+    """Release nothing: a folder that was only opened has no lock, and can be sent to another process."""

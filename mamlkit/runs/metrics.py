@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: one line for each meta-iteration, one for each epoch."""
+"""``metrics.jsonl``: one line for each meta-iteration and one for each epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVALUATION_FIELDS = tuple(field.name for field in dataclasses.fields(Evaluation)
 
 
 def encode(record: EpochRecord) -> bytes:
-    """Return the lines of an epoch."""
+    """Return an epoch as JSON lines."""
     lines: list[dict[str, Any]] = [
         {"kind": "iteration", "epoch": record.epoch, **dataclasses.asdict(iteration)} for iteration in record.iterations
     ]
@@ -29,12 +29,12 @@ def encode(record: EpochRecord) -> bytes:
 
 
 def read(path: Path) -> list[EpochRecord]:
-    """Return the epochs of a file, none where there is no file; lines after the last whole epoch are left out.
+    """Return the complete epochs of a file, or none if there is no file; later lines are ignored.
 
     Raises:
         InputError: a line is damaged.
     """
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # one that was cut short has no line break
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # a truncated line has no line break
     records: list[EpochRecord] = []
     iterations: list[Iteration] = []
     for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""Where a run's own network came from, so that it is found again from any folder."""
+"""Record the origin of a run's own network, and find the network again from any folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("mamlkit")
 
 
 def allow(folder: str) -> None:
-    """Let modules be imported from a folder, after all others.
+    """Allow imports from a folder, with the lowest priority.
 
     Writes: ``sys.path``.
     """
@@ -26,11 +26,11 @@ def allow(folder: str) -> None:
 
 
 def describe(config: Config, problem: Problem | None) -> dict[str, Any]:
-    """Return what a run must keep to find its network again; nothing for a network of mamlkit.
+    """Return the data needed to find a run's network again; empty for a network of mamlkit.
 
     Args:
-        config: of the run; its ``backbone`` may be ``"module:function"``.
-        problem: the problem that was handed to the run, or None.
+        config: the configuration of the run; its ``backbone`` may be ``"module:function"``.
+        problem: the problem passed to the run, or None.
 
     Raises:
         InputError: the module of ``backbone`` cannot be imported.
@@ -49,21 +49,22 @@ def describe(config: Config, problem: Problem | None) -> dict[str, Any]:
 
 
 def find(origin: dict[str, Any], config: Config, run: Path) -> None:
-    """Make the network of a run importable, and warn if its file has changed.
+    """Make the network of a run importable; warn if its file has changed.
 
     Args:
-        origin: what ``describe`` returned when the run began.
-        config: of the run.
-        run: its folder, for the sentences.
+        origin: the return value of ``describe`` from the start of the run.
+        config: the configuration of the run.
+        run: the folder of the run, for messages.
 
     Raises:
-        InputError: the module or the function is not found; or the network was handed to the run, and is not now.
+        InputError: the module or function is not found; or the network was passed by the caller and must be passed
+            again.
 
     Writes: ``sys.path``.
     """
     if "handed" in origin:
         raise InputError(
-            f"{run} got its problem ({origin['handed']['network']}); hand it again: RunFolder.open(path, problem)"
+            f"{run} was given its problem ({origin['handed']['network']}); pass it again: RunFolder.open(path, problem)"
         )
     if ":" not in config.backbone:
         return
@@ -74,7 +75,7 @@ def find(origin: dict[str, Any], config: Config, run: Path) -> None:
         raise InputError(f"{run} was trained with a network of {origin['file']}, but {error}") from error
     file = Path(str(sys.modules[config.backbone.partition(":")[0]].__file__)).resolve()
     if _sha256(file) != origin["sha256"]:
-        log.warning("%s has changed since %s began: the network may be another one", file, run)
+        log.warning("%s has changed since %s began: the network may differ", file, run)
 
 
 def _sha256(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The result of a run: a number with its interval, and all that is needed to get it again."""
+"""The result of a run: an accuracy with its interval, and everything needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ def result(
     tested_epochs: Sequence[int],
     test_seconds: float,
 ) -> dict[str, Any]:
-    """Return what is kept of a run.
+    """Return the result of a run as JSON values.
 
     Args:
         folder: the run.
         history: its epochs.
-        evaluations: on the test split, by normalisation; the configuration's ``norm_eval`` is the headline.
-        tested_epochs: epochs whose mean logits were scored.
-        test_seconds: how long the test took.
+        evaluations: on the test split, by batch-norm statistics; the configuration's ``norm_eval`` selects the
+            headline.
+        tested_epochs: the epochs whose mean logits were evaluated.
+        test_seconds: duration of the test.
 
     Returns:
-        ``accuracy`` and ``ci95`` are fractions; ``ci95`` is half the width of the 95 % interval over ``episodes`` of
-        one run, so it says nothing about other seeds. ``minutes`` are wall-clock: training, validation and test.
-
-    Pure: nothing is read or written.
+        ``accuracy`` and ``ci95`` are fractions. ``ci95`` is half the width of the 95 % interval over ``episodes`` of
+        one run; it says nothing about other seeds. ``minutes`` is wall-clock time for training, validation and test.
     """
     config = folder.config
     headline = evaluations[config.norm_eval]

@@ -1,1 +1,1 @@
-"""What a reader looks at: plots, widgets, live pages, exercises, reports."""
+"""Plots, widgets, live pages, exercises and reports."""

@@ -1,4 +1,4 @@
-"""How numbers are printed."""
+"""Format numbers for printing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def percent(value: float, half: float | None = None, *, sign: str = "") -> str:
-    """Return a fraction in percent with two decimals, and half of its interval after ±; a dash stands for NaN.
+    """Return a fraction in percent with two decimals, then ± and half the width of its interval; a dash stands for NaN.
 
     >>> percent(0.98765), percent(0.9, 0.0123), percent(0.9, float("nan")), percent(0.01, sign="+")
     ('98.77', '90.00 ± 1.23', '90.00 ± –', '+1.00')

@@ -1,6 +1,6 @@
-"""Draw the tidy tables of ``mamlkit.training.diagnostics`` into matplotlib Axes that the caller owns.
+"""Plot the tables of ``mamlkit.training.diagnostics`` into matplotlib Axes that the caller owns.
 
-Colours are those of Okabe and Ito or of viridis, and never the only difference: lines also differ by dash or label.
+Colours come from Okabe and Ito or from viridis. Lines also differ by dash or label, not by colour alone.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from matplotlib.colors import TwoSlopeNorm
 
 from mamlkit.training.diagnostics import Rows
 
-STYLES = (("#c65f00", "--"), ("#2077c4", "-"), ("#17805f", ":"))  # colour and dash of a series, in order
-SMOOTH = 25  # iterations in a running median
+STYLES = (("#c65f00", "--"), ("#2077c4", "-"), ("#17805f", ":"))  # colour and dash of each series, in order
+SMOOTH = 25  # iterations in the window of the running median
 
 
 def accuracy_curves(axes: Axes, series: Mapping[str, Rows], *, chance: float | None = None) -> None:
-    """Draw validation accuracy with its 95 % band against meta-iterations.
+    """Plot validation accuracy with its 95 % band against meta-iterations.
 
     Args:
-        axes: where to draw.
+        axes: the Axes to draw into.
         series: name -> rows of ``diagnostics.validation``.
-        chance: accuracy of guessing, a thin line.
+        chance: accuracy of guessing, drawn as a thin line.
     """
     for (name, rows), (colour, dash) in zip(series.items(), STYLES):
         x, y, half = (np.array([row[key] for row in rows]) for key in ("iteration", "accuracy", "ci95"))
@@ -38,10 +38,10 @@ def accuracy_curves(axes: Axes, series: Mapping[str, Rows], *, chance: float | N
 
 
 def meta_gradient_norms(axes: Axes, series: Mapping[str, Rows]) -> None:
-    """Draw the meta-gradient's norm against meta-iterations, log axis; iterations that were not finite as crosses.
+    """Plot the norm of the meta-gradient against meta-iterations on a log axis; crosses mark non-finite iterations.
 
     Args:
-        axes: where to draw.
+        axes: the Axes to draw into.
         series: name -> rows of ``diagnostics.training``.
     """
     for (name, rows), (colour, dash) in zip(series.items(), STYLES):
@@ -58,10 +58,10 @@ def meta_gradient_norms(axes: Axes, series: Mapping[str, Rows]) -> None:
 
 
 def inner_gradient_norms(axes: Axes, rows: Rows) -> None:
-    """Draw the support gradient's norm against meta-iterations, one line for each inner step, log axis.
+    """Plot the norm of the support gradient against meta-iterations on a log axis, one line for each inner step.
 
     Args:
-        axes: where to draw.
+        axes: the Axes to draw into.
         rows: of ``diagnostics.inner_grad_norms``.
     """
     steps = sorted({row["step"] for row in rows})
@@ -76,10 +76,10 @@ def inner_gradient_norms(axes: Axes, rows: Rows) -> None:
 
 
 def drift(axes: Axes, rows: Rows, *, value: str = "shift") -> None:
-    """Draw how far the batch statistics move over the inner steps, one line for each layer and pass.
+    """Plot the drift of the batch statistics over the inner steps, one line for each layer and pass.
 
     Args:
-        axes: where to draw; its figure gets one legend beside all its panels, however many are drawn.
+        axes: the Axes to draw into; its figure gets one legend beside its panels, whatever their number.
         rows: of ``diagnostics.bn_drift``.
         value: ``"shift"`` or ``"spread"``.
     """
@@ -99,12 +99,12 @@ def drift(axes: Axes, rows: Rows, *, value: str = "shift") -> None:
 
 
 def rate_map(axes: Axes, rows: Rows, *, start: float) -> None:
-    """Draw the learned inner rates as a heat map around the rate they started from, with their values.
+    """Plot the learned inner rates as a heat map centred on the initial rate, with their values.
 
     Args:
-        axes: where to draw; its figure gets a colour bar.
+        axes: the Axes to draw into; its figure gets a colour bar.
         rows: of ``diagnostics.inner_rates``.
-        start: the initial rate, white on the map.
+        start: the initial rate, shown in white.
     """
     tensors = list(dict.fromkeys(row["tensor"] for row in rows))
     n_steps = 1 + max(row["step"] for row in rows)

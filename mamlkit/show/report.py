@@ -1,4 +1,4 @@
-"""One self-contained HTML page: a table, pictures with captions, and all that is needed to get the numbers again."""
+"""A self-contained HTML page: a table, figures with captions, and everything needed to reproduce the numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 class Picture(NamedTuple):
-    """A figure of the page, as a PNG in base64, with the words that belong to it."""
+    """A figure of the page: a PNG in base64 with its title, caption and alternative text."""
 
     title: str
     caption: str
@@ -24,10 +24,7 @@ class Picture(NamedTuple):
 
 
 def picture(figure: Figure, *, title: str, caption: str, alt: str) -> Picture:
-    """Return a figure as a picture of the page.
-
-    Pure: the figure is only drawn.
-    """
+    """Render a figure for the page."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=150, facecolor="white")
     return Picture(title, caption, alt, base64.b64encode(stream.getvalue()).decode())
@@ -44,18 +41,16 @@ def render(
     details: Sequence[tuple[str, str]],
     footer: str,
 ) -> str:
-    """Return the page; it asks for nothing from elsewhere, and every text is escaped.
+    """Return the page as HTML; it loads nothing from elsewhere, and all texts are escaped.
 
     Args:
-        title: heading and title.
-        lead: one or two sentences below it.
-        heads, rows: the table.
+        title: the heading and the title of the page.
+        lead: one or two sentences below the heading.
+        heads, rows: column headings and rows of the table.
         note: a sentence below the table; may be empty.
-        pictures: in order.
-        details: (heading, preformatted text) to unfold.
-        footer: last line.
-
-    Pure: nothing is written.
+        pictures: in the order of the page.
+        details: (heading, preformatted text) of each section that the reader can unfold.
+        footer: the last line.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""What looks at the method from outside: golden cases, benchmarks, reproductions, stored runs."""
+"""Studies of the method: golden cases, benchmarks, reproductions and stored runs."""

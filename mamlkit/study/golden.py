@@ -1,7 +1,7 @@
-"""Recompute meta-iterations that were written down from the authors' code, and measure the differences.
+"""Recompute meta-iterations recorded from the authors' code, and measure the differences.
 
-A golden case is one ``.npz`` file: a configuration, a start, a meta-batch, and what one meta-iteration made of them
-in float64. Its names (``conv0``, ``norm0.gamma``) become ours (``convs.0``, ``norms.0.weight``) here and nowhere else.
+A golden case is one ``.npz`` file: a configuration, a start, a meta-batch, and the results of one meta-iteration in
+float64. Only this module translates its names (``conv0``, ``norm0.gamma``) to ours (``convs.0``, ``norms.0.weight``).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from mamlkit.training.learner import MetaLearner
 
 CASES = Path(__file__).parent / "golden_cases"
 TOLERANCE = 1e-10
-# The authors' constructors send blank images through step 0 twice to learn the layers' shapes, and each pass leaves
-# 0.9 of the variance, in float32: their first row starts at 0.81 where every other starts at 1.
+# The authors' constructors pass blank images through step 0 twice to infer the layers' shapes. Each pass keeps
+# 0.9 of the variance, in float32, so their first row starts at 0.81 and all other rows start at 1.
 FIRST_ROW_VAR = float(np.float32(0.9) * np.float32(0.9))
 QUANTITIES = (
     "loss",
@@ -49,7 +49,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def find_cases(folder: Path) -> list[Path]:
-    """Return the golden files of a folder, by name.
+    """Return the golden files of a folder, sorted by name.
 
     Raises:
         InputError: there is no such folder, or no ``.npz`` file in it.
@@ -82,16 +82,16 @@ def read_case(path: Path) -> tuple[dict[str, Any], Arrays]:
 
 
 def compare_case(path: Path, engine: str = "eager") -> dict[str, float]:
-    """Return the largest absolute difference of each quantity of a golden file, in order of ``QUANTITIES``.
+    """Return the largest absolute difference of each quantity of a golden file, in the order of ``QUANTITIES``.
 
-    Quantities that the file does not hold (a plain MAML has no learned rates) are left out.
+    Quantities that the file lacks are left out; plain MAML, for example, has no learned rates.
 
     Args:
-        path: of the file.
+        path: the golden file.
         engine: ``"eager"``, ``"vmap"`` or ``"compiled"``, see ``mamlkit.engines``.
 
     Raises:
-        InputError: the file is not a golden case, or the engine cannot be used here.
+        InputError: the file is not a golden case, or the engine cannot run here.
     """
     settings, arrays = read_case(path)
     try:
@@ -104,12 +104,12 @@ def compare_case(path: Path, engine: str = "eager") -> dict[str, float]:
         names = [name for name in arrays if name == quantity or name.startswith(f"{quantity}/")]
         if names:
             found = [_distance(ours.get(name), arrays[name], f"{path}: {name}") for name in names]
-            differences[quantity] = float(np.max(found))  # which keeps a NaN, as max() would not
+            differences[quantity] = float(np.max(found))  # keeps NaN, unlike max()
     return differences
 
 
 def recompute(settings: Mapping[str, Any], arrays: Arrays, engine: str = "eager") -> Arrays:
-    """Return our own numbers for a golden case, under the file's own names."""
+    """Return our own results for a golden case, under the file's own names."""
     learner = _learner(settings, arrays)
     names = ("support_x", "support_y", "query_x", "query_y")
     batch = Episode(*(torch.from_numpy(arrays[name]) for name in names))
@@ -122,9 +122,9 @@ def recompute(settings: Mapping[str, Any], arrays: Arrays, engine: str = "eager"
 
 
 def _settle_noise(learner: MetaLearner, gradient: MetaParams, arrays: Arrays) -> MetaParams:
-    """Take the file's own gradient where it is zero to within the tolerance, as it is for a bias before batch norm.
+    """Use the file's gradient where it is zero within the tolerance, as for a bias before batch norm.
 
-    What is left there is rounding noise, and Adam's first step, g / (|g| + 1e-8), would magnify it 1e5 times.
+    The rest is rounding noise there, and Adam's first step, g / (|g| + 1e-8), would magnify it 1e5 times.
     """
 
     def settle(ours: Tensor, name: str) -> Tensor:
@@ -168,15 +168,15 @@ def _learner(settings: Mapping[str, Any], arrays: Arrays) -> MetaLearner:
 
 
 def _step_config(settings: Mapping[str, Any], arrays: Arrays) -> StepConfig:
-    """Take the multi-step weights from the file, which are rounded to float32, and hold them to our formula."""
+    """Take the multi-step weights from the file, rounded to float32 there, and compare them with our formula."""
     weights = last_step_only(settings["K"])
     if settings["msl"] and settings["epoch"] < settings["msl_epochs"]:
         weights = msl_weights(settings["K"], settings["epoch"], settings["msl_epochs"])
-        weights = tuple(float(np.float32(weight)) for weight in weights)  # as that code rounds them
+        weights = tuple(float(np.float32(weight)) for weight in weights)  # the authors' code rounds them in this way
         if "msl_weights" in arrays:
             theirs = tuple(arrays["msl_weights"].tolist())
             if not np.allclose(weights, theirs, rtol=0, atol=1e-6):
-                raise InputError(f"msl_weights = {theirs} are not those of the epoch, {weights}")
+                raise InputError(f"msl_weights = {theirs} differ from those of the epoch, {weights}")
             weights = theirs
     return StepConfig(weights, second_order=settings["epoch"] > settings.get("first_order_to_second_order_epoch", -1))
 

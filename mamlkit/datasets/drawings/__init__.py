@@ -1,7 +1,7 @@
-"""Characters as people draw them: strokes, the sheet of up to ten of them, and the pictures a network gets.
+"""Drawn characters: strokes, sheets of up to ten characters, and the pictures that a network gets.
 
-Whatever is drawn goes one way: ``Drawing`` -> ``simplified`` -> ``rasterise`` -> 28 x 28 pixels. Training, the drawing
-pad and the class wall share it, so that a start has seen what a reader draws.
+Every drawing takes the same path: ``Drawing`` -> ``simplified`` -> ``rasterise`` -> 28 x 28 pixels. Training, the
+drawing pad and the class wall share it, so the pad's pictures look like the training pictures.
 """
 
 from mamlkit.datasets.drawings.sheet import Sheet, read_sheet

@@ -1,4 +1,4 @@
-"""A sheet: up to ten named characters, one drawing of each, and a query; kept as JSON of less than 4 kB."""
+"""A sheet of drawings: up to ten named characters with one drawing each, and a query; at most 4 kB of JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("sheet.schema.json"
 
 
 class Sheet(NamedTuple):
-    """What a reader has drawn.
+    """The drawings of one reader.
 
     Attributes:
         classes: name -> drawing, in order; up to ten names of 1 to 12 characters.
@@ -30,12 +30,10 @@ class Sheet(NamedTuple):
     query: Drawing = ()
 
     def to_json(self) -> str:
-        """Return the sheet as JSON, simplified where it must be; it never takes more than ``MOST_BYTES`` bytes.
+        """Return the sheet as JSON of at most ``MOST_BYTES`` bytes; drawings are simplified if necessary.
 
         Raises:
             InputError: there are too many classes, a name is too long, or a drawing has too many strokes.
-
-        Pure: no state.
         """
         classes = [{"name": name, "strokes": _encode(drawing)} for name, drawing in self.classes.items()]
         values = {"format": FORMAT, "classes": classes, "query": _encode(self.query)}
@@ -44,16 +42,14 @@ class Sheet(NamedTuple):
 
 
 def read_sheet(text: str, label: str) -> Sheet:
-    """Return the sheet that a JSON text holds.
+    """Parse a sheet from JSON text.
 
     Args:
-        text: from anywhere; it is checked against ``sheet.schema.json`` before anything is made of it.
-        label: what an error calls it, as a file name.
+        text: may come from anywhere; it is validated against ``sheet.schema.json`` before it is used.
+        label: the name of the text in error messages, such as a file name.
 
     Raises:
-        InputError: it is too long, not JSON, or not a sheet of drawings.
-
-    Pure: no state.
+        InputError: the text is too long, not JSON, or not a sheet of drawings.
     """
     size = len(text.encode())
     if size > MOST_BYTES:
@@ -64,7 +60,7 @@ def read_sheet(text: str, label: str) -> Sheet:
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{label} is not JSON; a sheet that a drawing pad exported is needed") from error
+        raise InputError(f"{label} is not JSON; it must be a sheet that a drawing pad exported") from error
     classes = {each["name"]: _decode(each["strokes"]) for each in values["classes"]}
     if len(classes) < len(values["classes"]):
         names = ", ".join(repr(each["name"]) for each in values["classes"])
@@ -74,7 +70,7 @@ def read_sheet(text: str, label: str) -> Sheet:
 
 @functools.cache
 def _validator() -> tuple[Any, Any]:
-    """Return jsonschema's function that picks one of several errors, and the one that yields those of a sheet."""
+    """Return jsonschema's ``best_match``, which picks one error, and the function that yields the errors of a sheet."""
     check_installed("a sheet of drawings", ("jsonschema",), extra="lab")
     validator = load_by_name("jsonschema:Draft202012Validator")(SCHEMA)
     return load_by_name("jsonschema.exceptions:best_match"), validator.iter_errors
@@ -84,9 +80,9 @@ def _check(values: Any, label: str) -> None:
     best_match, errors = _validator()
     error = best_match(errors(values))
     if error is not None:
-        what = error.message if len(error.message) < 90 else f"{error.message[:87]}..."
+        message = error.message if len(error.message) < 90 else f"{error.message[:87]}..."
         place = "".join(f"[{part!r}]" for part in error.absolute_path)
-        raise InputError(f"{label} is no sheet of drawings: {place}{': ' * bool(place)}{what}")
+        raise InputError(f"{label} is not a sheet of drawings: {place}{': ' * bool(place)}{message}")
     drawings = {repr(each["name"]): each["strokes"] for each in values["classes"]}
     for name, strokes in {**drawings, "the query": values.get("query", [])}.items():
         points = sum(map(len, strokes)) // 4

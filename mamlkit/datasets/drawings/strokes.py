@@ -1,4 +1,4 @@
-"""A drawing as strokes on a grid of 100 x 100, and as the picture that a network gets of it."""
+"""A drawing as strokes on a grid of 100 x 100, and its rendering as a picture."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ Drawing = tuple[Stroke, ...]
 
 GRID = 100  # a coordinate is 0 to 99, right and down
 SIDE = 28  # pixels of the picture
-REACH = 20  # pixels of the longer side of what is drawn
+REACH = 20  # pixels; length of the longer side of the drawing in the picture
 PEN = 2  # pixels
-FINE = 4  # drawn so many times larger, then shrunk, for smooth edges
-SMALLEST = 10  # of GRID; less is a dot, and not a character
-MOST_POINTS, MOST_STROKES = 56, 16  # of a drawing that is kept
-TOLERANCES = (1.0, 1.5, 2.0, 3.0, 4.0)  # of GRID; how far a simplified stroke may stray: as little as will do
-ALIKE = 0.05  # two drawings of which less of the ink differs are the same
+FINE = 4  # render at this multiple of the size, then shrink, for smooth edges
+SMALLEST = 10  # of GRID; a smaller drawing is a dot, not a character
+MOST_POINTS, MOST_STROKES = 56, 16  # limits of a stored drawing
+TOLERANCES = (1.0, 1.5, 2.0, 3.0, 4.0)  # of GRID; allowed deviations: the smallest that suffices is used
+ALIKE = 0.05  # two drawings are the same if a smaller share of their ink differs
 
 
 def simplified(drawing: Sequence[Sequence[Point]]) -> Drawing:
-    """Return a drawing with few enough points to be kept, and as near to the given one as that allows.
+    """Simplify a drawing to at most 56 points, as close to the original as possible.
+
+    Apply the Ramer-Douglas-Peucker algorithm stroke by stroke, with the smallest of ``TOLERANCES`` that suffices.
 
     Args:
-        drawing: strokes of points (x, y) on the grid; a stroke without points is left out.
+        drawing: strokes of points (x, y) on the grid; strokes without points are left out.
 
     Returns:
-        Strokes with their first and last points, and of the others only those that matter by ``TOLERANCES``.
+        The strokes; each keeps its first and last point, and those between that deviate by more than the tolerance.
 
     Raises:
-        InputError: there are more than 16 strokes, or strokes so wild that 56 points cannot follow them.
-
-    Pure: the Ramer-Douglas-Peucker algorithm, stroke by stroke.
+        InputError: there are more than 16 strokes, or 56 points cannot represent the strokes.
     """
     strokes = [tuple((int(x), int(y)) for x, y in stroke) for stroke in drawing if stroke]
     if len(strokes) > MOST_STROKES:
@@ -50,14 +50,14 @@ def simplified(drawing: Sequence[Sequence[Point]]) -> Drawing:
 
 
 def check_drawn(drawing: Drawing, label: str) -> None:
-    """Refuse a drawing that cannot be a character.
+    """Raise unless the drawing can be a character.
 
     Args:
         drawing: strokes on the grid.
-        label: what an error calls it, as ``"class 3"``.
+        label: the name of the drawing in error messages, such as ``"class 3"``.
 
     Raises:
-        InputError: nothing is drawn, or no more than a dot.
+        InputError: the drawing is empty or a dot.
     """
     if not drawing:
         raise InputError(f"{label} is empty; draw a character, large and in the middle")
@@ -67,15 +67,14 @@ def check_drawn(drawing: Drawing, label: str) -> None:
 
 
 def rasterise(drawing: Drawing) -> NDArray[np.uint8]:
-    """Return the picture of a drawing: moved to the middle, scaled to one size, drawn with one pen.
+    """Render a drawing: centred, scaled to one size, drawn with one pen.
 
     Args:
-        drawing: strokes on the grid; one at least.
+        drawing: at least one stroke on the grid.
 
     Returns:
-        uint8 [28, 28], ink 255 on 0. The longer side of the ink is 20 pixels and a pen's width; a dot stays one.
-
-    Pure: no state.
+        uint8 [28, 28], ink 255 on 0. The longer side of the ink is 20 pixels plus the width of the pen; a dot stays a
+        dot.
     """
     points = np.array([point for stroke in drawing for point in stroke], dtype=float)  # [P, 2]
     low, high = points.min(0), points.max(0)
@@ -92,10 +91,7 @@ def rasterise(drawing: Drawing) -> NDArray[np.uint8]:
 
 
 def same(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Return whether two pictures show the same drawing: less than a twentieth of their ink differs.
-
-    Pure: no state.
-    """
+    """Return whether two pictures show the same drawing: less than 5 % of their ink differs."""
     different = np.abs(one.astype(int) - other).sum()
     return bool(different < ALIKE * (int(one.sum()) + int(other.sum())))
 
@@ -108,7 +104,7 @@ def _simplify(stroke: Stroke, tolerance: float) -> Stroke:
     length = float(np.hypot(*chord))
     inner = points[1:-1] - first  # [P - 2, 2]
     if length:
-        along = (inner @ chord / length**2).clip(0, 1)  # nearest place on the chord
+        along = (inner @ chord / length**2).clip(0, 1)  # nearest point on the chord
         strays = np.hypot(*(inner - along[:, None] * chord).T)
     else:
         strays = np.hypot(*inner.T)

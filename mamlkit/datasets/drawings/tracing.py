@@ -1,4 +1,4 @@
-"""From a picture of a character back to strokes, as a pen could have drawn it; needs scikit-image."""
+"""Convert a picture of a character back to pen strokes; needs scikit-image."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from skimage.morphology import skeletonize
 
 from mamlkit.datasets.drawings.strokes import GRID, MOST_STROKES, Drawing, Point, simplified
 
-# Straight neighbours first, so that a walk takes corners as they are.
+# Straight neighbours first, so that a walk follows corners.
 AROUND = [(0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)]
 
 
 def trace(picture: NDArray[np.uint8]) -> Drawing:
-    """Return strokes that follow the middle of a picture's ink.
+    """Trace the centre lines of a picture's ink as strokes.
 
     Args:
         picture: uint8 [H, W] of 100 pixels or so, ink above 127.
 
     Returns:
-        Strokes on the grid, the longest first; what more than 16 strokes would need is left out.
+        Strokes on the grid, the longest first; if there are more than 16 strokes, the shortest are left out.
 
     Raises:
-        InputError: the lines are too wild for a drawing that is kept.
-
-    Pure: no state.
+        InputError: the lines are too complex for a stored drawing.
     """
     thin = {(int(y), int(x)) for y, x in np.argwhere(skeletonize(picture > 127))}
     walks = []
@@ -39,7 +37,7 @@ def trace(picture: NDArray[np.uint8]) -> Drawing:
 
 
 def _walk(start: Point, left: set[Point], thin: set[Point]) -> list[Point]:
-    """Take pixels out of ``left`` one after another, and join the walk to what was walked before."""
+    """Remove pixels from ``left`` one after another along a line, and join the walk to earlier walks."""
     walk = [*[pixel for pixel in _near(start) if pixel in thin and pixel not in left][:1], start]
     left.remove(start)
     while True:

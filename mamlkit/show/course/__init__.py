@@ -1,4 +1,4 @@
-"""``check`` and ``hint`` for the exercises of the notebooks; one module for the exercises of each notebook."""
+"""``check`` and ``hint`` for the exercises of the notebooks, one module for each notebook."""
 
 from mamlkit.show.course import (
     batch_norm,

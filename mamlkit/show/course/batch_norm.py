@@ -17,7 +17,7 @@ from mamlkit.show.course.exercise import exercise, require, returned
     "(x - mean) / (var + 1e-5) ** 0.5 has mean 0 and deviation 1; then stretch by weight and shift by bias.",
 )
 def check_normalise(normalise: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]) -> None:
-    """Accept any function that equals batch norm with given statistics."""
+    """Accept any function that computes batch norm with the given statistics."""
     generator = torch.Generator().manual_seed(0)
     x = 3 * torch.rand(2, 4, 4, 4, generator=generator) + 1
     mean, var, weight, bias = (torch.rand(4, generator=generator) + 0.5 for _ in range(4))
@@ -54,7 +54,7 @@ def check_normalise(normalise: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor]
     "new = running.clone(); new[step] = (1 - momentum) * running[step] + momentum * batch",
 )
 def check_record(record: Callable[[Tensor, Tensor, int, float], Tensor]) -> None:
-    """Accept any pure function that folds a batch's statistics into the row of one step."""
+    """Accept any pure function that merges a batch's statistics into the row of one step."""
     running = torch.arange(12, dtype=torch.float64).reshape(3, 4)
     batch, before = torch.full((4,), 100.0, dtype=torch.float64), running.clone()
     got = torch.as_tensor(returned(record(running, batch, 1, 0.1)))

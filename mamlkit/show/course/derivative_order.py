@@ -18,7 +18,7 @@ from mamlkit.show.course.exercise import exercise, require, returned
     "Begin with torch.eye(n); for each hessian, chain = (torch.eye(n) - rate * hessian) @ chain.",
 )
 def check_chain_of_steps(chain_of_steps: Callable[[list[Tensor], float], Tensor]) -> None:
-    """Accept the product with the newest step on the left; name the usual slips."""
+    """Accept the product with the last step on the left; name the common mistakes."""
     hessians = [
         torch.tensor(rows) for rows in ([[2.0, 1.0], [1.0, 0.5]], [[1.0, 0.0], [0.0, 3.0]], [[0.0, 1.0], [1.0, 2.0]])
     ]
@@ -57,7 +57,7 @@ def check_chain_of_steps(chain_of_steps: Callable[[list[Tensor], float], Tensor]
     "Each first-order epoch saves 1 - 1 / ratio, and there is a share of them.",
 )
 def check_saving(saving: Callable[[float, float], float]) -> None:
-    """Accept the saved part of the whole cost; name what it is taken for."""
+    """Accept the saved fraction of the total cost; name the common mistakes."""
     for share, ratio in ((1 / 3, 2.65), (0.5, 4.0)):
         got = float(returned(saving(share, ratio)))
         case = f"saving({share:.2g}, {ratio:g}) is {got:.3g}"
@@ -75,7 +75,7 @@ def check_saving(saving: Callable[[float, float], float]) -> None:
 
 
 def _product(factors: list[Tensor]) -> Tensor:
-    """Return the product of matrices, the last one on the left."""
+    """Return the product of matrices, with the last one on the left."""
     product = factors[0]
     for factor in factors[1:]:
         product = factor @ product

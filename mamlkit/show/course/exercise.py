@@ -1,4 +1,4 @@
-"""What every exercise shares: ``check`` tests an answer's behaviour, ``hint`` helps by degrees. Both only print."""
+"""``check`` tests the behaviour of an answer, and ``hint`` prints help in levels; both only print."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from mamlkit.core.errors import InputError
 
 
 class WrongAnswer(Exception):  # noqa: N818 - it reports the reader's answer, not an error of ours
-    """Say in one sentence what an answer does and what it should do."""
+    """Explain in one sentence the difference between the answer's behaviour and the expected behaviour."""
 
 
 class EmptyAnswer(Exception):  # noqa: N818
-    """Say that an answer was not written yet."""
+    """Signal that the answer is still empty."""
 
 
 class Exercise(NamedTuple):
     """One exercise.
 
     Attributes:
-        name: what the reader is asked to write.
-        test: raises ``WrongAnswer`` where the answer's behaviour is wrong.
-        hints: from a nudge to nearly the answer.
+        name: the function that the reader is asked to write.
+        test: raises ``WrongAnswer`` if the answer's behaviour is wrong.
+        hints: from a first nudge to almost the answer.
     """
 
     name: str
@@ -35,7 +35,7 @@ EXERCISES: dict[str, Exercise] = {}
 
 
 def exercise(number: str, name: str, *hints: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
-    """Register the decorated test as that of exercise ``number``.
+    """Register the decorated function as the test of exercise ``number``.
 
     Writes: ``EXERCISES``.
     """
@@ -54,23 +54,23 @@ def require(holds: bool, sentence: str) -> None:
 
 
 def returned(value: Any) -> Any:
-    """Return an answer's result, or raise ``EmptyAnswer`` where it is ``None`` or ``...``."""
+    """Return the result of an answer; raise ``EmptyAnswer`` if it is ``None`` or ``...``."""
     if value is None or value is ...:
         raise EmptyAnswer
     return value
 
 
 def check(number: str, answer: Any) -> None:
-    """Test the behaviour of an answer and print one sentence: right, still empty, or what is wrong.
+    """Test an answer and print one sentence: it is right, still empty, or wrong, and why.
 
     Args:
-        number: of the exercise, such as ``"1.1"``.
-        answer: what the reader wrote, usually a function.
+        number: the exercise, such as ``"1.1"``.
+        answer: the reader's code, usually a function.
 
     Raises:
-        InputError: there is no such exercise. A wrong or broken answer raises nothing.
+        InputError: there is no such exercise. A wrong or failing answer does not raise.
 
-    Pure: it prints.
+    Writes: standard output.
     """
     asked = _find(number)
     try:
@@ -86,12 +86,12 @@ def check(number: str, answer: Any) -> None:
 
 
 def hint(number: str, level: int = 1) -> None:
-    """Print a hint; a higher ``level`` says more.
+    """Print a hint; higher levels say more.
 
     Raises:
-        InputError: there is no such exercise, or no such level.
+        InputError: there is no such exercise or level.
 
-    Pure: it prints.
+    Writes: standard output.
     """
     hints = _find(number).hints
     if not 1 <= level <= len(hints):

@@ -41,7 +41,7 @@ def check_largest_rate(largest_rate: Callable[[float], float]) -> None:
     "for hessian in reversed(hessians): gradient = gradient - rate * hessian @ gradient",
 )
 def check_product(product: Callable[[list[Tensor], float, Tensor], Tensor]) -> None:
-    """Accept any function that multiplies the factors in the right order and leaves its arguments alone."""
+    """Accept any function that multiplies the factors in the right order and does not change its arguments."""
     generator = torch.Generator().manual_seed(0)
     hessians: list[Tensor] = []
     for _ in range(3):

@@ -19,7 +19,7 @@ from mamlkit.show.course.exercise import exercise, require, returned
     "Labels: torch.arange(n_way).repeat_interleave(k_shot) gives 0 0 .. 1 1 ..",
 )
 def check_split_classes(split_classes: Callable[[Tensor, int], Episode]) -> None:
-    """Accept any split that is disjoint, complete and rightly labelled."""
+    """Accept any split that is disjoint, complete and correctly labelled."""
     n_way, per_class, k_shot = 3, 5, 2
     images = (
         torch.arange(n_way * per_class, dtype=torch.float32).reshape(n_way, per_class, 1, 1, 1).expand(-1, -1, 1, 2, 2)
@@ -48,7 +48,7 @@ def check_split_classes(split_classes: Callable[[Tensor, int], Episode]) -> None
     "return permutation[support_y], permutation[query_y]",
 )
 def check_relabel(relabel: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
-    """Accept any function that renames the labels of both sets in the same way."""
+    """Accept any function that renames the labels of both sets consistently."""
     support_y, query_y = torch.tensor([0, 1, 2, 3]), torch.tensor([3, 3, 0, 1, 2])
     permutation = torch.tensor([2, 0, 3, 1])
     new_support, new_query = returned(relabel(support_y, query_y, permutation))

@@ -19,7 +19,7 @@ from mamlkit.show.course.exercise import exercise, require, returned
     "return torch.stack([-(q * g).sum() for q, g in zip(query_gradients, inner_gradients)])",
 )
 def check_rate_gradient(rate_gradient: Callable[[list[Tensor], list[Tensor]], Tensor]) -> None:
-    """Accept any function that returns minus the inner product, tensor by tensor."""
+    """Accept any function that returns minus the inner product of each tensor."""
     query = [torch.tensor([[1.0, 2.0], [0.0, -1.0]]), torch.tensor([3.0, 1.0])]
     inner = [torch.tensor([[2.0, 1.0], [5.0, 1.0]]), torch.tensor([-1.0, 2.0])]
     right = torch.tensor([-3.0, 1.0])  # -(2 + 2 + 0 - 1), -(-3 + 2)

@@ -50,7 +50,7 @@ def check_inner_step(inner_step: Callable[[Params, Params, float], Params]) -> N
     "Chain rule: the query loss has slope (phi - b) in phi, and phi has slope (1 - rate * c) in theta.",
 )
 def check_toy_meta_gradient(toy: Callable[[float, float, float, float, float], float]) -> None:
-    """Accept the closed form, or autograd; name the three usual slips."""
+    """Accept the closed form or autograd; name the three common mistakes."""
     for theta, a, b, c, rate in [(1.0, 3.0, -1.0, 2.0, 0.1), (-0.5, 0.25, 2.0, 4.0, 0.3)]:
         got = float(returned(toy(theta, a, b, c, rate)))
         phi = theta - rate * c * (theta - a)

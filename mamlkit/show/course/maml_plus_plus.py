@@ -22,7 +22,7 @@ T95 = 4.303  # two-sided 95 % quantile of Student's t with 2 degrees of freedom:
     "return difference.mean(), 4.303 * difference.std() / len(difference) ** 0.5",
 )
 def check_paired_difference(paired_difference: Callable[[Tensor, Tensor], tuple[float, float]]) -> None:
-    """Accept any function that returns the mean difference and half of its t-interval."""
+    """Accept any function that returns the mean difference and half the width of its t-interval."""
     with_fix = torch.tensor([0.80, 0.91, 0.87], dtype=torch.float64)
     without = torch.tensor([0.78, 0.88, 0.86], dtype=torch.float64)
     difference = with_fix - without
@@ -51,7 +51,7 @@ def check_paired_difference(paired_difference: Callable[[Tensor, Tensor], tuple[
     "return {n: p - rate * gradients[n] if n.startswith('head.') else p for n, p in params.items()}",
 )
 def check_head_step(head_step: Callable[[Params, Params, float], Params]) -> None:
-    """Accept any pure step that moves the head alone."""
+    """Accept any pure step that adapts only the head."""
     start = torch.tensor([1.0, -2.0], requires_grad=True)
     params = {"convs.0.weight": torch.tensor([3.0]), "head.weight": start * 1.0, "head.bias": torch.tensor([0.5])}
     gradients = {"convs.0.weight": torch.tensor([1.0]), "head.weight": start * 2.0, "head.bias": torch.tensor([4.0])}

@@ -15,7 +15,7 @@ from mamlkit.show.course.exercise import exercise, require, returned
     "Keep a number chain = 1.0; at each step chain *= 1 - rate * c, and gradient += weight * chain * (theta - b).",
 )
 def check_toy_msl_gradient(toy: Callable[[float, float, float, float, float, Sequence[float]], float]) -> None:
-    """Accept the closed form, or autograd; name the usual slips."""
+    """Accept the closed form or autograd; name the common mistakes."""
     cases = [(1.0, 3.0, -1.0, 2.0, 0.1, (0.2, 0.3, 0.5)), (-0.5, 0.25, 2.0, 4.0, 0.3, (0.1, 0.9))]
     for theta, a, b, c, rate, weights in cases:
         got = float(returned(toy(theta, a, b, c, rate, weights)))
@@ -48,7 +48,7 @@ def check_toy_msl_gradient(toy: Callable[[float, float, float, float, float, Seq
     "ramp epochs with n_steps passes each, and epochs - ramp epochs with one.",
 )
 def check_query_passes(query_passes: Callable[[int, int, int], int]) -> None:
-    """Accept the count of the last commit's schedule; name the first release's and plain MAML's."""
+    """Accept the count of the last commit's schedule; name the counts of the first release and of plain MAML."""
     for n_steps, epochs, ramp in ((5, 100, 10), (3, 40, 8)):
         got = returned(query_passes(n_steps, epochs, ramp))
         case = f"query_passes({n_steps}, {epochs}, {ramp}) is {got:g}"
@@ -70,7 +70,7 @@ def _walk(theta: float, a: float, b: float, decay: float, n_steps: int) -> tuple
 
 
 def _products(*rows: Sequence[float]) -> list[float]:
-    """Return the products of what stands at the same place, up to the shortest row."""
+    """Return the elementwise products, up to the length of the shortest row."""
     products = [1.0] * min(map(len, rows))
     for row in rows:
         products = [product * value for product, value in zip(products, row)]

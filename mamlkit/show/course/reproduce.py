@@ -24,7 +24,7 @@ SECOND = [0.5, 0.9, 0.8, 0.7, 0.7, 0.8, 1.0, 0.6]
     "accuracies.mean(), 1.96 * accuracies.std(ddof=1) / np.sqrt(len(accuracies))",
 )
 def check_interval(interval: Callable[[Values], Interval]) -> None:
-    """Accept mean and half-width, with 1.96 or a t quantile; name the usual slips."""
+    """Accept the mean and the half-width, with 1.96 or a t quantile; name the common mistakes."""
     values = np.array(FIRST * 5)
     mean, half = (float(x) for x in returned(interval(values)))
     require(
@@ -55,7 +55,7 @@ def check_interval(interval: Callable[[Values], Interval]) -> None:
     "difference.mean(), 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))",
 )
 def check_paired_interval(paired: Callable[[Values, Values], Interval]) -> None:
-    """Accept the interval of the mean difference; name a turned sign and an interval that forgot the pairs."""
+    """Accept the interval of the mean difference; name a wrong sign and an interval that ignores the pairs."""
     first, second = np.array(FIRST * 5), np.array(SECOND * 5)
     difference, n = second - first, len(first)
     mean, half = (float(x) for x in returned(paired(first, second)))

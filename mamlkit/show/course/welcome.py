@@ -35,7 +35,7 @@ def check_chance(chance: Callable[[int], float]) -> None:
     "That place is not a label yet: look it up in support_y.",
 )
 def check_nearest(nearest: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-    """Accept any function that gives each query image the label of its nearest support image."""
+    """Accept any function that returns the label of the nearest support image for each query image."""
     generator = torch.Generator().manual_seed(0)
     support_x = torch.rand(6, 1, 8, 8, generator=generator)
     support_y = torch.tensor([2, 0, 1, 1, 2, 0])

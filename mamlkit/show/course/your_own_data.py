@@ -22,7 +22,7 @@ from mamlkit.show.course.exercise import exercise, require, returned
     "grey = image.mean(-1) / 255 if image.ndim == 3 else image / 255; return 1 - grey if grey.mean() > 0.5 else grey",
 )
 def check_as_ink(as_ink: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> None:
-    """Accept any function that turns a picture to light ink on dark, whatever its paper."""
+    """Accept any function that turns a picture on light or dark paper into light ink on dark."""
     ink = np.zeros((6, 8), np.uint8)
     ink[2:4, 1:6] = 200
     for grey, paper in ((ink, "dark"), (255 - ink, "light")):
@@ -48,7 +48,7 @@ def check_as_ink(as_ink: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> None:
     "table = torch.zeros(n_way, n_way, dtype=torch.int64), then table[t, g] += 1 for each pair t, g.",
 )
 def check_confusion(confusion: Callable[[Tensor, Tensor, int], Tensor]) -> None:
-    """Accept any table of counts with the true label as row; name a turned and an overwritten table."""
+    """Accept any table of counts with the true label as row; name a transposed and an overwritten table."""
     true = torch.tensor([0, 0, 0, 1, 1, 2])
     given = torch.tensor([0, 1, 1, 1, 0, 0])
     right = torch.tensor([[1, 2, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])

@@ -1,1 +1,1 @@
-"""What stands behind the live pages: a start adapted to drawings, a game, a training to watch, a loss surface."""
+"""The computations of the live pages: adaptation to drawings, a game, a training to watch, a loss surface."""

@@ -1,4 +1,4 @@
-"""A meta-trained start adapted to one picture of each class, and what it makes of a single query picture.
+"""A start adapted to one picture of each class, and its predictions for single query pictures.
 
 Axis letters: ``K`` inner steps, ``N`` classes, ``Q`` query pictures.
 """
@@ -20,17 +20,18 @@ from mamlkit.core.transforms import Params
 from mamlkit.training.evaluation import NORMS
 from mamlkit.training.learner import MetaLearner
 
-NEAREST = "nearest neighbour"  # what a start is compared with, in words
+NEAREST = "nearest neighbour"  # the baseline that starts are compared with
 
 
 class Classifier:
-    """Adapt a start to N pictures, one of each class, on its device, and keep the network after every inner step.
+    """Adapt a start to N pictures, one of each class, on its device; keep the parameters after every inner step.
 
-    A start for more classes serves fewer: its head keeps its first N rows.
+    With fewer classes than in training, the head keeps its first N rows.
 
     Args:
-        learner: the start; only read.
-        support: [N, C, H, W] one picture of each class, in [0, 1]; 2 to as many as the start's classes.
+        learner: the start; it is not changed.
+        support: [N, C, H, W] one picture of each class, in [0, 1]; N is at least 2 and at most the start's number of
+            classes.
 
     Attributes:
         steps: the parameters after 0..K inner steps.
@@ -61,18 +62,18 @@ class Classifier:
 
     @property
     def n_steps(self) -> int:
-        """K, how many inner steps it has made."""
+        """The number of inner steps, K."""
         return len(self.steps) - 1
 
     def probabilities(self, queries: Tensor, norm: str = "batch") -> Tensor:
-        """Return what each query picture is taken for after every step: [Q, K + 1, N]; see ``after``."""
+        """Return the class probabilities of each query picture after every step, [Q, K + 1, N]; see ``after``."""
         return torch.stack([self.after(step, queries, norm) for step in range(len(self.steps))], 1)
 
     def after(self, step: int, queries: Tensor, norm: str = "batch") -> Tensor:
-        """Return what each query picture is taken for after ``step`` inner steps: [Q, N] probabilities.
+        """Return the class probabilities of each query picture after ``step`` inner steps, [Q, N].
 
-        No answer depends on another query picture. With ``norm = "batch"`` a query picture is normalised together with
-        the N given ones, as that many pictures were in training; with ``"running"`` by the recorded statistics.
+        Each answer is independent of the other query pictures. ``norm = "batch"`` normalises a query picture together
+        with the N support pictures, as many pictures as in training; ``"running"`` uses the recorded statistics.
 
         Args:
             step: 0 to K.
@@ -80,9 +81,7 @@ class Classifier:
             norm: ``"batch"`` or ``"running"``.
 
         Raises:
-            InputError: there is no such ``norm``.
-
-        Pure: nothing is changed.
+            InputError: ``norm`` is unknown.
         """
         check_choice("norm", norm, NORMS)
         queries = queries.to(self.support)
@@ -93,7 +92,7 @@ class Classifier:
         return torch.stack(rows) if rows else self.support.new_empty(0, len(self.support))
 
     def _shares(self, step: int, images: Tensor, norm: str) -> Tensor:
-        row = max(step - 1, 0)  # of the per-step tables: the same as before the update
+        row = max(step - 1, 0)  # row of the per-step tables; step 0 uses row 0
         with torch.no_grad():
             problem = self.learner.problem.at_evaluation
             logits, _ = problem.forward(self.steps[step], self.learner.buffers, images, row, norm)
@@ -102,13 +101,11 @@ class Classifier:
 
 
 def nearest(support: NDArray[np.uint8], query: NDArray[np.uint8]) -> int:
-    """Return which of the given pictures differs least from a query picture, by its squared difference in pixels.
+    """Return the index of the support picture with the smallest squared pixel difference from a query picture.
 
     Args:
         support: [N, H, W].
         query: [H, W].
-
-    Pure: no state.
     """
     return int(((support.astype(int) - query) ** 2).sum((1, 2)).argmin())
 

@@ -1,4 +1,4 @@
-"""A game of one-shot rounds, with the answer of each rival; the reader's own is given in the page.
+"""A game of one-shot rounds with the answers of all rivals; the reader answers in the page.
 
 Axis letters: ``N`` pictures to choose from, ``H, W`` height and width in pixels.
 """
@@ -19,29 +19,29 @@ from mamlkit.show.live.classifier import NEAREST, Classifier, nearest
 from mamlkit.training.learner import MetaLearner
 
 Picture = NDArray[np.uint8]
-CHANCE = "chance"  # beside the starts and nearest neighbour
+CHANCE = "chance"  # a rival, beside the starts and nearest neighbour
 
 
 class Round(NamedTuple):
-    """One question: which of N pictures is the same character as the query."""
+    """One question: the reader finds the picture among N that shows the same character as the query."""
 
     support: Picture  # [N, H, W], ink 255 on 0
     query: Picture  # [H, W]
-    truth: int  # which of the N it is
-    answers: dict[str, int]  # rival -> which of the N it takes the query for
+    truth: int  # index of the right picture
+    answers: dict[str, int]  # rival -> index of the picture that it chooses
 
 
 class Game(NamedTuple):
-    """The rounds that one seed deals."""
+    """The rounds generated from one seed."""
 
-    data: str  # the data set's name
+    data: str  # name of the data set
     seed: int
     starts: tuple[str, ...]
     rounds: tuple[Round, ...]
 
     @property
     def n_way(self) -> int:
-        """How many pictures there are to choose from."""
+        """The number of pictures to choose from."""
         return len(self.rounds[0].support)
 
     @property
@@ -50,7 +50,7 @@ class Game(NamedTuple):
         return (*self.starts, NEAREST, CHANCE)
 
     def scores(self) -> dict[str, int]:
-        """Return in how many rounds each rival is right."""
+        """Return the number of rounds in which each rival is right."""
         return {name: sum(r.answers[name] == r.truth for r in self.rounds) for name in self.rivals}
 
 
@@ -64,24 +64,24 @@ def make_game(
     seed: int,
     on_round: Callable[[int], object] | None = None,
 ) -> Game:
-    """Deal a game from the test split and let every rival answer.
+    """Sample a game from the test split and compute the answers of all rivals.
 
-    A start adapts to the N pictures of a round and answers after its last inner step; the query picture is normalised
-    together with the N. Nearest neighbour takes the picture with the least squared difference in pixels.
+    A start adapts to the N pictures of a round and answers after its last inner step. The query picture is normalised
+    together with the N pictures. Nearest neighbour picks the picture with the smallest squared pixel difference.
 
     Args:
         store: characters, ink 255 on 0.
-        starts: name -> a start for N classes or more; one at least.
-        draw: a picture of the store [H, W] -> the one that is played with, as the starts were trained on.
-        n_rounds: rounds, 1 or more.
-        n_way: N, 2 to as many classes as the starts serve.
-        seed: 0 or more; another seed deals other rounds.
-        on_round: called after each round with how many are dealt, for a progress bar.
+        starts: name -> a start for at least N classes; at least one start.
+        draw: converts a picture [H, W] of the store to the form that the starts were trained on.
+        n_rounds: number of rounds, 1 or more.
+        n_way: N, from 2 to the number of classes that all starts can handle.
+        seed: 0 or more; different seeds give different rounds.
+        on_round: called after each round with the number of finished rounds, for a progress bar.
 
     Raises:
-        InputError: a size is out of range, there is no start, or the pictures have colours.
+        InputError: a size is out of range, there is no start, or the pictures are in colour.
 
-    Pure: the game depends on its arguments alone. Source: the one-shot tasks of section 4.1 of the paper.
+    The game depends on the arguments alone. Source: the one-shot tasks of section 4.1 of the paper.
     """
     if n_rounds < 1:
         raise InputError(f"n_rounds = {n_rounds} is not positive; 1 or more is allowed")
@@ -103,7 +103,7 @@ def make_game(
 
 
 def _pictures(episode: Episode, truth: int, draw: Callable[[Picture], Picture]) -> tuple[Picture, Picture]:
-    """Return the pictures of all classes [N, H, W], and another one of the true class [H, W]."""
+    """Return one picture of each class [N, H, W], and another picture of the true class [H, W]."""
     images = torch.cat([episode.support_x, episode.query_x[truth, None]])[:, 0]  # [N + 1, H, W]
     drawn = np.stack([draw(image) for image in as_bytes(images)])
     return drawn[:-1], drawn[-1]

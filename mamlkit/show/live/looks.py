@@ -1,4 +1,4 @@
-"""A look at a start under training: what one fixed task makes of it.
+"""Measurements of a start during training, on one fixed task.
 
 Axis letters: ``K`` inner steps, ``L`` layers, ``N`` way.
 """
@@ -19,14 +19,14 @@ from mamlkit.training.learner import MetaLearner
 
 
 class Look(NamedTuple):
-    """What one fixed task shows of a start.
+    """Measurements of a start on one fixed task.
 
     Attributes:
-        at: meta-iterations done before it.
-        norms: [K + 1] l2 norm of the gradient, with respect to the start, of the query loss after 0..K inner steps.
-        drift: [L] how far the query pass's batch statistics after the last step are from the support set's before any,
-            by layer; standard deviations, see ``mamlkit.training.diagnostics.bn_drift``.
-        probabilities: [N] of one query drawing after the last step.
+        at: number of meta-iterations before it.
+        norms: [K + 1] l2 norm of the gradient of the query loss after 0..K inner steps, with respect to the start.
+        drift: [L] distance between the query pass's batch statistics after the last step and the support set's before
+            the first, by layer, in standard deviations; see ``mamlkit.training.diagnostics.bn_drift``.
+        probabilities: [N] class probabilities of one query drawing after the last step.
     """
 
     at: int
@@ -36,17 +36,15 @@ class Look(NamedTuple):
 
 
 def look(learner: MetaLearner, task: Episode, query: int, *, at: int) -> Look:
-    """Adapt a learner to a task and measure what ``Look`` has.
+    """Adapt a learner to a task and return the measurements.
 
-    The gradients are exact also while the training's own are of first order, so that they can be compared all along.
+    The gradients are exact even while training uses first-order gradients, so that they are comparable throughout.
 
     Args:
-        learner: only read.
+        learner: it is not changed.
         task: on the learner's device, ordered by class.
-        query: which of the task's query drawings.
-        at: meta-iterations done.
-
-    Pure: nothing is changed.
+        query: index of the query drawing.
+        at: number of finished meta-iterations.
     """
     exact = StepConfig(last_step_only(learner.config.n_steps))
     gradients = meta_gradients_by_step(learner.problem, learner.meta, learner.buffers, task, exact)

@@ -1,4 +1,4 @@
-"""The characters of a data set as the drawing pad would have drawn them; needs scikit-image."""
+"""Render the characters of a data set as drawings of the pad; needs scikit-image."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mamlkit.datasets import load
 from mamlkit.datasets.drawings import Drawing, rasterise
 from mamlkit.datasets.drawings.tracing import trace
 
-TRACED_AT = 105  # pixels on a side, as Omniglot's originals
+TRACED_AT = 105  # pixels on a side, the size of Omniglot's originals
 
 
 def load_characters(name: str) -> ImageStore:
-    """Open a data set of characters in the size of its own pictures, of which none is lost and none is made up.
+    """Open a data set of characters at its original image size, without resampling.
 
     Args:
-        name: of a data set of characters that needs no path, as ``"glyphs"`` or ``"omniglot"``.
+        name: a data set of characters without a path: ``"glyphs"`` or ``"omniglot"``.
 
     Raises:
-        InputError: the data set has another name, or it is missing or bad.
+        InputError: the name is not one of these, or the data are missing or invalid.
 
     Writes: the cache of Omniglot on first use, see ``mamlkit.datasets.load``.
     """
@@ -32,15 +32,13 @@ def load_characters(name: str) -> ImageStore:
 
 
 def as_drawing(image: NDArray[np.uint8]) -> Drawing:
-    """Return a picture of a character as strokes.
+    """Convert the picture of a character to strokes.
 
     Args:
-        image: uint8 [H, W], ink 255 on 0; brought to 105 x 105 pixels first.
+        image: uint8 [H, W], ink 255 on 0; it is first resized to 105 x 105 pixels.
 
     Raises:
-        InputError: the picture holds no ink, or lines too wild for a drawing.
-
-    Pure: no state.
+        InputError: the picture holds no ink, or lines too complex for a drawing.
     """
     if image.shape != (TRACED_AT, TRACED_AT):
         image = np.asarray(Image.fromarray(image).resize((TRACED_AT, TRACED_AT), Image.Resampling.LANCZOS))
@@ -51,7 +49,7 @@ def as_drawing(image: NDArray[np.uint8]) -> Drawing:
 
 
 def as_drawn(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture traced to strokes and drawn again by the pad's pen, as the drawing starts were trained on.
+    """Trace a picture to strokes and render them with the pad's pen, as for the training of the drawing starts.
 
     Args:
         image: see ``as_drawing``.
@@ -61,7 +59,5 @@ def as_drawn(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Raises:
         InputError: see ``as_drawing``.
-
-    Pure: no state.
     """
     return rasterise(as_drawing(image))

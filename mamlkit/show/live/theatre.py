@@ -1,4 +1,4 @@
-"""A meta-training to watch: it goes on in a thread of its own, is measured on the way, and its inner rate can be moved.
+"""A meta-training to watch: it runs in its own thread, is measured regularly, and its inner rate can be changed.
 
 Axis letters: ``I`` meta-iterations, ``M`` looks, ``C`` changes of the rate, ``K`` inner steps, ``L`` layers, ``N`` way.
 """
@@ -25,14 +25,13 @@ from mamlkit.show.live.looks import Look, look
 from mamlkit.training.history import Iteration
 from mamlkit.training.trainer import Trainer, make_sampler
 
-BREATH = 0.002  # seconds after each meta-iteration in which another thread gets its turn for certain
+BREATH = 0.002  # seconds of sleep after each meta-iteration, so that other threads get their turn
 
 
 class Passed(NamedTuple):
-    """One meta-iteration: its meta-loss (nats) and query accuracy (fraction), and whether its step was taken.
+    """One meta-iteration: its meta-loss (nats), its query accuracy (fraction), and whether its step was taken.
 
-    A step is not taken where a number of its meta-gradient is not finite. Of a loss that is not finite there is no
-    accuracy either.
+    The step is skipped if the meta-gradient is not finite. If the loss is not finite, the accuracy is NaN too.
     """
 
     loss: float
@@ -41,26 +40,26 @@ class Passed(NamedTuple):
 
 
 class Theatre:
-    """Meta-train, in a thread of its own that can be halted and started again, and measure on the way.
+    """Meta-train and measure, in a thread that can be halted and started again.
 
     Args:
-        config: what is trained and for how long, ``epochs`` of ``iterations_per_epoch``; there is no validation.
-            ``on_nonfinite`` says whether a meta-gradient that is not finite is skipped or ends the training.
-        store: training tasks are drawn from its train split; the fixed task is the first of its val split.
-        look_every: meta-iterations between two looks at the fixed task.
+        config: the configuration; it trains ``epochs`` of ``iterations_per_epoch``, without validation.
+            ``on_nonfinite`` says whether a non-finite meta-gradient is skipped or ends the training.
+        store: the training tasks come from its train split; the fixed task is the first task of its val split.
+        look_every: meta-iterations between two measurements on the fixed task.
 
     Attributes:
-        learner: what is trained; nobody else may touch it while ``running``.
+        learner: the learner in training; do not use it while ``running``.
         task: the fixed task.
-        query: which of its query drawings is classified; it is of the class in the middle.
-        rate: the inner rate in force, as ``set_rate`` understands it.
-        history: the meta-iterations done.
-        looks: the first is before any training.
-        changes: (meta-iterations done before it, rate) of each change of the rate.
-        error: what ended the training, if something went wrong.
+        query: index of the classified query drawing, a drawing of the middle class.
+        rate: the inner rate in force, see ``set_rate``.
+        history: the finished meta-iterations.
+        looks: the measurements on the fixed task; the first is from before training.
+        changes: (number of meta-iterations before it, rate) for each change of the rate.
+        error: the exception that ended the training, or None.
 
     Raises:
-        InputError: ``look_every`` is not positive, or the data cannot supply the episodes.
+        InputError: ``look_every`` is not positive, or the data do not suffice for the episodes.
     """
 
     def __init__(self, config: Config, store: ImageStore, *, look_every: int = 10) -> None:
@@ -77,18 +76,18 @@ class Theatre:
         self.history: list[Passed] = []
         self.looks = [look(self.learner, self.task, self.query, at=0)]
         self.changes: list[tuple[int, float]] = []
-        self._lock = threading.Lock()  # of the three lists and the wanted rate
+        self._lock = threading.Lock()  # guards the three lists and the requested rate
         self._halting = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def total(self) -> int:
-        """Meta-iterations of the whole training."""
+        """The number of meta-iterations of the whole training."""
         return self.config.epochs * self.config.iterations_per_epoch
 
     @property
     def running(self) -> bool:
-        """Whether the thread is at work."""
+        """Whether the thread is running."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
@@ -103,15 +102,15 @@ class Theatre:
         return "ready" if self._thread is None else "paused"
 
     def set_rate(self, rate: float) -> None:
-        """Move the inner rate, from the next meta-iteration on; may be called while the thread is at work.
+        """Change the inner rate from the next meta-iteration on; can be called while the thread is running.
 
-        Where the rates are not learned, all become ``rate``. Learned ones are all scaled, by ``rate`` over the rate
-        so far: what they have learned of each other stays.
+        If the rates are not learned, all become ``rate``. Learned rates are all multiplied by ``rate`` over the
+        previous rate, so their learned ratios stay.
 
         Raises:
             InputError: the rate is not positive and finite, or each number has its own.
 
-        Writes: ``rate``, ``changes`` and the learner's ``inner_lrs``, as the next meta-iteration begins.
+        Writes: ``rate``, ``changes`` and the learner's ``inner_lrs``, at the start of the next meta-iteration.
         """
         check_rate_table(self.config)
         if not (math.isfinite(rate) and rate > 0):
@@ -120,12 +119,12 @@ class Theatre:
             self._wanted = rate
 
     def advance(self, n: int = 1) -> None:
-        """Take ``n`` meta-iterations here and now, or as many as are left.
+        """Run ``n`` meta-iterations in this thread, or the remaining ones if there are fewer.
 
         Raises:
             InputError: a meta-gradient is not finite and ``on_nonfinite`` is ``"stop"``.
 
-        Writes: the learner, and what was measured.
+        Writes: the learner and the measurements.
         """
         self._train(n, lambda: False)
 
@@ -139,7 +138,7 @@ class Theatre:
                 try:
                     next(iterations)
                 except InputError as stopped:
-                    if self._trainer.done == len(self.history):  # before the iteration, as by the data
+                    if self._trainer.done == len(self.history):  # the error came before the iteration
                         raise
                     error = stopped
                 self._measure(self._trainer.current[-1])
@@ -168,14 +167,14 @@ class Theatre:
             self.changes.append((len(self.history), self.rate))
 
     def run(self) -> None:
-        """Train to the end of the training or until ``halt``; what goes wrong is kept as ``error``.
+        """Train to the end or until ``halt``; store an exception as ``error``.
 
-        Writes: the learner, what was measured, ``error``, and torch's number of threads in this thread.
+        Writes: the learner, the measurements, ``error``, and torch's number of threads in this thread.
         """
         torch.set_num_threads(1)
         try:
             self._train(self.total, self._breathe)
-        except Exception as error:  # noqa: BLE001 - whoever watches says it
+        except Exception as error:  # noqa: BLE001 - the page shows the error
             self.error = error
 
     def _breathe(self) -> bool:
@@ -183,7 +182,7 @@ class Theatre:
         return self._halting.is_set()
 
     def start(self) -> None:
-        """Train on in a thread. Where there is nothing left to train, or something went wrong, nothing happens.
+        """Continue training in a thread; do nothing if the training has finished or failed.
 
         Writes: as ``run``.
         """
@@ -195,9 +194,9 @@ class Theatre:
         atexit.register(self.halt)  # a thread inside torch must not outlive the interpreter
 
     def halt(self) -> None:
-        """End the thread, and wait for it: for one meta-iteration and one look at most.
+        """End the thread and wait for it: at most one meta-iteration and one measurement.
 
-        Writes: nothing more of what ``run`` does.
+        Writes: nothing after it returns.
         """
         self._halting.set()
         if self._thread is not None:
@@ -205,13 +204,11 @@ class Theatre:
         atexit.unregister(self.halt)
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
-        """Return copies of what was measured; may be called while the thread is at work.
+        """Return copies of all measurements; can be called while the thread is running.
 
         Returns:
             ``loss``, ``accuracy``, ``taken`` [I]; ``at`` [M], ``norms`` [M, K + 1], ``drift`` [M, L] and
             ``probabilities`` [M, N], see ``Look``; ``changes`` [C, 2].
-
-        Pure: nothing is changed.
         """
         with self._lock:
             history, looks, changes = tuple(self.history), tuple(self.looks), tuple(self.changes)

@@ -1,6 +1,6 @@
-"""One task, every inner step: where it stands on the loss surface, how it moves, and what it makes of the query set.
+"""The inner loop on one task: at each step the loss surface, the update, and the predictions for the query set.
 
-Axis letters: ``K`` inner steps, ``G`` places along an axis of the grid, ``N`` classes, ``Q`` query images.
+Axis letters: ``K`` inner steps, ``G`` grid points along an axis, ``N`` classes, ``Q`` query images.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from mamlkit.core.schedules import eval_config, last_step_only
 from mamlkit.core.transforms import Params
 from mamlkit.training.learner import MetaLearner
 
-CHUNK = 21  # networks computed at once: more gain little
+CHUNK = 21  # networks evaluated at once; larger chunks are hardly faster
 
 
 class Travel(NamedTuple):
-    """What ``travel`` found, detached. Losses are in nats; plane k is that of step k, around ``theta_k``.
+    """The result of ``travel``, detached. Losses are in nats. Plane k belongs to step k and is centred on ``theta_k``.
 
-    After the last step there is no further one: plane K is spanned by the directions of plane K - 1.
+    There is no step after the last one: plane K is spanned by the directions of plane K - 1.
     """
 
     names: tuple[str, ...]  # of the adapted tensors
-    axis: Tensor  # [G] coordinates of the grid, in lengths of the plane's update
-    surfaces: Tensor  # [K + 1, G, G] support loss on plane k: a row for each place across, a column for each along
-    path: Tensor  # [K + 1, K + 1, 2] on plane k the place (along, across) of theta_j
-    update_norms: Tensor  # [K, n_adapted] l2 norm of what step k adds to each adapted tensor
+    axis: Tensor  # [G] coordinates of the grid, in units of the length of the plane's update
+    surfaces: Tensor  # [K + 1, G, G] support loss on plane k: rows run across, columns along
+    path: Tensor  # [K + 1, K + 1, 2] coordinates (along, across) of theta_j on plane k
+    update_norms: Tensor  # [K, n_adapted] l2 norm of the update of each adapted tensor at step k
     rates: Tensor  # [n_adapted, K]
-    confusion: Tensor  # [K + 1, N, N] int64: query images of class i (row) that are taken for j after k steps
+    confusion: Tensor  # [K + 1, N, N] int64: query images of class i (row) that are classified as j after k steps
     support_loss: Tensor  # [K + 1] after k steps, as the next step sees it
     reached_loss: Tensor  # [K] support loss at the end of step k, on its own plane
     query_loss: Tensor  # [K + 1] after k steps
@@ -51,33 +51,33 @@ def travel(
     reach: float = 2.0,
     seed: int = 0,
 ) -> Travel:
-    r"""Adapt to one task as at evaluation, and look around at every step.
+    r"""Adapt to one task as at evaluation, and compute the loss surface around every step.
 
     .. math:: surface_k(a, b) = loss(f(support\_x; \theta_k + a u_k + b r_k, k), support\_y), \quad
         u_k = \theta_{k+1} - \theta_k = -\alpha_k \odot \nabla_{\theta_k} loss
 
-    ``r_k`` is a random direction, made tensor by tensor: Gaussian, without its part along the tensor's update, scaled
-    to the update's norm; so it is as long as ``u_k`` and orthogonal to it, and weighs the layers as ``u_k`` does. Of a
-    point off the plane the path has the orthogonal projection.
+    ``r_k`` is a random direction, made tensor by tensor: Gaussian, projected orthogonally to the tensor's update, and
+    scaled to the norm of the update. So it is orthogonal to ``u_k``, has the same length, and weighs the layers in the
+    same way. A point of the path that lies off the plane is projected orthogonally onto it.
 
     Args:
-        learner: is only read.
-        episode: one task of classification.
-        n_steps: K; as many as at evaluation where it is None.
-        grid: G, at least 2. With an odd ``grid`` its middle is ``theta_k``.
-        reach: the grid goes from -reach to reach in both directions, in lengths of the update; more than 0.
-        seed: of the random directions.
+        learner: it is not changed.
+        episode: one classification task.
+        n_steps: K; None: the number of steps at evaluation.
+        grid: G, at least 2. If ``grid`` is odd, the middle point is ``theta_k``.
+        reach: the grid covers -reach to reach in both directions, in units of the update's length; more than 0.
+        seed: seed of the random directions.
 
     Returns:
-        See ``Travel``. Support passes after k steps, and the surface of plane k, use row k of per-step batch norm,
-        after the last step the last row; so there the loss that a step reaches is not the one that the next step begins
-        with. Query passes use the row of the step that was just made, as everywhere in this library.
+        A ``Travel``. Support passes after k steps, and the surface of plane k, use row k of per-step batch norm; after
+        the last step they use the last row. So the loss that a step reaches on its plane differs from the loss at which
+        the next step starts. Query passes use the row of the step just made, as everywhere in this library.
 
     Raises:
-        InputError: ``n_steps``, ``grid`` or ``reach`` is out of its range, the episode is not one such task, or the
-            learner has no inner loop, or no table of rates.
+        InputError: ``n_steps``, ``grid`` or ``reach`` is out of range; the episode is not one classification task; or
+            the learner has no inner loop, or no table of rates.
 
-    Pure: nothing is changed, torch's own random state neither. Source: the normalised random direction is that of Li
+    Torch's global random state is not changed. Source: the normalised random direction is that of Li
     et al. 2018, "Visualizing the Loss Landscape of Neural Nets", arXiv:1712.09913; they scale each filter to the norm
     of its weights. Inner steps: section 3 of the paper.
     """
@@ -95,13 +95,14 @@ def travel(
 
 
 def random_direction(update: Params, seed: int) -> Params:
-    """Return a random direction that is orthogonal to an update, and as long, in every tensor.
+    """Return a random direction that is orthogonal to an update and has the same norm, tensor by tensor.
 
     Args:
-        update: what a step adds to each tensor; a tensor of a single number has no orthogonal direction, and gets 0.
-        seed: the same seed gives the same Gaussian numbers to every update.
+        update: the change of each tensor at a step; a tensor with a single number has no orthogonal direction and gets
+            0.
+        seed: the same seed gives the same Gaussian numbers for every update.
 
-    Pure: torch's own random state is not used.
+    Torch's global random state is not used.
     """
     generator, made = torch.Generator().manual_seed(seed), {}
     for name, step in update.items():
@@ -163,7 +164,7 @@ def _flat(params: Params, names: Sequence[str]) -> Tensor:
 
 
 def _path(where: Tensor, planes: Sequence[tuple[Params, Params]]) -> Tensor:
-    """Return the places of ``where`` [K + 1, P] on every plane, in lengths of its directions; 0 along one of none."""
+    """Return the coordinates of the points ``where`` [K + 1, P] on every plane; 0 along a direction of length 0."""
     places = []
     for here, plane in zip(where, planes):
         directions = torch.stack([_flat(direction, list(direction)) for direction in plane])  # [2, P]

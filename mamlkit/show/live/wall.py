@@ -1,4 +1,4 @@
-"""A class's drawings put to the test: one-shot episodes of its own alphabet, who is right, and what is confused.
+"""Test the drawings of a class: one-shot episodes of its own alphabet, the accuracy of each method, and confusions.
 
 Axis letters: ``D`` drawers, ``A`` characters, ``E`` episodes, ``K`` inner steps, ``N`` classes of an episode,
 ``Q`` query pictures.
@@ -31,14 +31,14 @@ DRAWERS, CHARACTERS = 12, 10  # of the invented class
 
 
 class Wall(NamedTuple):
-    """What a class drew.
+    """The drawings of a class.
 
     Attributes:
-        sheets: drawer -> sheet.
+        sheets: name of the drawer -> sheet.
         store: the drawings as a data set.
-        sampler: its one-shot episodes, with one query picture a class.
-        lonely: the characters that one person alone has drawn; no episode has them.
-        copies: the drawings that are left out because an earlier sheet has them, as ``"'5' of bob"``.
+        sampler: one-shot episodes of the data set, with one query picture for each class.
+        lonely: the characters that only one person has drawn; they are in no episode.
+        copies: the drawings that are left out because an earlier sheet contains them, as ``"'5' of bob"``.
     """
 
     sheets: Mapping[str, Sheet]
@@ -48,7 +48,7 @@ class Wall(NamedTuple):
     copies: tuple[str, ...]
 
     def contact_sheet(self) -> NDArray[np.uint8]:
-        """Return who drew what as one picture [D * 28, A * 28], ink 0 on 255, gray where somebody drew nothing."""
+        """Return all drawings as one picture [D * 28, A * 28], ink 0 on 255; a missing drawing is gray."""
         blank = np.full((SIDE, SIDE), 40, dtype=np.uint8)
         tiles = [
             [rasterise(sheet.classes[name]) if name in sheet.classes else blank for name in self.store.class_names]
@@ -58,13 +58,13 @@ class Wall(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """How often one character was taken for another.
+    """The number of times that one character was taken for another.
 
     Attributes:
-        true: the name of the character that was asked for.
-        given: the name of the one it was taken for.
-        asked: in how many questions ``given`` stood beside ``true``.
-        times: method -> in how many of them it took the one for the other.
+        true: the right character.
+        given: the character in the answer.
+        asked: the number of questions about ``true`` in which ``given`` was a possible answer.
+        times: method -> the number of these questions that it answered with ``given``.
     """
 
     true: str
@@ -74,12 +74,12 @@ class Confusion(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What each method made of the same episodes.
+    """The answers of all methods to the same episodes.
 
     Attributes:
         episodes: the episodes.
-        names: the names of their classes, [E][N].
-        labels: method -> [K + 1, E, Q] the label it gave after 0..K inner steps; nearest neighbour takes no step.
+        names: the class names of each episode, [E][N].
+        labels: method -> [K + 1, E, Q] predicted labels after 0..K inner steps; nearest neighbour makes no step.
     """
 
     episodes: tuple[Episode, ...]
@@ -87,12 +87,12 @@ class Answers(NamedTuple):
     labels: dict[str, NDArray[np.int64]]
 
     def accuracy(self, method: str) -> tuple[float, float]:
-        """Return the mean accuracy after the last step, and half the width of its 95 % interval over the episodes."""
+        """Return the mean accuracy after the last step and half the width of its 95 % interval over the episodes."""
         truth = np.stack([episode.query_y.numpy() for episode in self.episodes])  # [E, Q]
         return mean_ci95(torch.from_numpy((self.labels[method][-1] == truth).mean(1)))
 
     def confusions(self) -> list[Confusion]:
-        """Return the pairs that were confused after the last step, those first that were confused most by all."""
+        """Return the confused pairs after the last step, the most frequent over all methods first."""
         asked: Counter[tuple[str, str]] = Counter()
         wrong: dict[str, Counter[tuple[str, str]]] = {method: Counter() for method in self.labels}
         for number, (episode, names) in enumerate(zip(self.episodes, self.names)):
@@ -108,17 +108,15 @@ class Answers(NamedTuple):
 
 
 def open_wall(path: str, *, n_way: int, seed: int) -> Wall:
-    """Open a folder of sheets for testing.
+    """Open a folder of sheets for a test.
 
     Args:
         path: the folder.
-        n_way: N; all characters where there are fewer.
-        seed: of the episodes.
+        n_way: N; if there are fewer characters, all of them are used.
+        seed: seed of the episodes.
 
     Raises:
-        InputError: the folder is bad, see ``mamlkit.datasets.wall``, or fewer than 2 characters have two drawings.
-
-    Pure: it only reads.
+        InputError: the folder is invalid, see ``mamlkit.datasets.wall``; or fewer than 2 characters have two drawings.
     """
     store = load("wall", path=path)
     drawings = np.diff(store.offsets)
@@ -140,20 +138,20 @@ def answer(
     episodes: int,
     on_episode: Callable[[int], Any] | None = None,
 ) -> Answers:
-    """Let each start adapt to each episode, and nearest neighbour compare pixels.
+    """Adapt each start to each episode, and compare pixels for nearest neighbour.
 
-    No answer depends on another query picture: it is normalised together with the N examples alone.
+    Each answer is independent of the other query pictures: a query is normalised together with the N examples only.
 
     Args:
-        wall: of which class.
-        starts: method -> a start for N classes or more, all of K steps; one at least.
-        episodes: E, at least 1.
-        on_episode: called with the number of episodes done, for a progress bar.
+        wall: the drawings of the class.
+        starts: method -> a start for at least N classes, all with K steps; at least one start.
+        episodes: E episodes, at least 1.
+        on_episode: called after each episode with the number of finished episodes, for a progress bar.
 
     Raises:
-        InputError: a start serves fewer classes.
+        InputError: a start has fewer than N classes.
 
-    Pure: no start is changed. Source: the one-shot tasks of section 4.1 of the paper.
+    Source: the one-shot tasks of section 4.1 of the paper.
     """
     drawn, names, alike = [], [], []
     given: dict[str, list[NDArray[np.int64]]] = {method: [] for method in starts}  # E of [Q, K + 1]
@@ -176,11 +174,11 @@ def answer(
 def write_sample(folder: Path, *, seed: int) -> None:
     """Write the sheets of an invented class: pictures of ten test characters of glyphs, traced to strokes.
 
-    No drawer has a hand of their own: student 3 has the third picture of each character.
+    The drawers have no style of their own: student 3 has the third picture of each character.
 
     Args:
-        folder: is there; a sheet for each of twelve students is written to it.
-        seed: decides which characters.
+        folder: an existing folder; twelve sheets, one for each student, are written to it.
+        seed: selects the characters.
 
     Writes: the sheets.
     """

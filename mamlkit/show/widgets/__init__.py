@@ -1,4 +1,4 @@
-"""Figures that move, for the notebooks; the core of the library never imports them."""
+"""Interactive figures for the notebooks; the core of the library never imports them."""
 
 from mamlkit.show.widgets.arrows import ArrowExplorer
 from mamlkit.show.widgets.drift import DriftExplorer

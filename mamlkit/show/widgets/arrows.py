@@ -1,4 +1,4 @@
-"""The second-order and the first-order meta-gradient of a problem with two parameters, as arrows from the start."""
+"""The second-order and first-order meta-gradients of a problem with two parameters, as arrows at the start."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from mamlkit.core.errors import InputError
 from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script
 
-ARROW = 0.35  # length of an arrow, as a share of the picture's half width
+ARROW = 0.35  # length of an arrow, as a fraction of half the picture's width
 
 
 class ArrowExplorer(Explorer):
-    """Move the inner rate and the inner steps, choose a curvature; see the inner path and the two meta-gradients.
+    """Vary the inner rate, the inner steps and the curvature; show the inner path and the two meta-gradients.
 
     Args:
         paths: [C, R, K + 1, 2] the parameters after 0..K inner steps, for C curvatures and R rates.
-        gradients: [C, R, K + 1, 2, 2] the meta-gradient of the query loss after so many steps: second order, then
-            first order.
+        gradients: [C, R, K + 1, 2, 2] the meta-gradient of the query loss after 0..K steps: second order, then first
+            order.
         contours: [C, 2, L, P, 2] L closed contour lines of the support loss, then of the query loss, with P points.
         curvatures: names of the C curvatures.
         rates: [R] the inner rates.
-        reach: the picture shows -reach to reach in both directions.
-        title: stands above the figure.
-        at: where (inner rate, inner steps, curvature) begin.
+        reach: the picture covers -reach to reach in both directions.
+        title: the title above the figure.
+        at: initial positions of (inner rate, inner steps, curvature).
 
     Raises:
-        InputError: the tables or the names do not fit together, or ``reach`` is not positive.
+        InputError: the shapes or names do not match, or ``reach`` is not positive.
     """
 
     _esm = read_script("explorer.js", "arrows.js")
@@ -67,7 +67,7 @@ class ArrowExplorer(Explorer):
         super().__init__(arrays, title=title, controls=controls, spec=spec)
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw contours, path and arrows on the left, the lengths of the two gradients on the right."""
+        """Draw contours and path on the left, and the lengths of the two gradients on the right."""
         rate, step, curvature = at
         reach = self.spec["reach"]
         left, right = figure.subplots(1, 2, width_ratios=[3, 2])
@@ -100,7 +100,7 @@ def _inside(path: NDArray[Any], reach: float) -> bool:
 
 
 def _angle(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Return the angle in degrees; NaN where one of them is zero or not finite."""
+    """Return the angle in degrees, or NaN if a vector is zero or not finite."""
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = one / np.linalg.norm(one) @ (other / np.linalg.norm(other))
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))

@@ -1,4 +1,4 @@
-"""The statistics of one batch-norm channel over the inner steps, beside what was recorded of them."""
+"""The statistics of one batch-norm channel over the inner steps, beside the recorded statistics."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SERIES = ("support", "query", "recorded", "shared")
 
 
 class DriftExplorer(Explorer):
-    """Choose a layer, a channel and an inner step; see mean and variance of the support and the query pass.
+    """Choose a layer, a channel and an inner step; show mean and variance of the support pass and of the query pass.
 
     Args:
-        mean: [4, L, K, C] mean of each layer, step and channel in the support pass, in the query pass, as recorded for
-            that step, and as one set for all steps would have recorded it.
+        mean: [4, L, K, C] the mean of each layer, step and channel: of the support pass, of the query pass, as recorded
+            for this step, and as a single set for all steps would have recorded it.
         var: [4, L, K, C] the variances.
         layers: names of the L layers.
-        title: stands above the figure.
-        at: where (step, channel, layer) begin.
+        title: the title above the figure.
+        at: initial positions of (step, channel, layer).
 
     Raises:
-        InputError: the two tables differ in shape, or the names do not fit them.
+        InputError: the two tables differ in shape, or the names do not match them.
     """
 
     _esm = read_script("explorer.js", "drift.js")

@@ -1,4 +1,4 @@
-"""Few-shot episodes, one after another, as the network gets them."""
+"""Browse few-shot episodes as the network receives them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mamlkit.show.widgets.explorer import Control, Explorer, read_script
 
 
 class EpisodeExplorer(Explorer):
-    """Slide over episodes: one row for each class, its support images left, its query images right.
+    """Browse episodes: one row for each class, with its support images on the left and its query images on the right.
 
     Args:
-        episodes: equally shaped episodes, images in [0, 1], ordered by class. About 100,000 pixels keep a saved
+        episodes: episodes of equal shape, images in [0, 1], ordered by class. About 100,000 pixels keep a saved
             notebook small.
-        names: for each episode the name of each label; default: none.
-        title: stands above the figure.
-        step: where the slider begins.
+        names: the name of each label, for each episode; default: no names.
+        title: the title above the figure.
+        step: initial position of the slider.
 
     Raises:
-        InputError: there is no episode, or ``names`` does not fit them.
+        InputError: there is no episode, or ``names`` does not match them.
     """
 
     _esm = read_script("explorer.js", "episodes.js")
@@ -64,14 +64,14 @@ class EpisodeExplorer(Explorer):
         super().__init__(arrays, title=title, controls=[Control("episode", values, step)], spec=spec)
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw the episode as a wall of pictures."""
+        """Draw the episode as a grid of pictures."""
         [step] = at
         support, query = self.arrays["support"][step], self.arrays["query"][step]  # [N, K, C, H, W]
         n_way, k_shot = support.shape[:2]
         images = np.concatenate([support, query], axis=1)  # -> [N, K + q, C, H, W]
         n_images = images.shape[1]
         figure.set_size_inches(1.8 + 0.6 * n_images, 0.3 + 0.6 * n_way)
-        ratios = [1.0] * k_shot + [0.3] + [1.0] * (n_images - k_shot)  # the narrow column parts support from query
+        ratios = [1.0] * k_shot + [0.3] + [1.0] * (n_images - k_shot)  # the narrow column separates support from query
         for (label, column), axes in np.ndenumerate(figure.subplots(n_way, n_images + 1, width_ratios=ratios)):
             axes.set(xticks=[], yticks=[])
             if column == k_shot:

@@ -1,12 +1,12 @@
-"""The base of the figures that move: every number is shipped once, and the slider lives in the browser.
+"""The base class of the interactive figures: all numbers are embedded, and the controls run in the browser.
 
-An explorer shows itself as a self-contained piece of HTML, so it moves with a kernel, in a saved notebook that was
-reopened and nothing run, and in a static page. Where scripts are not allowed its picture is shown. It is an anywidget
-too: inside an ipywidgets box it works as any widget does, and ``at`` follows the controls.
+An explorer displays itself as a self-contained piece of HTML. So it works with a kernel, in a saved notebook that was
+only reopened, and in a static page. If scripts are not allowed, a still picture is shown. An explorer is also an
+anywidget: inside an ipywidgets box it behaves like any widget, and ``at`` follows the controls.
 
-To add one: a subclass with ``_esm`` and ``paint``, and a small JavaScript file with a ``view`` that draws; see the
-first lines of ``explorer.js``, and ``drawing.js`` for what it draws with. A figure that is more than controls and a
-picture has a ``mount`` of its own instead; see ``page.js``.
+To add an explorer, write a subclass with ``_esm`` and ``paint``, and a small JavaScript file with a ``view`` that draws
+the figure; see the first lines of ``explorer.js``, and ``drawing.js`` for the drawing functions. A figure that needs
+more than controls and a picture defines its own ``mount``; see ``page.js``.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ NOTE = "Run this cell, or trust the notebook, and the figure moves."
 
 
 def read_script(*names: str) -> str:
-    """Return shared JavaScript, files beside this module of which one defines ``mount``, and the export; no build step.
+    """Return JavaScript without a build step: the given files beside this module, one of which defines ``mount``.
 
-    What every figure shares, ``drawing.js`` and ``page.js``, comes before them.
+    The shared files ``drawing.js`` and ``page.js`` come before them, the export comes last.
     """
     parts = [(HERE / part).read_text(encoding="utf-8") for part in ("drawing.js", "page.js", *names)]
     return "\n".join([*parts, EXPORT])
 
 
 def read_style(*names: str) -> str:
-    """Return ``explorer.css``, which every figure has, and further style sheets beside this module."""
+    """Return ``explorer.css``, which all figures use, followed by further style sheets beside this module."""
     return "".join((HERE / part).read_text(encoding="utf-8") for part in ("explorer.css", *names))
 
 
 class Control(NamedTuple):
-    """What the reader moves.
+    """A control of a figure.
 
     Attributes:
-        label: names it.
-        values: its places as text.
-        start: where it begins.
-        kind: ``"slider"``, or ``"choice"``: a row of buttons of which one is chosen.
+        label: name of the control.
+        values: its positions as text.
+        start: index of the initial position.
+        kind: ``"slider"``, or ``"choice"`` for a row of radio buttons.
     """
 
     label: str
@@ -63,18 +63,18 @@ class Control(NamedTuple):
 
 
 class Explorer(anywidget.AnyWidget):
-    """Show one figure for every place of one or more controls.
+    """Show one figure for every position of one or more controls.
 
     Args:
-        arrays: what the browser draws from; uint8 stays, all else becomes float32.
-        title: stands above the figure.
-        controls: what the reader moves; the figure is drawn from their places.
-        spec: further values for the JavaScript; anything that JSON can hold.
+        arrays: the data for the browser; uint8 arrays stay uint8, all others become float32.
+        title: the title above the figure.
+        controls: the controls; the figure depends on their positions.
+        spec: further values for the JavaScript, JSON-serialisable.
 
     Raises:
-        InputError: a control does not begin at one of its places.
+        InputError: the initial position of a control is out of range.
 
-    Writes: ``at``, the place of each control, follows them where the explorer stands in an ipywidgets box.
+    Writes: ``at``, the position of each control, when the explorer is inside an ipywidgets box.
     """
 
     _esm = ""  # a subclass sets it to read_script("explorer.js", "<its file>.js")
@@ -102,29 +102,26 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(spec=shared, payload=payload, at=[control.start for control in controls])
 
     def open(self) -> None:
-        """Wait with telling the browser: the HTML ships every number already, and only a widget box needs a model."""
+        """Open the comm lazily: the HTML already holds all data."""
 
     @property
     def model_id(self) -> str | None:
-        """What a widget box asks for. Writes: now the browser is told of the model."""
+        """Open the comm, and return the representation that a widget box asks for."""
         super().open()
         model: str | None = super().model_id
         return model
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw the figure with matplotlib, with the controls at these places, for where no scripts run."""
+        """Draw the figure with matplotlib for these positions of the controls, as the picture shown without scripts."""
         raise NotImplementedError
 
     @property
     def places(self) -> str:
-        """Where the controls stand, in words."""
+        """The positions of the controls as text."""
         return ", ".join(f"{c['label']} {c['values'][place]}" for c, place in zip(self.spec["controls"], self.at))
 
     def png(self) -> bytes:
-        """Return the picture with the controls where they are.
-
-        Pure: no window, no pyplot state.
-        """
+        """Return the picture for the present positions of the controls."""
         figure = Figure(figsize=(7, 3.4), dpi=80, layout="constrained", facecolor="white")
         self.paint(figure, *self.at)
         stream = io.BytesIO()
@@ -132,7 +129,7 @@ class Explorer(anywidget.AnyWidget):
         return stream.getvalue()
 
     def still(self, note: str, png: bytes) -> str:
-        """Return what ``png`` drew, with its alternative text and a note below, as HTML."""
+        """Return the picture ``png`` as HTML, with its alternative text and a note below."""
         absent = sum(int((~np.isfinite(array)).sum()) for array in self.arrays.values())
         missing = f" {absent} of its values are not finite." if absent else ""
         alt = html.escape(f"{self.spec['title']}: {self.places}.{missing}")
@@ -140,7 +137,7 @@ class Explorer(anywidget.AnyWidget):
         return f'<img alt="{alt}" src="data:image/png;base64,{picture}"><p>{note}{missing}</p>'
 
     def html(self) -> str:
-        """Return the whole explorer as one piece of HTML that needs no kernel and no network."""
+        """Return the whole explorer as HTML that needs no kernel and no network."""
         return self._html(self.png())
 
     def _html(self, png: bytes) -> str:
@@ -155,7 +152,7 @@ class Explorer(anywidget.AnyWidget):
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        # No widget view here: reopened without its kernel it would say "model not found" in place of the figure.
+        # No widget view here: reopened without its kernel, it would show "model not found" instead of the figure.
         png = self.png()
         return {"text/plain": repr(self), "text/html": self._html(png), "image/png": png}, {}
 
@@ -164,7 +161,7 @@ class Explorer(anywidget.AnyWidget):
 
 
 class KernelFigure(Explorer):
-    """A figure in which the kernel has a part; where there is none, what an explorer shows."""
+    """A figure that needs the kernel; without a kernel it shows what an explorer shows."""
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         view = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})
@@ -173,7 +170,7 @@ class KernelFigure(Explorer):
 
 
 def decades(values: NDArray[Any], least: float = 0.0, most: float = np.inf) -> list[int]:
-    """Return the powers of ten that enclose all finite values above zero, clipped to ``least`` and ``most``."""
+    """Return the powers of ten that enclose all finite positive values, clipped to ``least`` and ``most``."""
     positive = values[np.isfinite(values) & (values > 0)].clip(least, most)
     low = int(np.floor(np.log10(positive.min(initial=1.0))))
     return [low, max(low + 1, int(np.ceil(np.log10(positive.max(initial=1.0)))))]

@@ -1,4 +1,4 @@
-"""The meta-gradient's norm against inner steps and rate, layer by layer: where it explodes, and what tames it."""
+"""The norm of the meta-gradient against inner steps and rate, layer by layer: where it explodes, and remedies."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ CHOICES = ("network", "start", "derivative order", "loss")
 
 
 class ExplosionExplorer(Explorer):
-    """Move the inner steps and the inner rate; choose network, start, derivative order and loss.
+    """Vary the inner steps and the inner rate; choose network, start, derivative order and loss.
 
     Args:
         norms: [networks, starts, orders, losses, R, K + 1, layers + 1] l2 norm of the meta-gradient in each layer, the
-            total last, after 0..K inner steps at each of R rates. NaN and inf are marked.
-        choices: for each of the first four axes the names of its places.
+            total last, after 0..K inner steps at each of R rates. NaN and inf are marked in the figure.
+        choices: the names along each of the first four axes.
         rates: [R] the inner rates.
         layers: names of the layers, without the total.
-        title: stands above the figure.
-        at: where (steps, rate, and the four choices) begin.
+        title: the title above the figure.
+        at: initial positions of (steps, rate, and the four choices).
 
     Raises:
-        InputError: the names do not fit the shape of ``norms``.
+        InputError: the names do not match the shape of ``norms``.
     """
 
     _esm = read_script("explorer.js", "explosion.js")
@@ -58,7 +58,7 @@ class ExplosionExplorer(Explorer):
         super().__init__({"norms": norms}, title=title, controls=controls, spec=spec)
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw the table of totals on the left, and the layers of the chosen cell on the right."""
+        """Draw the table of totals on the left, and the layers of the selected cell on the right."""
         step, rate, *place = at
         norms = self.arrays["norms"][tuple(place)]  # -> [R, K + 1, layers + 1]
         shown = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)

@@ -1,4 +1,4 @@
-"""What a few inner steps make of a few points, from more than one start."""
+"""The fit of a few points after each inner step, from several starts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DASHES = ("-", "--", ":")
 
 
 class FitExplorer(Explorer):
-    """Slide over the inner steps of a regression: the true curve, the support points, and the fit from each start.
+    """Browse the inner steps of a regression: the true curve, the support points, and the fit from each start.
 
     Args:
-        x: [G] where the curves are drawn.
+        x: [G] coordinates of the curves.
         truth: [G] the true curve.
         fits: name of a start -> [K + 1, G] the fit after 0..K inner steps; one to three starts.
-        losses: the same names -> [K + 1] the query loss after 0..K inner steps.
+        losses: name of a start -> [K + 1] the query loss after 0..K inner steps; the same names.
         support: the support points, ([S], [S]).
-        title: stands above the figure.
-        step: where the slider begins.
+        title: the title above the figure.
+        step: initial position of the slider.
 
     Raises:
-        InputError: ``fits`` and ``losses`` do not belong together.
+        InputError: ``fits`` and ``losses`` have different names, or not one to three of them.
     """
 
     _esm = read_script("explorer.js", "fit.js")

@@ -1,4 +1,4 @@
-"""A game of one-shot rounds: the reader against what was adapted, nearest neighbour and chance."""
+"""A game of one-shot rounds: the reader against adapted starts, nearest neighbour and chance."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from mamlkit.show.live.game import Game
 from mamlkit.show.widgets.explorer import KernelFigure, read_script, read_style
 
 ROW = 5  # pictures side by side
-GAP, HEAD = 4, 11  # pixels between the pictures of the still, and above each for its letter
+GAP, HEAD = 4, 11  # pixels between the pictures of the still, and above each picture for its letter
 
 
 class GamePlayer(KernelFigure):
-    """Play a game by mouse, touch or keyboard; after each pick see who was right, and at the end a card to keep.
+    """Play a game with mouse, touch or keyboard; show the right answers after each pick, and a result card at the end.
 
     Args:
-        game: what is played first; it needs no kernel.
-        deal: (seed, on_round) -> another game; called in the kernel with the next seed when the reader wants one.
-        title: stands above the game and on the card.
+        game: the first game; it needs no kernel.
+        deal: (seed, on_round) -> a game; called in the kernel with the next seed when the reader asks for another game.
+        title: the title above the game and on the card.
 
     Attributes:
-        game: what is played.
+        game: the present game.
 
     Raises:
-        InputError: there are more pictures to choose from than letters.
+        InputError: there are more pictures than letters.
 
-    Writes: ``game`` at each new one. The reader's answers stay in the browser, where a reload finds them again.
+    Writes: ``game``, at each new game. The reader's answers stay in the browser and survive a reload.
     """
 
     _esm = read_script("classes.js", "game.js", "game_card.js")
     _css = read_style("game.css")
-    wanted = traitlets.Int().tag(sync=True)  # the seed that the reader asks for
-    dealt = traitlets.Int().tag(sync=True)  # rounds of the game to come
-    refused = traitlets.Unicode().tag(sync=True)  # why there is no other game
+    wanted = traitlets.Int().tag(sync=True)  # the seed of the requested game
+    dealt = traitlets.Int().tag(sync=True)  # rounds of the next game that are ready
+    refused = traitlets.Unicode().tag(sync=True)  # the reason why there is no other game
 
     def __init__(
         self, game: Game, deal: Callable[[int, Callable[[int], object]], Game], *, title: str = "You against MAML"
@@ -69,7 +69,7 @@ class GamePlayer(KernelFigure):
             return
         try:
             made = GamePlayer(self.deal(change["new"], self._count), self.deal, title=self.spec["title"])
-        except BaseException as error:  # Ctrl-C too; the page may ask again
+        except BaseException as error:  # Ctrl-C too; the page can ask again
             with self.hold_sync():
                 self.wanted, self.refused = self.game.seed, str(error) or "The kernel was interrupted"
             if isinstance(error, InputError):
@@ -84,12 +84,12 @@ class GamePlayer(KernelFigure):
 
     @property
     def places(self) -> str:
-        """What is played, in words."""
+        """A description of the game in words."""
         game = self.game
         return f"{len(game.rounds)} rounds of {game.n_way}-way one-shot on {game.data}, seed {game.seed}"
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw the first round: the query picture, and beside it those to choose from, each with its letter."""
+        """Draw the first round: the query picture and, beside it, the pictures to choose from with their letters."""
         first = self.game.rounds[0]
         side = len(first.query)
         left, right = figure.subplots(1, 2, width_ratios=[1, 2.4])
@@ -108,12 +108,12 @@ class GamePlayer(KernelFigure):
 
 
 def _digest(arrays: dict[str, NDArray[np.uint8]]) -> str:
-    """Return what tells the pictures and answers of one game from those of another."""
+    """Return a digest of the pictures and answers of a game."""
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()[:16]
 
 
 def _shipped(game: Game) -> dict[str, NDArray[np.uint8]]:
-    """Return the pictures of each round, the query first, as one bit for each pixel, and who answers what."""
+    """Return the pictures of each round, the query first, with one bit for each pixel, and the rivals' answers."""
     pictures = np.stack([np.concatenate([r.query[None], r.support]) for r in game.rounds])  # [rounds, N + 1, H, W]
     return {
         "bits": np.packbits(pictures.reshape(*pictures.shape[:2], -1) > 127, axis=-1),  # [rounds, N + 1, H * W / 8]

@@ -1,4 +1,4 @@
-"""A figure that the kernel makes anew at every move: an ipywidgets control, a Python callback, and an explorer."""
+"""A figure that the kernel computes anew at every change of an ipywidgets control."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ NOTE = "This figure is computed while you move it: run this cell, and it lives."
 
 
 class Live(ipywidgets.VBox):  # type: ignore[misc]
-    """Compute a figure anew whenever a control moves; the latest position wins.
+    """Compute a figure whenever a control moves; the latest position wins.
 
     Args:
         control: any ipywidgets control with a ``value`` and a ``description``.
-        make: value -> explorer; called in the kernel at the start and at each move, always for the same kind of
-            explorer. The explorer's own controls stay where the reader left them, unless the new one has other places
-            or begins elsewhere; then they go to where it begins.
+        make: value -> explorer; called in the kernel at the start and at each change, always for the same kind of
+            explorer. The explorer's own controls keep their positions, unless the new explorer has other positions or
+            another initial one; then they move to the initial position.
 
     Attributes:
-        figure: the explorer on show.
+        figure: the present explorer.
 
-    Writes: ``figure``. Without a kernel its picture is shown.
+    Writes: ``figure``. Without a kernel a still picture is shown.
     """
 
     def __init__(self, control: ipywidgets.ValueWidget, make: Callable[[Any], Explorer]) -> None:
@@ -34,10 +34,10 @@ class Live(ipywidgets.VBox):  # type: ignore[misc]
         control.observe(self._moved, "value")
 
     def _moved(self, change: dict[str, Any]) -> None:
-        made = self.make(change["new"])  # the browser keeps back all but the latest value while this runs
+        made = self.make(change["new"])  # while this runs, the browser holds back all but the latest value
         moves = made.spec["controls"] != self.figure.spec["controls"]
         last = [len(control["values"]) - 1 for control in made.spec["controls"]]
-        self.figure.at = [min(place, most) for place, most in zip(self.figure.at, last)]  # a place in the old and new
+        self.figure.at = [min(place, most) for place, most in zip(self.figure.at, last)]  # a position of both
         self.figure.arrays = made.arrays
         with self.figure.hold_sync():
             self.figure.spec, self.figure.payload = made.spec, made.payload

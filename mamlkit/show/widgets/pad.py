@@ -1,4 +1,4 @@
-"""A pad to draw characters on, one example of each and a query, and what a meta-trained start makes of them."""
+"""A pad to draw characters on, one example of each class and a query, with the predictions of a meta-trained start."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ from mamlkit.training.evaluation import NORMS
 from mamlkit.training.learner import MetaLearner
 
 EMPTY = Sheet()
-BLANK = Sheet({"1": (), "2": (), "3": ()})  # what a reader begins with where nothing is given
+BLANK = Sheet({"1": (), "2": (), "3": ()})  # the initial sheet, if none is given
 
 
 class DrawingPad(KernelFigure):
-    """Draw one example of up to ten characters, then one of them again; see what adaptation makes of it, step by step.
+    """Draw one example of up to ten characters and a query; show the predictions after every inner step.
 
     Args:
-        starts: name -> what adapts, 1 to 4; all with as many inner steps, and 28 x 28 pictures.
-        sheet: what is drawn at the beginning.
-        fixed: the reader draws the query alone; the classes of ``sheet`` stay.
-        examples: sheets that a button gives one after another.
-        title: stands above the pad.
+        starts: name -> a start, 1 to 4; all with the same number of inner steps, and for 28 x 28 pictures.
+        sheet: the initial drawings.
+        fixed: the reader draws only the query; the classes of ``sheet`` cannot be changed.
+        examples: sheets that a button shows one after another.
+        title: the title above the pad.
 
     Attributes:
-        sheet: the drawings that the kernel has last answered.
+        sheet: the drawings of the kernel's latest answer.
         shares: [K + 1, N] the probability of each class after 0..K inner steps, or None.
 
     Raises:
-        InputError: there is no start, or too many, or they differ in their inner steps.
+        InputError: there is no start, there are too many, or they differ in their numbers of inner steps.
 
-    Writes: ``sheet`` and ``shares`` follow the pad. Without a kernel it still draws, and says that it needs one.
+    Writes: ``sheet`` and ``shares`` follow the pad. Without a kernel the pad still draws, and says that it needs a
+        kernel.
     """
 
     _esm = read_script("classes.js", "sheet.js", "asker.js", "pad.js")
@@ -94,19 +95,19 @@ class DrawingPad(KernelFigure):
         return {"said": ""}, [shares.astype("<f4").tobytes(), pictures.tobytes()]
 
     def answer(self, sheet: Sheet, start: str, norm: str = "batch") -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return what the query is taken for, and what the network gets to see.
+        """Return the class probabilities of the query, and the pictures that the network receives.
 
         Args:
-            sheet: two classes or more, and perhaps a query.
-            start: the name of what adapts.
-            norm: statistics of the query pass, ``"batch"`` or ``"running"``.
+            sheet: at least two classes, with or without a query.
+            start: name of the start.
+            norm: batch-norm statistics of the query pass, ``"batch"`` or ``"running"``.
 
         Returns:
             shares: [K + 1, N] after 0..K inner steps; [0, N] without a query.
             pictures: uint8 [N, 28, 28], or with a query [N + 1, 28, 28].
 
         Raises:
-            InputError: a drawing is empty or a dot, two classes are the same, or there are too few.
+            InputError: a drawing is empty or a dot, two classes are the same, or there are fewer than two classes.
         """
         pictures = pictures_of(sheet)
         n_way = len(sheet.classes)
@@ -130,11 +131,11 @@ class DrawingPad(KernelFigure):
 
     @property
     def places(self) -> str:
-        """What is drawn, in words."""
+        """A description of the drawings in words."""
         return f"{len(self.sheet.classes)} classes, {'a query' if self.sheet.query else 'no query'}"
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw the classes, the query, and what the last start, the pad's first choice, makes of it at every step."""
+        """Draw the classes, the query, and the probabilities of the pad's first choice, the last start, per step."""
         drawings = [
             (name, drawing) for name, drawing in [*self.sheet.classes.items(), ("query", self.sheet.query)] if drawing
         ]
@@ -145,7 +146,7 @@ class DrawingPad(KernelFigure):
             start = list(self.starts)[-1]
             shares = self.answer(self.sheet, start)[0]
             figure.suptitle(f"{start}, after each inner step", fontsize="medium")
-        except InputError:  # there is something still to draw
+        except InputError:  # a drawing is still missing
             shares = np.empty((0, len(drawings)), np.float32)
         rows = figure.subplots(2, len(drawings), squeeze=False, height_ratios=[1, 1.2])
         for column, (name, drawing) in enumerate(drawings):
@@ -163,8 +164,6 @@ def pictures_of(sheet: Sheet) -> NDArray[np.uint8]:
 
     Raises:
         InputError: see ``DrawingPad.answer``.
-
-    Pure: no state.
     """
     n_way = len(sheet.classes)
     if n_way < 2:
@@ -183,21 +182,16 @@ def pictures_of(sheet: Sheet) -> NDArray[np.uint8]:
 
 
 def as_lists(sheet: Sheet) -> dict[str, Any]:
-    """Return a sheet as the browser holds it.
-
-    Pure: no state.
-    """
+    """Convert a sheet to the values of the browser."""
     classes = [{"name": name, "strokes": drawing} for name, drawing in sheet.classes.items()]
     return {"classes": classes, "query": sheet.query}
 
 
 def from_lists(drawn: dict[str, Any]) -> Sheet:
-    """Return what the browser holds as a sheet, simplified as it would be kept.
+    """Convert the values of the browser to a sheet, simplified for storage.
 
     Raises:
-        InputError: two classes have one name, or a drawing has too many strokes.
-
-    Pure: no state.
+        InputError: two classes have the same name, or a drawing has too many strokes.
     """
     classes: dict[str, Drawing] = {}
     for each in drawn["classes"]:

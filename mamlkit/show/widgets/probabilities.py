@@ -1,4 +1,4 @@
-"""What a classifier makes of single query pictures, inner step by inner step, from more than one start."""
+"""The predictions for single query pictures, inner step by inner step, from several starts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mamlkit.show.widgets.fit import COLOURS, DASHES
 
 
 class ProbabilityExplorer(Explorer):
-    """Choose a query picture, an inner step and a start; see the probability of each class.
+    """Choose a query picture, an inner step and a start; show the probability of each class.
 
     Args:
-        episode: one task with one support picture for each class, images in [0, 1].
+        episode: one task with one support picture of each class, images in [0, 1].
         probabilities: name of a start -> [K + 1, Q, N] after 0..K inner steps; one to three starts.
-        title: stands above the figure.
-        at: where (query picture, inner step, start) begin.
+        title: the title above the figure.
+        at: initial positions of (query picture, inner step, start).
 
     Raises:
-        InputError: the episode has more than one support picture for a class, or ``probabilities`` does not fit it.
+        InputError: the episode has several support pictures of a class, or ``probabilities`` does not match it.
     """
 
     _esm = read_script("explorer.js", "classes.js", "probabilities.js")

@@ -1,4 +1,4 @@
-"""A bar in a page for what takes more than a moment; when all is done it is gone, and leaves no output behind."""
+"""A progress bar for a page; it disappears at the end and leaves no output behind."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from IPython.display import HTML, display
 
 
 def show_progress(total: int) -> Callable[[int], None]:
-    """Show an empty bar in the running cell.
+    """Show an empty progress bar in the running cell.
 
     Args:
-        total: how many things there are to do.
+        total: the number of items.
 
     Returns:
-        A function to call with how many are done; with ``total`` the bar disappears.
+        A function to call with the number of finished items; at ``total`` the bar disappears.
 
     Writes: an output of the running cell.
     """

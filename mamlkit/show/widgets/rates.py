@@ -1,4 +1,4 @@
-"""The learned inner rates over meta-training, and the outer rate that moved them."""
+"""The learned inner rates over meta-training, and the outer rate."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mamlkit.show.widgets.explorer import Control, Explorer, read_script
 
 
 class RateExplorer(Explorer):
-    """Slide over the epochs of a training: the inner rate of each tensor and step, and the schedule of the outer rate.
+    """Browse the epochs of a training: the inner rate of each tensor and step, and the schedule of the outer rate.
 
-    A cell's colour is how far its rate has moved from where it began. A negative rate has a minus sign and a frame.
+    The colour of a cell shows the change of its rate since the start. A negative rate has a minus sign and a frame.
 
     Args:
         history: [E + 1, n_adapted, K] inner rates before training and after each of E epochs.
         rows: names of the n_adapted tensors.
         outer_lrs: name of a schedule -> [E + 1] the outer rate of epochs 0..E; one to three schedules.
-        title: stands above the figure.
-        epoch: where the slider begins.
+        title: the title above the figure.
+        epoch: initial position of the slider.
 
     Raises:
-        InputError: the shapes do not belong together.
+        InputError: the shapes do not match.
     """
 
     _esm = read_script("explorer.js", "rates.js")
@@ -99,7 +99,7 @@ def _scales(history: NDArray[Any], outer: NDArray[Any]) -> dict[str, Any]:
     top = float(outer[np.isfinite(outer)].max(initial=0.0)) or 1.0
     last = len(history) - 1
     return {
-        "reach": reach or 1e-6,  # nothing has moved: every cell is neutral
+        "reach": reach or 1e-6,  # if no rate has changed, every cell is neutral
         "epochs": last,
         "epochTicks": sorted({round(share * last) for share in (0, 1 / 3, 2 / 3, 1)}),
         "outerTop": 1.1 * top,

@@ -1,4 +1,4 @@
-"""Every combination of a few fixes, over several seeds, beside the plain method and the one with all of them."""
+"""All combinations of a few fixes over several seeds, beside MAML and MAML++."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ STYLES = (("#2077c4", "-", "o"), ("#c65f00", "--", "s"), ("#17805f", ":", "^")) 
 
 
 class SwitchboardExplorer(Explorer):
-    """Switch each fix on or off: validation and test accuracy and the meta-gradient of that combination.
+    """Switch each fix on or off; show validation accuracy, test accuracy and meta-gradient norm of the combination.
 
-    Combination ``c`` has fix ``i`` on where bit ``i`` of ``c`` is 1: 0 is MAML, the last one MAML++. Curves are means
-    over seeds, their bands run from the lowest seed to the highest. Intervals of the test are Student's t over seeds;
-    the difference from MAML is taken seed by seed.
+    Combination ``c`` has fix ``i`` on if bit ``i`` of ``c`` is 1: 0 is MAML, the last one is MAML++. Curves are means
+    over seeds, and their bands reach from the lowest to the highest seed. Test intervals are Student's t over seeds;
+    differences from MAML are paired by seed.
 
     Args:
         val: [2 ** F, S, E] validation accuracy (fraction) of each combination, seed and epoch.
         test: [2 ** F, S] test accuracy (fraction).
         grad_norm: [2 ** F, S, E] median norm of the meta-gradient.
         fixes: short name -> long name of the F fixes, one to six.
-        iterations: [E] meta-iterations done after each epoch.
-        title: stands above the figure.
-        on: short names of the fixes that are on at first.
+        iterations: [E] number of meta-iterations after each epoch.
+        title: the title above the figure.
+        on: short names of the fixes that are on at the start.
 
     Raises:
-        InputError: the shapes do not belong together, a fix is unknown, or there are fewer than two seeds.
+        InputError: the shapes do not match, a fix is unknown, or there are fewer than two seeds.
     """
 
     _esm = read_script("explorer.js", "switchboard.js")
@@ -135,7 +135,7 @@ def _axes(val: NDArray[Any], test: NDArray[Any], norm: NDArray[Any]) -> dict[str
 
 
 def _ticks(values: NDArray[Any]) -> list[float]:
-    """Return a few round numbers of which the first and the last enclose all finite values."""
+    """Return a few round numbers; the first and the last enclose all finite values."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     step = next((s for s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0) if (high - low) / s <= 5), 50.0)

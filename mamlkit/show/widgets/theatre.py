@@ -1,4 +1,4 @@
-"""A meta-training that is watched while it goes on, paused, moved by its inner rate, and started over."""
+"""A meta-training to watch, pause, restart, and steer by its inner rate."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mamlkit.show.widgets.explorer import Control, KernelFigure, read_script, re
 from mamlkit.show.widgets.fit import COLOURS
 from mamlkit.show.widgets.probabilities import paint_bars, show_picture
 
-RATES = tuple(float(f"{10 ** (place / 20 - 2):.2g}") for place in range(53))  # 0.01 .. 4, twenty to a decade
+RATES = tuple(float(f"{10 ** (place / 20 - 2):.2g}") for place in range(53))  # 0.01 .. 4, twenty values to a decade
 PERIOD = 0.25  # seconds between two updates of the figure
-RECENT = 20  # meta-iterations of which the thick curves are the mean
+RECENT = 20  # meta-iterations in the mean of the thick curves
 ENDED = ("finished", "failed")
 NOTE = "This training goes on in a kernel: run this cell, then press Start."
 
@@ -30,33 +30,33 @@ NOTE = "This training goes on in a kernel: run this cell, then press Start."
 class TrainingTheatre(KernelFigure):
     """Watch a training: meta-loss, query accuracy, batch-norm drift, meta-gradients by step, and one fixed drawing.
 
-    Only one trains at a time in a kernel: a new figure halts the one before, and so does Start.
+    Only one training runs at a time in a kernel: a new figure halts the previous one, and so does Start.
 
     Args:
-        make: (recipe, inner rate) -> a theatre that has not begun; called at once, and at Start over. All have the same
-            sizes and fixed task.
-        recipes: the recipes to choose from -> what the reader calls them; the first is taken at once.
-        rate: where the slider begins, one of ``RATES``.
-        ahead: meta-iterations to take at once.
-        title: stands above the figure.
+        make: (recipe, inner rate) -> a theatre that has not started; called immediately and at Start over. All theatres
+            have the same sizes and the same fixed task.
+        recipes: recipe -> its name for the reader; the first recipe is the initial one.
+        rate: initial position of the slider, one of ``RATES``.
+        ahead: number of meta-iterations to run immediately.
+        title: the title above the figure.
 
     Attributes:
-        theatre: the training on show.
+        theatre: the present training.
         recipe: its recipe.
 
     Raises:
-        InputError: there is no such ``rate``; and what ``make`` raises.
+        InputError: ``rate`` is not one of ``RATES``; or an error of ``make``.
 
-    Writes: ``theatre``, and up to four times a second what the browser is told of it. Without a kernel a picture is
-    shown.
+    Writes: ``theatre`` and, up to four times a second, the browser's copy of its data. Without a kernel a still picture
+        is shown.
     """
 
     _esm = read_script("classes.js", "theatre.js")
     _css = read_style("theatre.css")
-    numbers = traitlets.Dict().tag(sync=True)  # what was measured, by name: float32 bytes
+    numbers = traitlets.Dict().tag(sync=True)  # measurements by name: float32 bytes
     stage = traitlets.Unicode().tag(sync=True)  # see Theatre.stage
-    said = traitlets.Unicode().tag(sync=True)  # what happened last, in words
-    _on_stage: ClassVar[Theatre | None] = None  # the last that was shown or started
+    said = traitlets.Unicode().tag(sync=True)  # the latest event in words
+    _on_stage: ClassVar[Theatre | None] = None  # the theatre that was shown or started last
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class TrainingTheatre(KernelFigure):
         self.on_msg(self._pressed)
 
     def show(self) -> None:
-        """Take a snapshot of the training and tell the browser.
+        """Take a snapshot of the training and send it to the browser.
 
-        Writes: ``numbers``, ``arrays``, and where it is another ``stage`` with ``said``.
+        Writes: ``numbers``, ``arrays`` and, at a change of ``stage``, ``stage`` and ``said``.
         """
         stage, snapshot = self.theatre.stage, self.theatre.snapshot()
         self.arrays = {**self.arrays, **snapshot}
@@ -109,7 +109,7 @@ class TrainingTheatre(KernelFigure):
                 self.stage, self.said = stage, self._sentence(stage)
 
     def play(self) -> None:
-        """Train, or train on, and let the figure follow; in a running event loop, as a kernel's."""
+        """Start or continue the training, and update the figure; needs a running event loop, such as a kernel's."""
         self._take_the_stage()
         self.theatre.start()
         self.show()
@@ -122,10 +122,10 @@ class TrainingTheatre(KernelFigure):
         self.show()
 
     def start_over(self) -> None:
-        """Train from new weights, with the recipe and the inner rate that are chosen now.
+        """Train from new weights, with the selected recipe and inner rate.
 
         Raises:
-            InputError: what ``make`` raises; then the training before stays.
+            InputError: an error of ``make``; the previous training then stays.
         """
         self.pause()
         place, choice = self.at
@@ -135,7 +135,7 @@ class TrainingTheatre(KernelFigure):
 
     def close(self) -> None:
         """End the training's thread, then the figure."""
-        if self.stage:  # else it was never made
+        if self.stage:  # otherwise the constructor failed
             self.theatre.halt()
         super().close()
 
@@ -178,7 +178,7 @@ class TrainingTheatre(KernelFigure):
 
     @property
     def places(self) -> str:
-        """What trains, and how far it is, in words."""
+        """The recipe and the progress of the training in words."""
         done = len(self.theatre.history)
         return f"{self.recipes[self.recipe]}, inner rate {self.theatre.rate:g}, after {done} meta-iterations"
 
@@ -202,11 +202,11 @@ class TrainingTheatre(KernelFigure):
         figure.suptitle(self.places, fontsize="medium")
 
     def _html(self, png: bytes) -> str:
-        return self.still(NOTE, png)  # nothing here moves without its kernel
+        return self.still(NOTE, png)  # without its kernel, nothing here moves
 
 
 async def _follow(shown: weakref.ref[TrainingTheatre]) -> None:
-    """Let a figure follow its training; the figure may be deleted meanwhile."""
+    """Update a figure from its training; the figure may be deleted at any time."""
     while (figure := shown()) is not None:
         figure.show()
         if figure.stage != "training":
@@ -216,10 +216,7 @@ async def _follow(shown: weakref.ref[TrainingTheatre]) -> None:
 
 
 def recent(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return at each place the mean of the last ``RECENT`` finite values [I]; NaN where the place's own is not finite.
-
-    Pure: no state.
-    """
+    """Return the running mean of the last ``RECENT`` finite values [I]; NaN where the value itself is not finite."""
     windows = [values[max(0, i + 1 - RECENT) : i + 1] for i in range(len(values))]
     means = [w[np.isfinite(w)].mean() if np.isfinite(w[-1]) else np.nan for w in windows]
     return np.array(means, dtype=np.float64)

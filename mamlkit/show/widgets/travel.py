@@ -1,4 +1,4 @@
-"""An inner loop to walk through: at each step the loss surface around it, the update, and the query set."""
+"""Walk through an inner loop: at each step the loss surface, the update, and the predictions for the query set."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mamlkit.show.live.travel import Travel
 from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script, read_style
 from mamlkit.show.widgets.fit import COLOURS, DASHES
 
-LEAST = 1e-7  # loss below which the colours do not tell apart
-SHARED = ("names", "axis", "rates", "confusion", "path")  # what must be alike, or of one shape, for every start
+LEAST = 1e-7  # losses below this have the same colour
+SHARED = ("names", "axis", "rates", "confusion", "path")  # fields that must be equal, or equally shaped, for all starts
 
 
 class TravelExplorer(Explorer):
-    """Point at an inner step, choose a start; see all of that step at once.
+    """Choose an inner step and a start; show everything about this step.
 
-    The support loss around it, on the plane of its update and a random direction; the norm and the rate of the update
-    in each tensor; what the query images are taken for; and the losses and the accuracy of all steps.
+    The figure shows the support loss on the plane of the update and a random direction, the norm and the rate of the
+    update in each tensor, the confusion table of the query images, and the losses and the accuracy at all steps.
 
     Args:
-        travels: name of a start -> what ``mamlkit.show.live.travel.travel`` found; of one task, with one grid.
-        title: stands above the figure.
-        at: where (inner step, start) begin.
+        travels: name of a start -> result of ``mamlkit.show.live.travel.travel``; the same task and grid for all.
+        title: the title above the figure.
+        at: initial positions of (inner step, start).
 
     Raises:
-        InputError: there is no start, or their tensors, steps, classes or grids differ.
+        InputError: there is no start, or the starts differ in their tensors, steps, classes or grids.
     """
 
     _esm = read_script("explorer.js", "travel.js")
@@ -45,17 +45,17 @@ class TravelExplorer(Explorer):
         _check(travels)
         self.series, found = list(travels), list(travels.values())
         stacked = {name: _stack([getattr(one, name) for one in found]) for name in Travel._fields if name != "names"}
-        judged = np.isfinite(stacked["query_loss"])  # [starts, K + 1]; else no logit means anything
+        finite = np.isfinite(stacked["query_loss"])  # [starts, K + 1]; otherwise the logits mean nothing
         arrays = {
             "surfaces": stacked["surfaces"],  # [starts, K + 1, G, G]
             "path": stacked["path"],  # [starts, K + 1, K + 1, 2]
             "norms": stacked["update_norms"],  # [starts, K, n_adapted]
             "rates": stacked["rates"].swapaxes(1, 2),  # -> [starts, K, n_adapted]
-            "confusion": np.where(judged[..., None, None], stacked["confusion"], np.nan),  # [starts, K + 1, N, N]
+            "confusion": np.where(finite[..., None, None], stacked["confusion"], np.nan),  # [starts, K + 1, N, N]
             "support": stacked["support_loss"],  # [starts, K + 1]
             "reached": stacked["reached_loss"],  # [starts, K]
             "query": stacked["query_loss"],  # [starts, K + 1]
-            "accuracy": np.where(judged, stacked["query_accuracy"], np.nan),  # [starts, K + 1]
+            "accuracy": np.where(finite, stacked["query_accuracy"], np.nan),  # [starts, K + 1]
         }
         last = len(found[0].surfaces) - 1
         spec = {
@@ -93,7 +93,7 @@ class TravelExplorer(Explorer):
     def _paint_surface(self, axes: Axes, step: int, start: int) -> None:
         reach, path = self.spec["reach"], self.arrays["path"][start, step]
         heights = np.log10(self.arrays["surfaces"][start, step].clip(LEAST))
-        edge = reach * (1 + 1 / (len(heights) - 1))  # a place of the grid is the middle of its pixel
+        edge = reach * (1 + 1 / (len(heights) - 1))  # a grid point is the centre of its pixel
         axes.imshow(
             np.where(np.isfinite(heights), heights, np.nan),
             origin="lower",
@@ -106,7 +106,7 @@ class TravelExplorer(Explorer):
         axes.set_title(f"{self.series[start]}: log of the support loss around step {step}", fontsize="small")
 
     def _paint_update(self, axes: Axes, step: int, start: int) -> None:
-        taken = min(step, self.arrays["norms"].shape[1] - 1)  # after the last step, the one that led there
+        taken = min(step, self.arrays["norms"].shape[1] - 1)  # after the last step, show the last step
         norms, rates = self.arrays["norms"][start, taken], self.arrays["rates"][start, taken]
         labels = [f"{name}, rate {rate:.3f}" for name, rate in zip(self.spec["tensors"], rates)]
         axes.barh(labels, np.where(np.isfinite(norms), norms, 0.0), color=[COLOURS[int(rate < 0)] for rate in rates])

@@ -1,4 +1,4 @@
-"""The classes of an episode as a wall of pictures, each query picture with the label it was given."""
+"""The classes of an episode as a grid of pictures; each query picture shows its predicted label."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mamlkit.show.widgets.probabilities import show_picture
 
 
 class WallExplorer(Explorer):
-    """Choose an episode, an inner step and a start; see which query pictures get the right label.
+    """Choose an episode, an inner step and a start; show which query pictures get the right label.
 
     Args:
-        episodes: equally shaped episodes, images in [0, 1], ordered by class.
-        labels: name of a start -> [K + 1, E, Q] the label given to each query picture after 0..K inner steps.
-        names: for each episode the name of each label; default: none.
-        title: stands above the figure.
-        series: what the names of ``labels`` are called.
-        stepless: those of them that take no inner step.
-        at: where (episode, inner step, start) begin.
+        episodes: episodes of equal shape, images in [0, 1], ordered by class.
+        labels: name of a start -> [K + 1, E, Q] predicted label of each query picture after 0..K inner steps.
+        names: the name of each label, for each episode; default: no names.
+        title: the title above the figure.
+        series: the common name for the keys of ``labels``.
+        stepless: the keys that make no inner step.
+        at: initial positions of (episode, inner step, start).
 
     Raises:
-        InputError: there is no episode or no start, or ``labels`` or ``names`` do not fit the episodes.
+        InputError: there is no episode or no start, or ``labels`` or ``names`` do not match the episodes.
     """
 
     _esm = read_script("explorer.js", "wall.js")
@@ -73,13 +73,13 @@ class WallExplorer(Explorer):
         super().__init__(arrays, title=title, controls=controls, spec=spec)
 
     def paint(self, figure: Figure, *at: int) -> None:
-        """Draw the wall; a tick or a cross and the given label stand above each query picture."""
+        """Draw the wall; above each query picture stand a tick or a cross and the predicted label."""
         episode, step, start = at
         support, query = self.arrays["support"][episode], self.arrays["query"][episode]  # [N, K, C, H, W]
         given = self.arrays["labels"][start, step, episode].reshape(query.shape[:2])  # [Q] -> [N, q]
         (n_way, k_shot), n_query = support.shape[:2], query.shape[1]
         figure.set_size_inches(1.8 + 0.62 * (k_shot + n_query), 0.5 + 0.78 * n_way)
-        ratios = [1.0] * k_shot + [0.3] + [1.0] * n_query  # the narrow column parts support from query
+        ratios = [1.0] * k_shot + [0.3] + [1.0] * n_query  # the narrow column separates support from query
         for (label, column), axes in np.ndenumerate(figure.subplots(n_way, len(ratios), width_ratios=ratios)):
             if column == k_shot:
                 axes.axis("off")

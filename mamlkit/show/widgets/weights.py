@@ -1,4 +1,4 @@
-"""The weights of the multi-step loss over the epochs, and the gradient that each inner step gets with them."""
+"""The weights of the multi-step loss over the epochs, and the resulting gradient at each inner step."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_scrip
 
 
 class WeightsExplorer(Explorer):
-    """Move the epoch and the inner steps, choose a schedule; see the weights, and the gradients at each step.
+    """Vary the epoch and the inner steps, choose a schedule; show the weights, and the gradients at each step.
 
     Args:
         weights: [V, N, E, K] weight of the query loss after each of K inner steps, for V schedules, 1 to N = K inner
-            steps, and E epochs. Places beyond the number of steps are not read, here and below.
-        direct: [V, N, E, K] norm of the gradient that the parameters after a step get from their own query loss.
-        chained: [V, N, E, K] norm of what reaches them from the losses of later steps.
-        plain: [N, K] norm of all that reaches them in plain MAML, where only the last loss counts.
+            steps, and E epochs. Entries beyond the number of steps are ignored, here and below.
+        direct: [V, N, E, K] norm of the gradient of a step's own query loss with respect to the parameters after the
+            step.
+        chained: [V, N, E, K] norm of the gradient from the losses of later steps.
+        plain: [N, K] norm of the whole gradient in plain MAML, where only the last loss counts.
         schedules: names of the V schedules.
-        title: stands above the figure.
-        at: where (epoch, inner steps - 1, schedule) begin.
+        title: the title above the figure.
+        at: initial positions of (epoch, inner steps - 1, schedule).
 
     Raises:
-        InputError: the tables differ in shape, or the names do not fit them.
+        InputError: the tables differ in shape, or the names do not match them.
     """
 
     _esm = read_script("explorer.js", "weights.js")
@@ -82,7 +83,7 @@ class WeightsExplorer(Explorer):
 
 
 def _read(table: NDArray[Any]) -> NDArray[Any]:
-    """Return the entries that are read: [..., n, (E,) k] with k < n + 1."""
+    """Return the entries that are used: [..., n, (E,) k] with k < n + 1."""
     n_steps = table.shape[-1]
     steps = np.arange(n_steps)
     used = steps[None, :] <= steps[:, None]  # [N, K]

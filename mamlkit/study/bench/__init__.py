@@ -1,9 +1,9 @@
-"""How fast the engines are: what ``mamlkit bench`` measures.
+"""The measurements of ``mamlkit bench``.
 
 - ``workloads``: the five meta-iterations that are timed.
-- ``iteration``, ``worker``: one of them by one engine, in this process or in a fresh one.
-- ``timing``: several in turns. ``peak``: what convolutions alone reach here. ``records``: both together.
-- ``load``: what other programs cost.
-- ``growth``: time and memory over inner steps and over tasks. ``breakdown``: where an iteration's time goes.
-- ``ui``: what a reader waits for. ``browser``, ``stage``, ``gestures``: where it is measured, and how.
+- ``iteration``, ``worker``: run one of them with one engine, in this process or in a fresh one.
+- ``timing``: time several engines in turns. ``peak``: the speed of convolutions alone. ``records``: both combined.
+- ``load``: the cost of other programs on the machine.
+- ``growth``: time and memory against inner steps and tasks. ``breakdown``: the parts of an iteration's time.
+- ``ui``: the waits of a reader. ``browser``, ``stage``, ``gestures``: the set-up and the actions of this measurement.
 """

@@ -1,4 +1,4 @@
-"""Where the time of an iteration goes, from torch's profiler."""
+"""Break down the time of an iteration with torch's profiler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 ITERATIONS = 3
 LONGEST = 12
 
-# The first pattern that a name fits; a fused kernel is named after the operations in it.
+# The first matching pattern counts; the name of a fused kernel lists its operations.
 KINDS = {
     "fused elementwise": re.compile(r"cpp_fused"),
     "convolution": re.compile(r"conv"),
@@ -24,11 +24,11 @@ REST = "everything else"  # other operations, the dispatch of all, and Python
 
 
 class Breakdown(NamedTuple):
-    """Fractions of an iteration's time, each without the time of what it calls.
+    """The parts of an iteration's time as fractions; the time of an operation excludes the operations that it calls.
 
     Attributes:
-        shares: by kind; they sum to 1.
-        longest: by the profiler's own names, longest first.
+        shares: fractions by kind; they sum to 1.
+        longest: fractions by the profiler's own names, longest first.
     """
 
     shares: dict[str, float]
@@ -36,7 +36,7 @@ class Breakdown(NamedTuple):
 
 
 def kind(event: str) -> str:
-    """Return what a profiler's event counts as.
+    """Return the kind of a profiler event.
 
     >>> kind("graph_0_cpp_fused_convolution_mean_3"), kind("aoti_torch_cpu_convolution_backward"), kind("aten::bmm")
     ('fused elementwise', 'convolution', 'matrix products')
@@ -47,12 +47,13 @@ def kind(event: str) -> str:
 
 
 def breakdown(iterate: Callable[[], None]) -> Breakdown:
-    """Return where the time of an iteration goes on one thread: the profiler does not see threads of a pool.
+    """Profile an iteration on one thread; the profiler does not see the threads of a pool.
 
     Args:
-        iterate: does one; it is called once before the profiler looks on.
+        iterate: runs one iteration; it is called once before profiling.
 
-    Writes: the environment's KINETO_LOG_LEVEL, if it has none: the profiler writes to standard error otherwise.
+    Writes: the environment variable KINETO_LOG_LEVEL, if it is not set: otherwise the profiler writes to standard
+        error.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     threads = torch.get_num_threads()
@@ -61,7 +62,7 @@ def breakdown(iterate: Callable[[], None]) -> Breakdown:
         iterate()
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             for _ in range(ITERATIONS):
-                with record_function("iteration"):  # its own time is what no operation accounts for
+                with record_function("iteration"):  # its own time is the time outside all operations
                     iterate()
     finally:
         torch.set_num_threads(threads)

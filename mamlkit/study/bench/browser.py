@@ -1,4 +1,4 @@
-"""A real Chromium, JupyterLab and dashboard: started for a measurement or a test, and ended with all their kernels."""
+"""Start Chromium, JupyterLab and the dashboard for a measurement or a test, and end them with all their kernels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, Playwright
 
 from mamlkit.core.errors import InputError
 
-PATIENCE = 120  # seconds until something that does not come is an error
+PATIENCE = 120  # seconds until a missing event is an error
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -52,10 +52,10 @@ KERNEL_IS_READY = """() => {
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Start the system's Chromium, or Playwright's own.
+    """Start the Chromium of the system, or else Playwright's own.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no Chromium.
     """
     found = next(filter(None, map(shutil.which, CHROMIUMS)), playwright.chromium.executable_path)
     if not Path(found).is_file():
@@ -64,32 +64,32 @@ def launch(playwright: Playwright) -> Browser:
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens."""
+    """Return a port that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Jupyter(NamedTuple):
-    """A Jupyter server: its address, the folder it serves, and the environment of its processes."""
+    """A Jupyter server: its address, its folder, and the environment of its processes."""
 
     address: str
     work: Path
     environment: dict[str, str]
 
     def kernels(self) -> list[str]:
-        """Return the identifiers of the kernels that run."""
+        """Return the identifiers of the running kernels."""
         with urllib.request.urlopen(f"{self.address}/api/kernels", timeout=60) as answer:
             return [each["id"] for each in json.load(answer)]
 
     def rest(self, spared: Sequence[str] = ()) -> None:
-        """End every kernel but the ``spared`` ones, also one that still computes."""
+        """End every kernel except the ``spared`` ones, even if it is computing."""
         for kernel in set(self.kernels()) - set(spared):
             request = urllib.request.Request(f"{self.address}/api/kernels/{kernel}", method="DELETE")
             urllib.request.urlopen(request, timeout=60).close()
 
     def open(self, page: Page, notebook: Path, **parameters: Any) -> None:
-        """Open a copy of a notebook in JupyterLab, without outputs and with other parameters; wait for its kernel."""
+        """Open a copy of a notebook in JupyterLab, without outputs, with new parameters; wait for its kernel."""
         copy = self.work / f"{len(list(self.work.iterdir())):03}_{notebook.name}"
         write_empty(notebook, copy, parameters)
         self.show(page, copy.name)
@@ -100,17 +100,17 @@ class Jupyter(NamedTuple):
         page.wait_for_function(KERNEL_IS_READY)
 
     def run(self, page: Page, notebook: Path, **parameters: Any) -> None:
-        """Open a notebook as ``open`` does, and run all its cells."""
+        """Open a notebook with ``open``, and run all its cells."""
         self.open(page, notebook, **parameters)
         run_all(page)
 
 
 @contextlib.contextmanager
 def jupyter_server(home: Path) -> Iterator[Jupyter]:
-    """Run JupyterLab, with its extensions for Notebook 7 and Voila, and nothing of the user's own.
+    """Run JupyterLab with its extensions for Notebook 7 and Voila, and without the user's own settings.
 
     Args:
-        home: an empty folder, for its settings and the notebooks.
+        home: an empty folder for the settings and the notebooks.
 
     Raises:
         InputError: the server does not start.
@@ -119,7 +119,7 @@ def jupyter_server(home: Path) -> Iterator[Jupyter]:
     work.mkdir()
     settings = home / "config" / "lab" / "user-settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
-    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # all cells are in the page
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # put all cells into the page
     (home / "config" / "labconfig").mkdir()
     no_news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
     (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(no_news))
@@ -131,11 +131,11 @@ def jupyter_server(home: Path) -> Iterator[Jupyter]:
 
 @contextlib.contextmanager
 def dash_server(home: Path, command: Sequence[str] = DASHBOARD) -> Iterator[str]:
-    """Run ``mamlkit dash``, and yield its address; in the end it is stopped as Ctrl-C stops it.
+    """Run ``mamlkit dash`` and yield its address; at the end, stop it as Ctrl-C does.
 
     Args:
-        home: an empty folder, for its settings.
-        command: that starts it.
+        home: an empty folder for the settings.
+        command: the command that starts it.
 
     Raises:
         InputError: the server does not start.
@@ -146,7 +146,7 @@ def dash_server(home: Path, command: Sequence[str] = DASHBOARD) -> Iterator[str]
 
 
 def own_environment(home: Path) -> dict[str, str]:
-    """Return the variables of a server, and of its kernels, that finds nothing of the user's own."""
+    """Return the environment variables of a server and its kernels that hide the user's own settings."""
     folders = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
     jupyter = {f"JUPYTER_{name}": str(home / folder) for name, folder in folders.items()}
     return {**jupyter, "PYTHONPATH": str(_SOURCE), "IPYTHONDIR": str(home / "ipython")}
@@ -170,12 +170,12 @@ def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until a server answers.
 
     Args:
-        address: to ask.
+        address: the address to ask.
         server: its process.
-        log: what it wrote, for the message.
+        log: its output, for the error message.
 
     Raises:
-        InputError: it ended, or does not answer.
+        InputError: the server ended, or does not answer.
     """
     for _ in range(10 * PATIENCE):
         with contextlib.suppress(OSError):
@@ -188,7 +188,7 @@ def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def write_empty(source: Path, target: Path, parameters: Mapping[str, Any] = {}) -> None:
-    """Copy a notebook without its outputs, with some of its parameters changed.
+    """Copy a notebook without its outputs, with changed parameters.
 
     Writes: ``target``.
     """
@@ -202,10 +202,10 @@ def write_empty(source: Path, target: Path, parameters: Mapping[str, Any] = {}) 
 
 
 def run_all(page: Page) -> None:
-    """Run every cell of the notebook in JupyterLab, and wait until each ran, or waits for its turn, or one failed.
+    """Run all cells of the notebook in JupyterLab; wait until each has run or is queued, or one has failed.
 
     Raises:
-        InputError: some did not run.
+        InputError: some cells did not run.
     """
     page.locator(".jp-CodeCell .cm-content").first.click()
     page.wait_for_function(KERNEL_IS_READY)
@@ -218,7 +218,7 @@ def run_all(page: Page) -> None:
 
 
 def _all_run(page: Page) -> bool:
-    """Return whether the command was heard: JupyterLab drops it while the page is not complete."""
+    """Return whether JupyterLab accepted the command: it drops commands until the page is complete."""
     prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
     failed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
     too_early = page.locator(".jp-Dialog", has_text="wait for the complete rendering").locator(".jp-mod-accept")

@@ -1,4 +1,4 @@
-"""What a reader does on a page, done by a browser, and the milliseconds until the page shows it."""
+"""Act on a page as a reader does, through a browser, and return the milliseconds until the page shows the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page
 PAD = ".mamlkit-explorer:not([data-mamlkit])"
 THEATRE = ".mamlkit-explorer.theatre"
 STROKE = ((20, 20), (30, 75), (80, 70))  # percent of the sheet's width and height
-APART = 137  # milliseconds between two moves of a slider, so that they fall anywhere between two updates
+APART = 137  # milliseconds between two moves of a slider, so that moves fall at any time between two updates
 
 EXPLORERS = """async (rounds) => {
   const waits = [];
@@ -73,7 +73,7 @@ Tick = Callable[[], object]
 
 
 def move_explorers(page: Page, rounds: int) -> list[float]:
-    """Return the milliseconds from each move of each control of a page to the frame that is painted next."""
+    """Return the milliseconds from each move of each control of a page to the next painted frame."""
     waits: list[float] = page.evaluate(EXPLORERS, rounds)
     return waits
 
@@ -87,7 +87,7 @@ def move_live(page: Page, rounds: int) -> list[float]:
 
 
 def stroke(page: Page, pad: Locator, points: Sequence[tuple[float, float]]) -> None:
-    """Draw a stroke on a drawing pad by the mouse, through points in percent of the sheet."""
+    """Draw a stroke on a drawing pad with the mouse, through points in percent of the sheet."""
     box = pad.locator(".sheet").bounding_box()
     if box is None:
         raise RuntimeError("the drawing pad is not visible")
@@ -103,9 +103,9 @@ def draw_strokes(page: Page, slot: str, rounds: int) -> list[float]:
     """Return the milliseconds from the end of each stroke to the bars of its answer.
 
     Args:
-        page: a drawing pad whose other characters are drawn.
-        slot: what is drawn, ``"query"`` or ``"class 1"``; it is cleared before each stroke.
-        rounds: strokes.
+        page: a drawing pad whose other characters are already drawn.
+        slot: the part to draw, ``"query"`` or ``"class 1"``; it is cleared before each stroke.
+        rounds: number of strokes.
     """
     pad = page.locator(PAD)
     pad.locator(".slots").get_by_role("button", name=slot, exact=True).click()
@@ -120,11 +120,11 @@ def draw_strokes(page: Page, slot: str, rounds: int) -> list[float]:
 
 
 def move_rate(page: Page, rounds: int) -> tuple[list[float], list[float]]:
-    """Return the milliseconds from each key on the inner rate's slider to its own number and to the kernel's answer.
+    """Return the milliseconds from each key press on the inner rate's slider to its number and to the kernel's answer.
 
     Args:
-        page: a theatre that trains.
-        rounds: keys.
+        page: the page of a theatre that is training.
+        rounds: number of key presses.
     """
     theatre = page.locator(THEATRE)
     page.evaluate(RATES, THEATRE)

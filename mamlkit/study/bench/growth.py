@@ -1,4 +1,4 @@
-"""How time and memory of an iteration grow with the inner steps and with the tasks."""
+"""Measure the growth of an iteration's time and memory with the inner steps and with the tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mamlkit.study.bench.timing import time_in_turns
 
 AXES = {"n_steps": (1, 5, 10, 20, 40), "n_tasks": (1, 2, 4, 8, 16, 32)}
 LINES = (("compiled", "normal"), ("compiled", "low"), ("naive", "normal"))  # engine, memory
-PATIENCE = 5e3  # milliseconds; the textbook loop's line ends where an iteration would take longer
+PATIENCE = 5e3  # milliseconds; the line of the textbook loop ends before an iteration takes longer
 SAMPLES = 3
 WORDS = {"n_steps": "inner steps", "n_tasks": "tasks"}
 PANELS = {"ms_median": ("time of a meta-iteration (s)", 1e3), "peak_mib": ("peak memory of the process (GiB)", 2**10)}
@@ -25,7 +25,7 @@ class Point(NamedTuple):
     """One engine at one size.
 
     Attributes:
-        axis, value: the field of the configuration that grows, and its value.
+        axis, value: the field of the configuration that varies, and its value.
         engine, memory: see ``mamlkit.core.config.Config``; or the engine ``naive``.
         ms_median, ms_spread, peak_mib: see ``mamlkit.study.bench.records.Record``.
     """
@@ -40,12 +40,12 @@ class Point(NamedTuple):
 
     @property
     def line(self) -> str:
-        """What stands in the legend."""
+        """The label in the legend."""
         return name(self.engine, self.memory)
 
 
 def name(engine: str, memory: str) -> str:
-    """Return what an engine is called in a legend.
+    """Return the label of an engine in a legend.
 
     >>> name("compiled", "low")
     'compiled, memory low'
@@ -54,7 +54,7 @@ def name(engine: str, memory: str) -> str:
 
 
 def sizes(config: Config) -> Iterator[tuple[str, int, Config]]:
-    """Yield each axis, each value on it, and the configuration of that size."""
+    """Yield each axis, each value on it, and the configuration with this value."""
     for axis, values in AXES.items():
         for value in values:
             yield axis, value, Config.from_dict({axis: value}, config)
@@ -66,9 +66,9 @@ def measure(
     """Return the points of every line whose engine is among ``engines``.
 
     Args:
-        config: of the work; all else than the axis stays as there.
-        engines: what can be run, compiled already.
-        samples: iterations of each point that count.
+        config: configuration of the work; only the field of the axis varies.
+        engines: the available engines, already compiled.
+        samples: number of counted iterations for each point.
         on_size: called after each size.
 
     Raises:
@@ -79,20 +79,20 @@ def measure(
         lines = [line for line in LINES if line[0] in engines and _expected(points, axis, value, line) < PATIENCE]
         contenders = [(engine, dataclasses.replace(sized, memory=memory)) for engine, memory in lines]
         for (engine, memory), timing in zip(lines, time_in_turns(contenders, samples)):
-            points.append(Point(axis, value, engine, memory, timing.median, timing.spread, timing.peak_mib))
+            points.append(Point(axis, value, engine, memory, timing.median, timing.iqr, timing.peak_mib))
         if on_size is not None:
             on_size()
     return points
 
 
 def _expected(points: Sequence[Point], axis: str, value: int, line: tuple[str, str]) -> float:
-    """Return the textbook loop's time, in proportion to its last point; 0 for the others, which go to the end."""
+    """Return the textbook loop's time in proportion to its last point; 0 for the other lines, which go to the end."""
     before = [point for point in points if point.axis == axis and (point.engine, point.memory) == line]
     return before[-1].ms_median * value / before[-1].value if before and line[0] == "naive" else 0.0
 
 
 def png(points: Sequence[Point], *, title: str, description: str) -> bytes:
-    """Return the figure of ``draw`` as a PNG file, with a description among its metadata."""
+    """Return the figure of ``draw`` as a PNG file, with a description in its metadata."""
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     draw(figure, points, title=title)
     stream = io.BytesIO()
@@ -104,9 +104,9 @@ def draw(figure: Figure, points: Sequence[Point], *, title: str) -> None:
     """Draw time and memory over each axis, one line for each engine.
 
     Args:
-        figure: empty.
-        points: of ``measure``.
-        title: stands above.
+        figure: an empty figure.
+        points: the result of ``measure``.
+        title: the title of the figure.
     """
     panels = figure.subplots(len(PANELS), len(AXES), sharex="col", sharey="row", squeeze=False)
     for row, (field, (label, unit)) in zip(panels, PANELS.items()):

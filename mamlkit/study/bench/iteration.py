@@ -1,4 +1,4 @@
-"""One meta-iteration of one engine on one batch, to be called again and again."""
+"""A meta-iteration of one engine on one batch, as a function that can be called repeatedly."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from mamlkit.training.trainer import make_sampler
 
 
 class UnavailableError(InputError):
-    """An engine cannot be run on this machine; the message says why."""
+    """An engine cannot run on this machine; the message gives the reason."""
 
 
 class Iteration:
-    """Forward pass, meta-gradient and Adam's step; a call does it once.
+    """Run the forward pass, the meta-gradient and Adam's step; each call does so once.
 
     Args:
         engine: a name in ``mamlkit.study.bench.workloads.ENGINES``.
-        config: of the work; its ``engine`` does not count.
+        config: configuration of the work; its ``engine`` is ignored.
         on_part: see ``mamlkit.engines.prepare``.
 
     Raises:
-        UnavailableError: see there.
+        UnavailableError: see the class.
 
-    Writes: the cache of compiled code, where the engine needs some.
+    Writes: the cache of compiled code, if the engine needs compiled code.
     """
 
     def __init__(self, engine: str, config: Config, on_part: Callable[[int, int], None] | None = None) -> None:
@@ -47,10 +47,10 @@ class Iteration:
             raise UnavailableError(choice.why[-1].split(": ", 1)[-1])
 
     def __call__(self) -> None:
-        """Do it once.
+        """Run one meta-iteration.
 
         Raises:
-            InputError: a number is not finite.
+            InputError: the meta-gradient is not finite.
 
         Writes: the learner.
         """
@@ -63,16 +63,16 @@ class Iteration:
             return learner.meta_step(self.batch, EPOCH)
         settings = step_config(learner.config, EPOCH)
         step = naive.meta_gradient(learner.problem, learner.meta, learner.buffers, self.batch, settings)
-        return cast(MetaStep, step)  # it has all that the learner's Adam reads
+        return cast(MetaStep, step)  # it has all attributes that the learner's Adam reads
 
 
 def obstacle(engine: str, config: Config, on_part: Callable[[int, int], None] | None = None) -> str:
-    """Return why an engine cannot be run here, or nothing; then all that it needs is compiled.
+    """Return the reason why an engine cannot run here, or nothing; in the second case all its code is compiled.
 
     Args:
         engine, config, on_part: see ``Iteration``.
 
-    Writes: the cache of compiled code, where the engine needs some.
+    Writes: the cache of compiled code, if the engine needs compiled code.
     """
     try:
         Iteration(engine, config, on_part)

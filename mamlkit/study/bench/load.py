@@ -1,6 +1,6 @@
-"""What other programs cost: meta-iterations on a quiet machine, and beside one busy process on every core.
+"""Measure the cost of other programs: meta-iterations on a quiet machine, and beside one busy process on every core.
 
-Half of every core is left then, so that twice the time is what fairness costs.
+Beside the load, half of every core is left, so a fair share takes twice the time.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mamlkit.study.bench.timing import WARM_UP
 from mamlkit.study.bench.worker import Sample, worker
 from mamlkit.study.bench.workloads import SIZES, WORKLOADS
 
-MOST = 2.5  # times as long as on a quiet machine
-MOST_COST = 0.03  # of the quiet time, for threads that wait briefly; the median over works and engines
-ROUNDS = 3  # in each, the quiet machine and the busy one take turns
+MOST = 2.5  # upper bound of the ratio to the time on a quiet machine
+MOST_COST = 0.03  # upper bound, fraction of the quiet time: cost of brief waiting, median over works and engines
+ROUNDS = 3  # in each round, the quiet machine and the busy machine take turns
 TORCHS_OWN = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # the defaults of GCC, and of LLVM and Intel
 
 
@@ -30,9 +30,9 @@ class Beside(NamedTuple):
     """One engine on one work.
 
     Attributes:
-        work, engine: their names.
-        quiet_ms: median of a meta-iteration with nothing beside it, milliseconds.
-        torchs_own_ms: the same where threads wait as long as torch's OpenMP lets them by default.
+        work, engine: the names.
+        quiet_ms: median of a meta-iteration without a load, milliseconds.
+        torchs_own_ms: the same if threads wait as long as torch's OpenMP lets them by default.
         beside_ms: median beside one busy process on every core.
     """
 
@@ -43,29 +43,29 @@ class Beside(NamedTuple):
     beside_ms: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every number by name, the two ratios included."""
+        """Return all numbers by name, including the two ratios."""
         return {**self._asdict(), "ratio": self.ratio, "cost": self.cost}
 
     @property
     def ratio(self) -> float:
-        """How many times as long an iteration takes beside the load."""
+        """The ratio of the time beside the load to the quiet time."""
         return self.beside_ms / self.quiet_ms
 
     @property
     def cost(self) -> float:
-        """What brief waiting costs on the quiet machine, a fraction of its time; below 0 it gains."""
+        """The cost of brief waiting on the quiet machine, as a fraction of its time; negative if it gains time."""
         return self.quiet_ms / self.torchs_own_ms - 1
 
 
 def works() -> dict[str, Config]:
-    """Return what is timed, by name: the iteration of ``mamlkit tour``, and the first work of the table of speed."""
+    """Return the timed works by name: the iteration of ``mamlkit tour`` and the first work of the speed table."""
     tour = configure("mamlpp", **{**SIZES, "filters": 32}, n_way=5, n_tasks=4)
     return {"tour": tour, "W1": WORKLOADS["W1"].config}
 
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Keep cores busy: start processes that compute for ever, and end them."""
+    """Keep cores busy: start processes that compute endlessly, and end them."""
     with contextlib.ExitStack() as stack:
         for _ in range(processes):
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
@@ -74,16 +74,16 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(psutil.Process(), "cpu_affinity", None)  # macOS has none
+    """Return the number of cores that this process may use."""
+    affinity = getattr(psutil.Process(), "cpu_affinity", None)  # not available on macOS
     return len(affinity()) if affinity else psutil.cpu_count() or 1
 
 
 def busy_share(seconds: float = 2.0) -> float:
-    """Return the share of the processors' time that is used now, in [0, 1].
+    """Return the present share of the processors' time in use, in [0, 1].
 
     Args:
-        seconds: spent on looking.
+        seconds: duration of the measurement.
     """
     return float(psutil.cpu_percent(seconds)) / 100
 
@@ -91,13 +91,13 @@ def busy_share(seconds: float = 2.0) -> float:
 def measure(
     work: str, contenders: Sequence[tuple[str, Config]], samples: int, on_sample: Callable[[], None]
 ) -> list[Beside]:
-    """Return how long engines take on a quiet machine and beside a load, in turns.
+    """Time engines on a quiet machine and beside a load, in turns.
 
     Args:
-        work: the name of the work.
-        contenders: (engine, configuration); compiled already.
+        work: name of the work.
+        contenders: (engine, configuration) pairs, already compiled.
         samples: iterations of each engine in each state and round.
-        on_sample: called after each.
+        on_sample: called after each iteration.
 
     Raises:
         InputError: see ``mamlkit.study.bench.worker.worker``.

@@ -1,7 +1,7 @@
-"""The textbook loop: MAML as it is written down, for comparison with the engines in speed and in numbers.
+"""The textbook MAML loop, for comparison with the engines in speed and in numbers.
 
-It keeps the graph of one whole task and differentiates it at once. Nothing here is shared with
-``mamlkit.core.inner_loop.inner_loop`` or ``mamlkit.core.outer_loop``, so that agreement with them means something.
+It keeps the graph of one whole task and differentiates it at once. It shares no code with
+``mamlkit.core.inner_loop.inner_loop`` or ``mamlkit.core.outer_loop``, so that agreement is real evidence.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mamlkit.core.transforms import Params
 
 
 class NaiveStep(NamedTuple):
-    """A meta-gradient and what an Adam step needs beside it.
+    """A meta-gradient, with the other inputs of an Adam step.
 
     Attributes:
-        gradient: of the meta-loss, shaped as the meta-parameters.
+        gradient: gradient of the meta-loss, shaped like the meta-parameters.
         loss: mean over tasks, scalar, nats.
-        buffers: the model's buffers as they came: this loop records no statistics.
+        buffers: the unchanged buffers of the model: this loop records no statistics.
     """
 
     gradient: MetaParams
@@ -36,8 +36,8 @@ def meta_gradient(problem: Problem, meta: MetaParams, buffers: Params, batch: Ep
     """Return the gradient of the mean task loss with respect to the meta-parameters.
 
     Args:
-        problem, meta, buffers, batch, step: see ``mamlkit.core.outer_loop.meta_gradient``; ``track_query`` changes
-            nothing, as there is no trace.
+        problem, meta, buffers, batch, step: see ``mamlkit.core.outer_loop.meta_gradient``; ``track_query`` has no
+            effect, as there is no trace.
 
     Raises:
         InputError: nothing is left to adapt, see ``mamlkit.core.problem.Problem.adapted``.

@@ -1,4 +1,4 @@
-"""What this machine's convolutions reach by themselves: the bound that engines are held against."""
+"""The speed of this machine's convolutions alone: the upper bound for the engines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def convolution_peak(seconds: float = 0.25) -> float:
     """Return the fastest float32 forward convolution, 64 to 64 channels, 3x3, on 14x14, channels last, in GFLOP/s.
 
     Args:
-        seconds: spent on each of a few numbers of images and groups.
+        seconds: duration for each of a few numbers of images and groups.
     """
     return max(_fastest(images, groups, seconds) for images, groups in SHAPES)
 

@@ -1,4 +1,4 @@
-"""What is kept of a measurement: one record for each work and engine, and what the numbers depend on."""
+"""The records of a measurement: one for each work and engine, and the conditions of the measurement."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ class Record(NamedTuple):
     """One engine on one work.
 
     Attributes:
-        work, engine: their names.
-        ms_median: of a meta-iteration, milliseconds.
-        ms_spread: interquartile range, milliseconds.
-        speedup_over_naive: the textbook loop's median over this one.
-        gflops: the work's arithmetic over the median, GFLOP/s; what an engine saves or repeats is not counted.
-        peak_share: ``gflops`` as a fraction of what convolutions alone reach.
-        peak_mib: most resident memory of the engine's process, Python and torch included, MiB.
+        work, engine: the names.
+        ms_median: median time of a meta-iteration, milliseconds.
+        ms_spread: interquartile range of the times, milliseconds.
+        speedup_over_naive: the textbook loop's median divided by this median.
+        gflops: the work's arithmetic divided by the median, GFLOP/s; operations that an engine saves or repeats do not
+            change it.
+        peak_share: ``gflops`` as a fraction of the speed of convolutions alone.
+        peak_mib: peak resident memory of the engine's process, including Python and torch, MiB.
     """
 
     work: str
@@ -40,7 +41,7 @@ class Record(NamedTuple):
 
 
 def flop(work: Work) -> float:
-    """Return the floating-point operations of a work's iteration."""
+    """Return the floating-point operations of one iteration of a work."""
     config = work.config
     return iteration_flop(config, step_config(config, EPOCH), (1, config.image_size, config.image_size))
 
@@ -49,23 +50,21 @@ def records(work: Work, timings: Sequence[Timing], peak: float) -> list[Record]:
     """Return the records of a work.
 
     Args:
-        work: what was timed.
-        timings: of its engines; ``naive`` is among them.
-        peak: of convolutions alone, GFLOP/s.
-
-    Pure: no state.
+        work: the work.
+        timings: the timings of its engines; ``naive`` is among them.
+        peak: speed of convolutions alone, GFLOP/s.
     """
     [naive] = [timing.median for timing in timings if timing.engine == "naive"]
     found = []
     for timing in timings:
         gflops = flop(work) / timing.median / 1e6
         ratios = naive / timing.median, gflops, gflops / peak
-        found.append(Record(work.name, timing.engine, timing.median, timing.spread, *ratios, timing.peak_mib))
+        found.append(Record(work.name, timing.engine, timing.median, timing.iqr, *ratios, timing.peak_mib))
     return found
 
 
 def about(configs: Mapping[str, Any], samples: int) -> dict[str, Any]:
-    """Return what a measurement depends on: configurations by name, samples, versions, threads and processor."""
+    """Return the conditions of a measurement: configurations by name, samples, versions, threads and processor."""
     return {
         "versions": versions(),
         "threads": torch.get_num_threads(),
@@ -76,7 +75,7 @@ def about(configs: Mapping[str, Any], samples: int) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the processor's name, as the system tells it."""
+    """Return the processor's name from the operating system."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8").splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""Where the waits of a reader are measured: Chromium, JupyterLab and the dashboard, on a machine more or less busy."""
+"""The set-up for measuring a reader's waits: Chromium, JupyterLab and the dashboard, on a more or less busy machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.study.bench.browser import PATIENCE, Jupyter, dash_server, jupyter_server, launch
 
-FEW = 3  # samples at most of what takes seconds
-FAREWELL = 300  # milliseconds for a page to tell the server that it is left
-BUSY = 0.2  # share of the processors' time that others use, from which on a machine is called busy
+FEW = 3  # largest number of samples of measurements that take seconds
+FAREWELL = 300  # milliseconds for a page to tell the server that the reader has left it
+BUSY = 0.2  # from this share of the processors' time, used by others, a machine is called busy
 
 
 class Stage(NamedTuple):
-    """Where everything is measured: a browser, two servers, the notebooks, and how many samples are taken."""
+    """The set-up of the measurements: a browser, two servers, the notebooks, and the number of samples."""
 
     browser: Browser
     jupyter: Jupyter
@@ -29,7 +29,7 @@ class Stage(NamedTuple):
 
     @property
     def few(self) -> int:
-        """Samples of what takes seconds."""
+        """The number of samples of measurements that take seconds."""
         return min(self.samples, FEW)
 
     def pages(self) -> list[Path]:
@@ -38,7 +38,7 @@ class Stage(NamedTuple):
 
     @contextlib.contextmanager
     def page(self) -> Iterator[Page]:
-        """Open a page, and leave it in the end as a reader does: its kernel ends."""
+        """Open a page, and leave it at the end as a reader does: its kernel ends."""
         with self.browser.new_context(viewport={"width": 1200, "height": 900}) as context:
             context.set_default_timeout(1e3 * PATIENCE)
             page = context.new_page()
@@ -54,7 +54,7 @@ def stage(notebooks: Path, samples: int) -> Iterator[Stage]:
 
     Args:
         notebooks: folder of the course.
-        samples: of each row, at most.
+        samples: maximum number of samples for each row.
 
     Raises:
         InputError: one of them cannot be started.

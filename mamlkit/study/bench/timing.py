@@ -1,4 +1,4 @@
-"""Time several engines in turns, so that all meet the same machine."""
+"""Time several engines in turns, so that all run under the same conditions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from mamlkit.core.config import Config
 from mamlkit.study.bench.worker import worker
 
-WARM_UP = 2  # iterations before the first that counts
+WARM_UP = 2  # iterations before the first counted iteration
 
 
 class Timing(NamedTuple):
-    """Times of one engine.
+    """The times of one engine.
 
     Attributes:
-        engine: its name.
-        ms: milliseconds of each iteration that counts.
-        peak_mib: most resident memory of its process, all of it, MiB.
+        engine: name of the engine.
+        ms: milliseconds of each counted iteration.
+        peak_mib: peak resident memory of its whole process, MiB.
     """
 
     engine: str
@@ -33,7 +33,7 @@ class Timing(NamedTuple):
         return float(np.median(self.ms))
 
     @property
-    def spread(self) -> float:
+    def iqr(self) -> float:
         """Interquartile range, milliseconds."""
         low, high = np.percentile(self.ms, [25, 75])
         return float(high - low)
@@ -42,12 +42,12 @@ class Timing(NamedTuple):
 def time_in_turns(
     contenders: Sequence[tuple[str, Config]], samples: int, on_sample: Callable[[], None] | None = None
 ) -> list[Timing]:
-    """Return the timings of engines that take turns, an iteration each, every one in a fresh process.
+    """Time engines that take turns, one iteration each, every engine in a fresh process.
 
     Args:
-        contenders: (engine, configuration); compiled already.
-        samples: iterations that count, of each.
-        on_sample: called after each that counts.
+        contenders: (engine, configuration) pairs, already compiled.
+        samples: number of counted iterations of each engine.
+        on_sample: called after each counted iteration.
 
     Raises:
         InputError: see ``mamlkit.study.bench.worker.worker``.

@@ -1,4 +1,4 @@
-"""The waits of a reader, in a real browser and real kernels: strokes, sliders, pages, the import and first figures."""
+"""A reader's waits in a real browser and real kernels: strokes, sliders, pages, the import and the first figures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(1e3 * (time.perf_counter() - begin))
 
 
 class Row(NamedTuple):
-    """One thing that a reader waits for.
+    """One kind of wait on one page.
 
     Attributes:
         what: a key of ``BOUNDS``, or ``READY``.
@@ -55,12 +55,12 @@ class Row(NamedTuple):
 
     @property
     def p90(self) -> float:
-        """The wait that one in ten is longer than, milliseconds."""
+        """The 90th percentile of the waits, milliseconds."""
         return float(np.percentile(self.ms, 90))
 
     @property
     def bound(self) -> float | None:
-        """The most that the course allows, milliseconds; none for a page's first answer."""
+        """The upper bound of the course, milliseconds; None for a page's first answer."""
         return BOUNDS.get(self.what)
 
     @property
@@ -69,12 +69,12 @@ class Row(NamedTuple):
         return None if self.bound is None else self.p90 <= self.bound
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, as it is written to a file."""
+        """Return all values in the form of the JSON file."""
         return {**self._asdict(), "median": self.median, "p90": self.p90, "bound": self.bound, "holds": self.holds}
 
 
 def explorers(on: Stage) -> Iterator[Row]:
-    """Yield a row for each notebook whose figures move without a kernel, and for the page travel."""
+    """Yield a row for each notebook whose figures need no kernel, and for the page travel."""
     with on.page() as page, tempfile.TemporaryDirectory() as folder:
         for path in [*on.pages(), on.notebooks / "live" / "travel.ipynb"]:
             page.goto(outputs_page(path, Path(folder)))
@@ -83,7 +83,7 @@ def explorers(on: Stage) -> Iterator[Row]:
 
 
 def live_figure(on: Stage) -> Iterator[Row]:
-    """Yield the row of the figure of notebook 01 that its kernel computes."""
+    """Yield the row of the figure in notebook 01 that its kernel computes."""
     [path] = on.notebooks.glob("01_*.ipynb")
     with on.page() as page:
         on.jupyter.run(page, path)
@@ -145,7 +145,7 @@ def _answered(page: Page) -> None:
 
 
 def imports(on: Stage) -> Iterator[Row]:
-    """Yield the row of the import of the package, after those of torch and numpy, in fresh processes."""
+    """Yield the row of the package's import in fresh processes, after the imports of torch and numpy."""
     command = [sys.executable, "-c", IMPORTING]
     environment = {**os.environ, "PYTHONPATH": on.jupyter.environment["PYTHONPATH"]}
     runs = [
@@ -156,7 +156,7 @@ def imports(on: Stage) -> Iterator[Row]:
 
 
 def first_figures(on: Stage) -> Iterator[Row]:
-    """Yield for each notebook the row of its first figure, from the start of its kernel on, run by papermill."""
+    """Yield for each notebook the row of its first figure, from the start of its kernel, run by papermill."""
     for path in on.pages():
         notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         first = next(i for i, cell in enumerate(notebook.cells) if _shows_a_figure(cell))
@@ -178,7 +178,7 @@ def _papermill_ms(path: Path) -> float:
         {"fast": True},
         kernel_name="python3",
         progress_bar=False,
-        extra_arguments=["--log-level=ERROR"],  # a kernel warns of its own connection, to this machine
+        extra_arguments=["--log-level=ERROR"],  # the kernel warns about its own local connection
     )
     begin, end = ran.metadata.papermill.start_time, ran.metadata.papermill.end_time
     return 1e3 * (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()

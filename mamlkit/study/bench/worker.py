@@ -1,8 +1,8 @@
-"""A fresh process that does one engine's meta-iterations when it is told to, and knows its own peak memory.
+"""A fresh process that runs meta-iterations of one engine on request and reports its own peak memory.
 
     python -m mamlkit.study.bench.worker compiled '{"n_way": 5, ...}'
 
-For each line that it reads it does one iteration and answers with one line: milliseconds and peak MiB.
+For each input line it runs one iteration and answers with one line: milliseconds and peak MiB.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if sys.platform != "win32":
 
 
 class Sample(NamedTuple):
-    """One iteration: its time, and the most memory that its process has had so far, everything counted."""
+    """One iteration: its time, and the peak memory of its process so far, including Python and torch."""
 
     ms: float
     peak_mib: float
@@ -38,14 +38,14 @@ class Sample(NamedTuple):
 
 @contextlib.contextmanager
 def worker(engine: str, config: Config, environment: Mapping[str, str] | None = None) -> Iterator[Callable[[], Sample]]:
-    """Start the process, and give a function that lets it do one iteration; it ends with the context.
+    """Start the process, and yield a function that runs one iteration; the process ends with the context.
 
     Args:
-        engine, config: see ``mamlkit.study.bench.iteration.Iteration``; what the engine needs is compiled already.
-        environment: variables that are set for it.
+        engine, config: see ``mamlkit.study.bench.iteration.Iteration``; the engine's code must be compiled already.
+        environment: environment variables of the process.
 
     Raises:
-        InputError: the function, where the process ended; the message ends with the last line that it wrote.
+        InputError: raised by the function if the process has ended; the message ends with the last line of its output.
     """
     command = [sys.executable, "-m", "mamlkit.study.bench.worker", engine, json.dumps(config.to_dict())]
     given = {**os.environ, **(environment or {}), "OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -56,7 +56,7 @@ def worker(engine: str, config: Config, environment: Mapping[str, str] | None = 
     ):
 
         def run() -> Sample:
-            with contextlib.suppress(OSError):  # it ended: there is no answer either
+            with contextlib.suppress(OSError):  # the process has ended, and there is no answer either
                 cast(IO[bytes], process.stdin).write(b"\n")
             answer = cast(IO[bytes], process.stdout).readline()
             if answer:
@@ -73,10 +73,10 @@ def worker(engine: str, config: Config, environment: Mapping[str, str] | None = 
 
 
 def peak_mib() -> float:
-    """Return the most resident memory that this process has had, in MiB.
+    """Return the peak resident memory of this process, in MiB.
 
-    On Linux the kernel's high-water mark of this program; what ``getrusage`` tells there begins with the memory of the
-    program that started this one.
+    On Linux, read the kernel's high-water mark of this program; ``getrusage`` would start from the memory of the parent
+    program.
     """
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset) / 2**20
@@ -88,7 +88,7 @@ def peak_mib() -> float:
 
 
 def serve(engine: str, config: Config) -> None:
-    """Answer each line of standard input; the first iterations load and warm what is slow only then.
+    """Answer each line of standard input; the first iterations load and warm up everything that is slow at first.
 
     Args:
         engine, config: see ``mamlkit.study.bench.iteration.Iteration``.

@@ -9,7 +9,7 @@ from mamlkit.core.episodes import check_choice
 from mamlkit.core.recipes import configure
 
 ENGINES = ("naive", "eager", "vmap", "compiled")
-EPOCH = 0  # where the multi-step loss weighs all steps alike
+EPOCH = 0  # at this epoch the multi-step loss weighs all steps equally
 
 SIZES: dict[str, Any] = {
     "dataset": "glyphs",
@@ -23,7 +23,7 @@ SIZES: dict[str, Any] = {
 
 
 class Work(NamedTuple):
-    """A meta-iteration: its name, what it is in words, and its configuration."""
+    """A meta-iteration: its name, its description and its configuration."""
 
     name: str
     words: str
@@ -31,7 +31,7 @@ class Work(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Name, episodes and words in one line."""
+        """Name, episodes and description in one line."""
         c = self.config
         queries = "1 query" if c.q_query == 1 else f"{c.q_query} queries"
         return f"{self.name}: {c.n_way}-way {c.k_shot}-shot, {queries} per class, {c.n_tasks} tasks; {self.words}"
@@ -55,12 +55,10 @@ WORKLOADS = {
 
 
 def choose(names: str) -> list[Work]:
-    """Return the works of a list of names with commas between them, in its order, each once.
+    """Return the works named in a comma-separated list, in its order and without repetitions.
 
     Raises:
         InputError: a name is unknown.
-
-    Pure: no state.
 
     >>> [work.name for work in choose("W2,W1,W2")]
     ['W2', 'W1']

@@ -1,16 +1,16 @@
-"""Tables of the paper as grids of runs: each cell is notebook 09 executed with its own parameters.
+"""Tables of the paper as grids of runs; each cell is notebook 09 executed with its own parameters.
 
-    tables        which runs make a table, and how large they are
+    tables        the runs of each table, and their sizes
     plan          a table, a scale, a data set and seeds: the cells, and their folder on disk
-    execution     a notebook, executed in its own folder
-    cell          one cell: notebook 09 by papermill, and the record that it leaves
-    cluster       many cells by Dask, on this machine or on the user's cluster
-    measurements  what the runs measured, as one tidy table
-    summary       means, intervals, effects, and how many runs diverged
-    figures       pictures of the table
-    shown         texts, tables and pictures as a notebook shows them
-    views         what the report says
+    execution     execute a notebook in its own folder
+    cell          one cell: notebook 09 executed by papermill, and its record
+    cluster       many cells with Dask, on this machine or on the user's cluster
+    measurements  the results of the runs as one tidy table
+    summary       means, intervals, effects, and the number of diverged runs
+    figures       figures of the table
+    shown         texts, tables and figures in the form of a notebook
+    views         the sections of the report
     report        the report, as a notebook and as one HTML file
 
-To add a table: write its settings in ``tables`` and list it in ``TABLES``; the command line and the report follow.
+To add a table, write its settings in ``tables`` and list it in ``TABLES``; the command line and the report follow.
 """

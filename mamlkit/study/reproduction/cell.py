@@ -1,8 +1,8 @@
-"""One cell of a grid: notebook 09, executed by papermill with its own parameters, and the record that it leaves.
+"""One cell of a grid: notebook 09, executed by papermill with its own parameters, and its record.
 
-notebook.ipynb  the executed notebook; of a cell that failed, up to where it did
+notebook.ipynb  the executed notebook; if the cell failed, up to the failure
 run/            the run, see ``mamlkit.runs.folder``: metrics, resolved configuration, checkpoints, result
-cell.json       parameters, versions, data set, git commit and seconds; written last, so that a cell with it is done
+cell.json       parameters, versions, data set, git commit and seconds; written last, so that its presence means done
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ FOR_EVER = -1
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended.
+    """The end of a cell.
 
     Attributes:
-        cell: its name.
-        error: empty where it is done; else the notebook's traceback.
+        cell: name of the cell.
+        error: empty if the cell is done; otherwise the notebook's traceback.
     """
 
     cell: str
@@ -52,31 +52,26 @@ class Outcome:
 
 
 def folder_of(folder: Path, name: str) -> Path:
-    """Return the folder of a cell in that of its grid."""
+    """Return the folder of a cell inside the folder of its grid."""
     return folder / "cells" / name
 
 
 def is_done(folder: Path, cell: Cell) -> bool:
-    """Return whether a cell has left its record and its result."""
+    """Return whether a cell has its record and its result."""
     place = folder_of(folder, cell.name)
     return (place / RECORD).is_file() and (place / RUN / "result.json").is_file()
 
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
-    """Return the parameters of a notebook, by name.
-
-    Pure: reads the notebook.
-    """
+    """Return the parameters of a notebook, by name."""
     return dict(papermill.inspect_notebook(str(notebook)))
 
 
 def read_values(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Return parameters as a command line gives them, their values read as YAML.
+    """Parse parameters from the command line; their values are read as YAML.
 
     Raises:
         InputError: a value is not YAML.
-
-    Pure: no state.
 
     >>> read_values([("epochs", "3"), ("overrides", "{filters: 16}")])
     {'epochs': 3, 'overrides': {'filters': 16}}
@@ -88,14 +83,14 @@ def read_values(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def run_cell(folder: Path, cell: Cell, notebook: str) -> Outcome:
-    """Execute notebook 09 with the parameters of a cell; one that was killed goes on from its last whole epoch.
+    """Execute notebook 09 with the parameters of a cell; a killed cell continues from its last complete epoch.
 
-    A cell that another worker still runs is waited for; one that is done is left as it is.
+    If another worker is still running the cell, wait for it. A finished cell is left unchanged.
 
     Args:
         folder: of the grid.
-        cell: which one.
-        notebook: text of the notebook, as JSON.
+        cell: the cell.
+        notebook: the notebook as JSON text.
 
     Raises:
         InputError: the record cannot be written.

@@ -1,4 +1,4 @@
-"""Run the cells of a grid by Dask: on this machine, or on a cluster that the user has."""
+"""Run the cells of a grid with Dask, on this machine or on the user's cluster."""
 
 from __future__ import annotations
 
@@ -22,30 +22,29 @@ from mamlkit.core.system.files import why
 from mamlkit.study.reproduction.cell import Outcome, run_cell
 from mamlkit.study.reproduction.plan import Cell
 
-CELL_BYTES = 3e9  # memory that one cell may need, of 20 classes and 64 filters, where nothing is compiled
+CELL_BYTES = 3e9  # memory of one cell with 20 classes and 64 filters, if nothing is compiled
 CONNECT_SECONDS = 15
 WORKERS = "dask worker ADDRESS --nthreads 1 --nworkers N"
 TICK_SECONDS = 1.0
 
 
 class Size(NamedTuple):
-    """Cells at once on this machine, and threads of each."""
+    """The number of parallel cells on this machine, and the number of threads of each."""
 
     workers: int
     threads: int
 
 
 def local_size(cells: int, cores: int = CPU_COUNT, memory: float = MEMORY_LIMIT) -> Size:
-    """Return how many cells to run at once, so that neither cores nor memory are asked for twice.
+    """Return the number of cells to run in parallel, within the limits of cores and memory.
 
-    One core for each cell is best: its matrices are too small to share. Fewer cells than cores share what is left.
+    One core for each cell is best, because its matrices are too small to share. If there are fewer cells than cores,
+    the cells share the remaining cores.
 
     Args:
-        cells: how many there are to run.
-        cores: of this machine.
-        memory: that programs may use here, bytes.
-
-    Pure: no state but this machine's.
+        cells: number of cells to run.
+        cores: number of cores of this machine.
+        memory: memory available to programs, bytes.
     """
     workers = max(1, min(cells, cores, int(memory // CELL_BYTES)))
     return Size(workers, max(1, cores // workers))
@@ -53,9 +52,9 @@ def local_size(cells: int, cores: int = CPU_COUNT, memory: float = MEMORY_LIMIT)
 
 @contextlib.contextmanager
 def local(size: Size) -> Iterator[Client]:
-    """Start workers on this machine, a process each, and end them."""
+    """Start workers on this machine, one process each, and end them."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(size.threads))
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # on Windows a worker may still end
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # on Windows a worker may still be ending
         with _deaf_to_ctrl_c():
             cluster = LocalCluster(
                 n_workers=size.workers,
@@ -63,7 +62,7 @@ def local(size: Size) -> Iterator[Client]:
                 memory_limit=0,
                 dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
-                env=threads,  # goes before what the user has set, who may not know of several cells at once
+                env=threads,  # before the user's settings, which may not expect several cells at once
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
                 preload=[__name__],  # see dask_setup
@@ -74,7 +73,7 @@ def local(size: Size) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment; on POSIX the processes that are started meanwhile ignore it from the first on."""
+    """Ignore Ctrl-C for a moment; on POSIX, processes started meanwhile ignore it from the start."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -83,24 +82,24 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def dask_setup(_: object) -> None:
-    """Let a worker ignore Ctrl-C, one that replaces another too, and on Windows, where nothing is inherited.
+    """Make a worker ignore Ctrl-C, also a replacement worker, and on Windows, where nothing is inherited.
 
     Dask calls this function of a module in ``preload``, with the worker.
 
-    Writes: what this process does at Ctrl-C.
+    Writes: the process's reaction to Ctrl-C.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def remote(address: str) -> Iterator[Client | None]:
-    """Connect to the user's cluster; give None where there is no address.
+    """Connect to the user's cluster; return None if there is no address.
 
     Args:
-        address: of the scheduler, as ``tcp://host:8786``.
+        address: address of the scheduler, such as ``tcp://host:8786``.
 
     Raises:
-        InputError: nobody answers there.
+        InputError: no scheduler answers at the address.
     """
     if not address:
         yield None
@@ -116,17 +115,17 @@ def remote(address: str) -> Iterator[Client | None]:
 
 
 def check_workers(client: Client, folder: Path) -> None:
-    """Make sure that the user's workers see the folder and have this version.
+    """Raise unless the user's workers see the folder and have this version.
 
     Args:
-        client: of the cluster.
-        folder: of the grid; must be on a file system that all workers share.
+        client: client of the cluster.
+        folder: folder of the grid, on a file system that all workers share.
 
     Raises:
-        InputError: there is no worker, or one cannot do it; one with several threads would run several cells at once,
-            and they would take each other's working folder.
+        InputError: there is no worker, or a worker is unsuitable. A worker with several threads would run several cells
+            at once, in one working folder.
 
-    Writes: a file in the folder for a moment.
+    Writes: a temporary file in the folder.
     """
     token = folder.absolute() / f".seen-{secrets.token_hex(8)}"
     token.touch()
@@ -135,7 +134,7 @@ def check_workers(client: Client, folder: Path) -> None:
     finally:
         token.unlink(missing_ok=True)
     if not seen:
-        raise InputError(f"--scheduler: the cluster has no workers; start some by: {WORKERS}")
+        raise InputError(f"--scheduler: the cluster has no workers; start some with: {WORKERS}")
     threads = client.nthreads()
     for worker, found in seen.items():
         if isinstance(found, Exception):
@@ -163,12 +162,12 @@ def run_cells(
     on_outcome: Callable[[Outcome], None],
     on_tick: Callable[[], None],
 ) -> None:
-    """Run cells until each is done or has failed; the cell of a worker that died is run again.
+    """Run cells until each is done or has failed; if a worker dies, run its cell again.
 
     Args:
-        client: of a cluster.
-        folder: of the grid.
-        cells: to run, in this order.
+        client: client of the cluster.
+        folder: folder of the grid.
+        cells: the cells, in the order of execution.
         notebook: text of notebook 09.
         on_outcome: called as soon as a cell ends.
         on_tick: called about once a second.
@@ -178,8 +177,8 @@ def run_cells(
 
     Writes: the folders of the cells.
     """
-    once = secrets.token_hex(4)  # a cluster may still know an earlier call by its name
-    pending = {}  # a call that ended must not be held: it would be run again if its worker died later
+    once = secrets.token_hex(4)  # the cluster may still know an earlier call by its name
+    pending = {}  # a finished call must be released: otherwise it would run again if its worker died later
     for number, cell in enumerate(cells):
         key = f"{cell.name}-{once}"
         pending[client.submit(run_cell, folder.absolute(), cell, notebook, key=key, priority=-number)] = cell.name
@@ -191,7 +190,7 @@ def run_cells(
                 on_outcome(_outcome(future, pending.pop(future)))
             on_tick()
     except FuturesCancelledError as error:
-        raise InputError("the cluster was restarted or lost; the same command goes on from here") from error
+        raise InputError("the cluster was restarted or lost; the same command continues from here") from error
     finally:
         client.cancel(list(pending))
 

@@ -1,4 +1,4 @@
-"""Execute a notebook in the environment and in the folder that it belongs to."""
+"""Execute a notebook in its environment and in its folder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import papermill
 from nbformat import NotebookNode
 
-QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # a kernel's warnings would stand in the progress bar
-START_SECONDS = 300  # a kernel on a busy machine takes its time
+QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # a kernel's warnings would disturb the progress bar
+START_SECONDS = 300  # a kernel starts slowly on a busy machine
 
 
 def execute(notebook: NotebookNode, path: Path, parameters: Mapping[str, Any]) -> NotebookNode:
     """Execute a notebook with parameters by papermill, and return it with its outputs.
 
     Args:
-        notebook: with a cell tagged ``parameters``.
-        path: where it is kept, while it runs too; its folder is the kernel's.
-        parameters: by name.
+        notebook: the notebook, with a cell tagged ``parameters``.
+        path: file of the executed notebook, also during the run; its folder is the kernel's working folder.
+        parameters: parameters by name.
 
     Raises:
         PapermillExecutionError: a cell raised.

@@ -1,7 +1,7 @@
-"""Pictures of the table of measurements, each a matplotlib Figure that is drawn nowhere yet.
+"""Figures of the table of measurements, each a new matplotlib Figure.
 
-Lines of a picture are settings, at most as many as there are markers. They differ by colour, dash and marker, never by
-colour alone.
+Each line of a figure is one setting; there are at most as many lines as markers. Lines differ by colour, dash and
+marker, never by colour alone.
 """
 
 from __future__ import annotations
@@ -25,18 +25,15 @@ INK, SOFT = "#222", "#777"
 COLOURS = (*(colour for colour, _ in plots.STYLES), "#8a3ea8", "#8a6d00", "#444")
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 MARKERS = "os^Dv<>Ph*Xpd"
-FEW = 2  # settings of which every run is a line of its own
-METHODS = {"maml": "MAML", "mamlpp": "MAML++", "mamlpp-authors": "MAML++"}  # recipes that the paper has a number of
-SIZES = {"n_steps", "n_tasks"}  # what a setting may change and still be the paper's method
+FEW = 2  # up to this number of settings, every run is a separate line
+METHODS = {"maml": "MAML", "mamlpp": "MAML++", "mamlpp-authors": "MAML++"}  # recipes with a number in the paper
+SIZES = {"n_steps", "n_tasks"}  # a setting that changes only these is still the paper's method
 PAPER_MARKS = {paper.TEXT: ("*", COLOURS[0], -0.12), paper.QUOTED: ("o", "white", 0.12)}  # mark, filling, place
 FLOP = ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
 
 
 def accuracies(frame: pd.DataFrame) -> Figure:
-    """Draw the test accuracy of each run and setting, with both kinds of interval, and the paper's numbers.
-
-    Pure: no state.
-    """
+    """Draw the test accuracy of each run and setting with both kinds of interval, and the paper's numbers."""
     means, each = settings(frame), runs(frame)
     figure, axes = _rows(means.label)
     for row, mean in enumerate(means.itertuples()):
@@ -62,11 +59,9 @@ def accuracies(frame: pd.DataFrame) -> Figure:
 
 
 def established(frame: pd.DataFrame, setting: str) -> list[paper.Row]:
-    """Return the paper's numbers of the same data set, task, method and, where known, inner steps as a setting's.
+    """Return the paper's numbers for the same data set, task, method and, if known, inner steps as a setting's.
 
-    There is none for a setting that changes more in its recipe than inner steps and tasks.
-
-    Pure: no state.
+    The result is empty for a setting whose recipe has changes other than inner steps and tasks.
     """
     plan = plan_of(frame)
     [found] = [s for s in plan.settings if s["name"] == setting]
@@ -80,11 +75,9 @@ def established(frame: pd.DataFrame, setting: str) -> list[paper.Row]:
 
 
 def differences(frame: pd.DataFrame) -> Figure | None:
-    """Draw every setting minus the first of its task, with the interval over seeds and what that tells.
+    """Draw the difference of every setting from the first of its task, with its interval over seeds and the verdict.
 
-    None where there is nothing to compare.
-
-    Pure: no state.
+    Return None if there is nothing to compare.
     """
     table = effects(frame)
     if table.empty:
@@ -106,9 +99,7 @@ def differences(frame: pd.DataFrame) -> Figure | None:
 def curves(frame: pd.DataFrame) -> Figure:
     """Draw the validation accuracy against iterations, minutes and arithmetic.
 
-    The mean over seeds with a band from the lowest to the highest; of few settings, each run as a line.
-
-    Pure: no state.
+    Show the mean over seeds with a band from the lowest to the highest; with few settings, show each run as a line.
     """
     rows = _of(frame, "validation accuracy")
     figure = _figure(rows)
@@ -125,10 +116,7 @@ def curves(frame: pd.DataFrame) -> Figure:
 
 
 def gradients(frame: pd.DataFrame) -> Figure:
-    """Draw the norms of the meta-gradient against iterations, and of the inner gradient against the inner step.
-
-    Pure: no state.
-    """
+    """Draw the norms of the meta-gradient against iterations, and of the inner gradient against the inner step."""
     norms, inner = _of(frame, "meta-gradient norm"), _of(frame, "inner gradient norm")
     figure = _figure(norms)
     left, right = figure.subplots(1, 2)
@@ -145,10 +133,7 @@ def gradients(frame: pd.DataFrame) -> Figure:
 
 
 def rates(frame: pd.DataFrame) -> Figure | None:
-    """Draw the learned inner rates, mean over seeds, a map for each setting; None where none were learned.
-
-    Pure: no state.
-    """
+    """Draw the learned inner rates, mean over seeds, one map for each setting; return None if no rates were learned."""
     rows = _of(frame, "inner rate")
     if rows.empty:
         return None
@@ -174,7 +159,7 @@ def _of(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, key: str) -> None:
-    """Draw ``value`` against ``x``, a line for each setting: of a few every run, of many the mean and a band."""
+    """Draw ``value`` against ``x`` for each setting: every run if there are few settings, otherwise mean and band."""
     groups = rows.groupby("setting", sort=False)
     for number, (_, group) in enumerate(groups):
         style = {"color": COLOURS[number % len(COLOURS)], "ls": DASHES[number % len(DASHES)]}
@@ -189,7 +174,7 @@ def _lines(axes: Axes, rows: pd.DataFrame, key: str) -> None:
 
 
 def _log(axes: Axes) -> None:
-    """Make the vertical axis logarithmic, with plain numbers, and with some on it too where it spans no decade."""
+    """Make the vertical axis logarithmic, with plain numbers; add tick labels if the axis spans less than a decade."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.yaxis.set_major_formatter("{x:g}")
@@ -205,7 +190,7 @@ def _figure(rows: pd.DataFrame) -> Figure:
 
 
 def _rows(labels: pd.Series) -> tuple[Figure, Axes]:
-    """Return a figure with a line of text for each label, the first on top."""
+    """Return a figure with one line of text for each label, the first on top."""
     figure = Figure(figsize=(WIDTH, 1.5 + 0.5 * len(labels)), layout="constrained")
     axes = figure.subplots()
     axes.set_yticks(range(len(labels)), labels)
@@ -216,7 +201,7 @@ def _rows(labels: pd.Series) -> tuple[Figure, Axes]:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """Put each label once below everything."""
+    """Put each label once into a legend below the figure."""
     found = zip(*reversed(axes.get_legend_handles_labels()))
     once = dict(sorted(found, key=lambda pair: pair[0].startswith("paper")))
     columns = max(1, min(len(once), 140 // (8 + max(map(len, once)))))

@@ -1,13 +1,13 @@
-"""What the runs of a grid measured, as one tidy table: a row for each measured value.
+"""The results of the runs of a grid as one tidy table: one row for each measured value.
 
-setting, label, recipe, seed     the run; ``label`` also names the task where the table has several
+setting, label, recipe, seed     the run; ``label`` names the task too if the table has several tasks
 dataset, n_way, k_shot, n_steps  its task, and its inner steps in training
-measure                          what ``value`` is, see below
+measure                          name of the quantity in ``value``, see below
 norm                             statistics that normalised the query set: batch or running
-epoch, iteration                 from 1; of an epoch's last meta-iteration
+epoch, iteration                 from 1; the last meta-iteration of the epoch
 step, tensor                     inner step, from 0; name of a parameter
-value                            NaN where nothing finite was measured
-ci95, episodes                   half the 95 % interval of ``value`` over so many episodes of one run
+value                            NaN if no measured value was finite
+ci95, episodes                   half the 95 % interval of ``value`` over the episodes of one run, and their number
 seconds, flop                    since the start of the run: training and validation; training alone, counted
 
     test accuracy                  fraction, of the ensemble; a row for each kind of statistics
@@ -20,8 +20,8 @@ seconds, flop                    since the start of the run: training and valida
     refused steps                  of the run: their meta-gradient was not finite
     minutes                        of the run: training, validation and test
 
-A column that does not apply is null. The table's ``attrs``, kept in the file too, are ``plan``, the content of
-``plan.json``, and ``cells``: from the names of the runs that are done to their ``cell.json``, with versions and commit.
+A column that does not apply is null. The table's ``attrs``, also stored in the file, are ``plan``, the content of
+``plan.json``, and ``cells``: name of each finished run -> its ``cell.json``, with versions and commit.
 """
 
 from __future__ import annotations
@@ -73,16 +73,14 @@ Rows = Iterator[dict[str, Any]]
 
 
 def collect(plan: Plan, folder: Path) -> pd.DataFrame:
-    """Return what the runs of a grid that are done have measured, setting after setting, each seed after seed.
+    """Return the measurements of the finished runs of a grid, ordered by setting and seed.
 
     Args:
-        plan: of the grid.
-        folder: of the grid.
+        plan: plan of the grid.
+        folder: folder of the grid.
 
     Raises:
-        InputError: a run that is done has a damaged file.
-
-    Pure: reads the folder.
+        InputError: a finished run has a damaged file.
     """
     order = [setting["name"] for setting in plan.settings]
     done = sorted((cell for cell in plan.cells if is_done(folder, cell)), key=lambda cell: order.index(cell.setting))
@@ -99,10 +97,10 @@ def collect(plan: Plan, folder: Path) -> pd.DataFrame:
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write the table, and its ``attrs``, as Parquet.
+    """Write the table and its ``attrs`` as Parquet.
 
     Raises:
-        InputError: the file cannot be written; then no part of it is left.
+        InputError: the file cannot be written; no partial file is left.
 
     Writes: ``path``.
     """
@@ -112,10 +110,10 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Return a table that ``write`` wrote.
+    """Return a table written by ``write``.
 
     Raises:
-        InputError: the file is missing, or is not such a table.
+        InputError: the file is missing, or is not a table of measurements.
     """
     try:
         frame = pd.read_parquet(path, engine="pyarrow")
@@ -127,28 +125,19 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def plan_of(frame: pd.DataFrame) -> Plan:
-    """Return the plan of a table.
-
-    Pure: no state.
-    """
+    """Return the plan of a table."""
     return Plan.from_dict(frame.attrs["plan"], "the table of measurements")
 
 
 def bare(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without its ``attrs``, which pandas copies at every step.
-
-    Pure: the table itself keeps them.
-    """
+    """Return a copy of a table without its ``attrs``, which pandas copies at every operation."""
     copy = frame.copy()
     copy.attrs = {}
     return copy
 
 
 def labels(plan: Plan) -> dict[str, str]:
-    """Return the label of each setting, with its task where the plan has several.
-
-    Pure: no state.
-    """
+    """Return the label of each setting, with its task if the plan has several."""
     configs = {setting["name"]: setting["config"] for setting in plan.settings}
     tasks = {name: f"{config['n_way']}-way {config['k_shot']}-shot" for name, config in configs.items()}
     several = len(set(tasks.values())) > 1
@@ -176,7 +165,7 @@ def _measured(path: Path, image_shape: tuple[int, int, int]) -> Rows:
     yield from _epochs(run, history, image_shape)
     if run.config.learn_inner_lrs and run.config.inner_lr_per == "tensor":
         [epoch] = best_epochs(history, 1)
-        here = RunFolder(path, dataclasses.replace(run.config, device="cpu"), run.about)  # it may have run elsewhere
+        here = RunFolder(path, dataclasses.replace(run.config, device="cpu"), run.about)  # any device may have run it
         [learner] = here.learners([epoch], image_shape)
         for row in diagnostics.inner_rates(learner):
             yield {"measure": "inner rate", "epoch": epoch, "value": row.pop("rate"), **row}
@@ -200,7 +189,7 @@ def _epochs(run: RunFolder, history: list[EpochRecord], image_shape: tuple[int, 
 
 
 def _finite(values: Any) -> list[float]:
-    """Return the finite ones of some values, or NaN alone if there is none."""
+    """Return the finite values, or only NaN if there are none."""
     return [value for value in values if math.isfinite(value)] or [math.nan]
 
 

@@ -1,8 +1,8 @@
 """A table, a scale, a data set and seeds: the cells, and their folder on disk.
 
-plan.json                 what was asked for, and the resolved configuration of every setting
+plan.json                 the request, and the resolved configuration of every setting
 cells/<setting>-seed<n>/  one cell, see ``mamlkit.study.reproduction.cell``
-results.parquet           what was measured; see ``mamlkit.study.reproduction.measurements``
+results.parquet           the measurements; see ``mamlkit.study.reproduction.measurements``
 report.ipynb, report.html
 """
 
@@ -29,8 +29,8 @@ from mamlkit.training.trainer import make_sampler
 
 FORMAT = 1
 FILE = "plan.json"
-OWN = ("recipe", "seed", "dataset", "fast", "out")  # parameters of the notebook that the grid itself sets
-PLAIN = ("n_way", "k_shot", "epochs", "iterations_per_epoch", "val_episodes", "test_episodes")  # and that have a name
+OWN = ("recipe", "seed", "dataset", "fast", "out")  # notebook parameters that only the grid sets
+PLAIN = ("n_way", "k_shot", "epochs", "iterations_per_epoch", "val_episodes", "test_episodes")  # named parameters
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Cell:
     """One run of a grid.
 
     Attributes:
-        name: of its folder.
+        name: name of its folder.
         setting: name of its line in the table.
-        seed: of its weights and episodes.
-        parameters: of notebook 09, all but ``out``.
-        config: what they resolve to.
+        seed: seed of its weights and episodes.
+        parameters: parameters of notebook 09, except ``out``.
+        config: the resulting configuration.
     """
 
     name: str
@@ -57,12 +57,13 @@ class Plan:
     """A grid of runs.
 
     Attributes:
-        table, scale, dataset: what was asked for.
-        parameters: of notebook 09, set by the user for every cell.
-        seeds: each setting is run with each.
-        data_sha256: of the data set.
+        table, scale, dataset: the request.
+        parameters: parameters of notebook 09 that the user sets for every cell.
+        seeds: the seeds; every setting runs with each of them.
+        data_sha256: SHA-256 of the data set.
         image_shape: (C, H, W).
-        settings: in order; each with ``name``, ``label``, ``recipe`` and ``config`` with every field but for the seed.
+        settings: the settings in order, each with ``name``, ``label``, ``recipe`` and ``config`` with all fields but
+            the seed.
     """
 
     table: str
@@ -76,15 +77,15 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """Every run: seed after seed, so that a grid that was stopped has whole rounds."""
+        """All runs, seed after seed, so that an interrupted grid has complete rounds."""
         return [_cell(setting, seed) for seed in self.seeds for setting in self.settings]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: Path | str) -> Plan:
-        """Return the plan whose fields are stored as JSON; an option that a setting lacks has its default.
+        """Return the plan from its JSON values; an option that a setting lacks has its default value.
 
         Raises:
-            InputError: a configuration has an unknown option, or a value that is not allowed; ``source`` is named.
+            InputError: a configuration has an unknown option or an invalid value; the message names ``source``.
         """
         settings = [{**s, "config": read_config(s["config"], source).to_dict()} for s in values["settings"]]
         tuples = {key: tuple(values[key]) for key in ("seeds", "image_shape")}
@@ -96,17 +97,17 @@ class Plan:
 
 
 def make_plan(table: str, scale: str, dataset: str, seeds: tuple[int, ...], parameters: Mapping[str, Any]) -> Plan:
-    """Resolve what was asked for, and make sure that every cell can begin.
+    """Resolve a request, and make sure that every cell can start.
 
     Args:
         table: a name in ``TABLES``.
         scale: a name in ``SCALES``.
-        dataset: a name of ``mamlkit.datasets``; empty: the table's own.
+        dataset: a name in ``mamlkit.datasets``; empty: the table's own.
         seeds: empty: the table's own.
-        parameters: of notebook 09, for every cell, checked by ``check_parameters``.
+        parameters: parameters of notebook 09 for every cell, validated by ``check_parameters``.
 
     Raises:
-        InputError: a name or a value is not allowed, or the data are missing or cannot supply the episodes.
+        InputError: a name or a value is not allowed, or the data are missing or do not suffice for the episodes.
     """
     check_choice("table", table, tuple(TABLES))
     check_choice("scale", scale, tuple(SCALES))
@@ -138,10 +139,10 @@ def make_plan(table: str, scale: str, dataset: str, seeds: tuple[int, ...], para
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """Return the plan of a folder, or None where there is none.
+    """Return the plan of a folder, or None if there is none.
 
     Raises:
-        InputError: the plan is damaged, or of another version.
+        InputError: the plan is damaged, or belongs to another version.
     """
     path = folder / FILE
     if not path.is_file():
@@ -149,7 +150,7 @@ def read_plan(folder: Path) -> Plan | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
-            raise InputError(f"{path} is of another version of mamlkit; choose another folder")
+            raise InputError(f"{path} belongs to another version of mamlkit; choose another folder")
         return Plan.from_dict(values, path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
@@ -158,10 +159,10 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def merge(kept: Plan, asked: Plan, folder: Path) -> Plan:
-    """Return the plan of a folder with the seeds of another one added.
+    """Return the plan of a folder, extended by the seeds of another plan.
 
     Raises:
-        InputError: they differ in anything but the seeds, or how the numbers are computed.
+        InputError: the plans differ in more than the seeds, or in the computation of the numbers.
     """
     for key in ("table", "scale", "dataset", "parameters", "data_sha256"):
         was, now = getattr(kept, key), getattr(asked, key)
@@ -181,22 +182,22 @@ def merge(kept: Plan, asked: Plan, folder: Path) -> Plan:
 
 
 def check_parameters(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuse parameters that the notebook lacks, or that the grid sets by itself.
+    """Raise if the notebook lacks a parameter, or if the grid itself sets it.
 
     Args:
-        given: by the user, for every cell.
-        known: the notebook's, by name.
+        given: the user's parameters for every cell.
+        known: the notebook's parameters by name.
 
     Raises:
-        InputError: a name is unknown, or not free.
+        InputError: a name is unknown, or reserved for the grid.
     """
     free = [name for name in known if name not in OWN]
     overrides = given.get("overrides", {})
     if not isinstance(overrides, dict) or not all(isinstance(key, str) for key in overrides):
-        raise InputError(f"parameter overrides = {overrides!r} is no table of options; write it as {{filters: 16}}")
+        raise InputError(f"parameter overrides = {overrides!r} is not a table of options; write it as {{filters: 16}}")
     for name, value in {**overrides, **given}.items():
         if name in OWN:
-            raise InputError(f"parameter {name!r} = {value!r} is set by the table itself; free are {', '.join(free)}")
+            raise InputError(f"parameter {name!r} = {value!r} is set by the table itself; free: {', '.join(free)}")
     for name, value in given.items():
         if name not in known:
             near = difflib.get_close_matches(name, free, n=1, cutoff=0.5)
@@ -207,7 +208,7 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, Any]) -> None
 def _check_free(
     table: str, settings: Sequence[Setting], sizes: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> None:
-    """Refuse parameters that would undo what tells the lines of a table apart."""
+    """Raise if a parameter would remove the differences between the lines of a table."""
     configs = [_configure(setting, sizes, {}).to_dict() for setting in settings]
     taken = {key for setting in settings for key in setting.overrides}
     taken |= {key for key in configs[0] if any(config[key] != configs[0][key] for config in configs)}
@@ -223,7 +224,7 @@ def _configure(setting: Setting, sizes: Mapping[str, Any], parameters: Mapping[s
     plain = {key: value for key, value in parameters.items() if key != "overrides"}
     values = {"n_way": setting.n_way, "k_shot": setting.k_shot, "on_nonfinite": "skip", **sizes, **setting.overrides}
     config = configure(setting.recipe, **{**values, **plain, **parameters.get("overrides", {})})
-    if config.data_path:  # the runs have working folders of their own
+    if config.data_path:  # the runs have their own working folders
         config = dataclasses.replace(config, data_path=os.path.abspath(os.path.expanduser(config.data_path)))
     return config
 

@@ -1,4 +1,4 @@
-"""The report of a grid: one table as Parquet, a notebook that reads it, and that as one HTML file without its code."""
+"""The report of a grid: one Parquet table, a notebook that reads it, and the notebook as one HTML file without code."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def write(plan: Plan, folder: Path, command: str) -> Path:
-    """Write the table, the notebook and the page of a grid, whether all of its runs are done or some.
+    """Write the table, the notebook and the page of a grid; some runs may be missing.
 
     Args:
-        plan: of the grid.
-        folder: of the grid.
-        command: what makes it again.
+        plan: plan of the grid.
+        folder: folder of the grid.
+        command: the command that reproduces it.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        InputError: no run is done, a run is damaged, or the report cannot be written.
+        InputError: no run is finished, a run is damaged, or the report cannot be written.
 
     Writes: ``results.parquet``, ``report.ipynb``; ``report.html``, last.
     """
     frame = measurements.collect(plan, folder)
     if frame.empty:
-        raise InputError(f"no run in {folder} is done, so that there is nothing to report")
+        raise InputError(f"no run in {folder} is done; there is nothing to report")
     measurements.write(frame, folder / TABLE)
     notebook = jupytext.reads(SOURCE.read_text(encoding="utf-8"), fmt="md")
     try:
@@ -63,10 +63,7 @@ def write(plan: Plan, folder: Path, command: str) -> Path:
 
 
 def page(notebook: nbformat.NotebookNode, title: str) -> str:
-    """Return an executed notebook as a page without code, that asks for nothing from elsewhere.
-
-    Pure: no state.
-    """
+    """Convert an executed notebook to a page without code; the page loads nothing from elsewhere."""
     hidden = ("exclude_input", "exclude_input_prompt", "exclude_output_prompt", "exclude_anchor_links")
     exporter = HTMLExporter(template_name="basic", **dict.fromkeys(hidden, True))  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(notebook)
@@ -76,17 +73,14 @@ def page(notebook: nbformat.NotebookNode, title: str) -> str:
 
 
 def is_written(folder: Path) -> bool:
-    """Return whether the page is there, and newer than every run that is done.
-
-    Pure: reads the folder.
-    """
+    """Return whether the page exists and is newer than every finished run."""
     path = folder / PAGE
     records = (folder / "cells").glob(f"*/{RECORD}")
     return path.is_file() and all(record.stat().st_mtime_ns < path.stat().st_mtime_ns for record in records)
 
 
 def show(frame: pd.DataFrame) -> None:
-    """Print a line for each setting: its accuracy with intervals over seeds and episodes, and what it changes.
+    """Print one line for each setting: its accuracy with intervals over seeds and episodes, and its difference.
 
     Writes: standard output.
     """

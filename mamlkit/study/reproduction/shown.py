@@ -1,4 +1,4 @@
-"""How the report shows what it has: texts, tables and pictures, readable on light and on dark."""
+"""Texts, tables and figures as a notebook shows them, readable on light and on dark backgrounds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mamlkit.show.report import picture as encode
 
 @dataclass(frozen=True)
 class View:
-    """What a notebook shows, and a terminal does not: HTML or MarkDown."""
+    """HTML or Markdown that a notebook renders; a terminal shows nothing of it."""
 
-    text: str = field(repr=False)  # or a notebook would keep every picture twice
+    text: str = field(repr=False)  # otherwise a notebook would store every figure twice
     kind: str = "text/html"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
@@ -25,27 +25,18 @@ class View:
 
 
 def markdown(text: str) -> View:
-    """Return MarkDown as a notebook shows it.
-
-    Pure: no state.
-    """
+    """Return Markdown for a notebook."""
     return View(text, "text/markdown")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> View:
-    """Return rows with the same keys as a table.
-
-    Pure: no state.
-    """
+    """Return rows with the same keys as a table."""
     made: str = pd.DataFrame(list(rows)).to_html(index=False, border=0)
     return View(made.replace(" ± ", "&nbsp;±&nbsp;"))
 
 
 def picture(figure: Figure | None, caption: str, otherwise: str = "") -> View:
-    """Return a figure with its caption, or a sentence where there is no figure.
-
-    Pure: no state.
-    """
+    """Return a figure with its caption, or a sentence if there is no figure."""
     if figure is None:
         return markdown(otherwise)
     png, words = encode(figure, title="", caption=caption, alt=caption).png, html.escape(caption)

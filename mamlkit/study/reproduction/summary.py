@@ -1,14 +1,14 @@
-"""Means, intervals, effects, and how many runs diverged: pure functions of the table of measurements.
+"""Means, intervals, effects, and the number of diverged runs, as functions of the table of measurements.
 
-Accuracies and their differences are fractions. An interval is given as half its width. Three kinds are told apart:
+Accuracies and their differences are fractions. An interval is given as half its width. There are three kinds:
 
 over episodes          ``ci95``: of one run; says nothing about other seeds
-over seeds             ``over_seeds``: Student's t of the runs' mean; NaN for one seed
-over all episodes      ``pooled``: of the runs' mean, as if these runs were all that could be: sqrt(sum of squares) / n
+over seeds             ``over_seeds``: Student's t for the mean of the runs; NaN for one seed
+over all episodes      ``pooled``: for the mean of exactly these runs: sqrt(sum of squares) / n
 
-A run DIVERGED if a step was refused since its meta-gradient was not finite; or its last validation accuracy is below
-half of its best; or it never rose above twice chance (of two classes: above 75 %). It was UNSTABLE if it did not
-diverge, but its validation accuracy once fell more than 10 points below the best before.
+A run DIVERGED if a step was refused because its meta-gradient was not finite; or if its last validation accuracy is
+below half of its best; or if it never rose above twice chance (for two classes: above 75 %). It was UNSTABLE if it did
+not diverge, but its validation accuracy once fell more than 10 points below the best before.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ TASK = ["n_way", "k_shot"]
 
 
 def over_seeds(values: Sequence[float]) -> float:
-    """Return half the 95 % interval of the mean of a few runs, by Student's t; NaN for one.
-
-    Pure: no state.
+    """Return half the 95 % interval of the mean of a few runs, by Student's t; NaN for one run.
 
     >>> round(over_seeds([0.90, 0.92, 0.94]), 4)
     0.0497
@@ -47,10 +45,8 @@ def runs(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``setting, label, seed, n_way, k_shot``; ``accuracy, ci95, episodes`` of the test, with the statistics that the
-        run's ``norm_eval`` names, and ``other_accuracy, other_ci95`` with the other ones; ``minutes, refused``;
-        ``best, last`` validation accuracy and its largest ``fall`` below the best before; ``state`` and ``why``.
-
-    Pure: no state.
+        run's ``norm_eval`` names, and ``other_accuracy, other_ci95`` with the other statistics; ``minutes, refused``;
+        ``best, last`` validation accuracy, and the largest ``fall`` below an earlier best; ``state`` and ``why``.
     """
     headline = {setting["name"]: setting["config"]["norm_eval"] for setting in plan_of(frame).settings}
     found = []
@@ -71,11 +67,9 @@ def settings(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``setting, label, n_way, k_shot, n_seeds``; ``accuracy``, mean over seeds; its ``over_seeds``; ``sd`` over
-        seeds, NaN for one; ``ci95``, mean over the runs; ``pooled``; ``episodes`` of one run; the same with ``other_``
-        for the statistics that ``norm_eval`` does not name; ``minutes``, mean; ``refused``, ``diverged`` and
+        seeds, NaN for one seed; ``ci95``, mean over the runs; ``pooled``; ``episodes`` of one run; the same with
+        ``other_`` for the statistics that ``norm_eval`` does not name; ``minutes``, mean; ``refused``, ``diverged`` and
         ``unstable``, sums.
-
-    Pure: no state.
     """
     rows = []
     for _, group in runs(frame).groupby("setting", sort=False):
@@ -91,13 +85,11 @@ def settings(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def effects(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return each setting minus the plan's first setting of the same task, paired by seed.
+    """Return the difference of each setting from the plan's first setting of the same task, paired by seed.
 
     Returns:
-        ``setting, label, reference`` (a label), ``n_seeds`` that both have, ``difference``, its mean; ``over_seeds``;
+        ``setting, label, reference`` (a label), ``n_seeds`` common to both, ``difference``, its mean; ``over_seeds``;
         and ``verdict``. A setting without a common seed has no row.
-
-    Pure: no state.
     """
     rows, tests = [], runs(frame)
     accuracy = {name: group.set_index("seed").accuracy for name, group in tests.groupby("setting")}
@@ -115,19 +107,14 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def references(frame: pd.DataFrame) -> dict[str, str]:
-    """Return for every setting of the plan the one that it is compared with: the first of its task.
-
-    Pure: no state.
-    """
+    """Return the reference of every setting of the plan: the first setting of its task."""
     tasks = {s["name"]: tuple(s["config"][key] for key in TASK) for s in plan_of(frame).settings}
     first = {task: name for name, task in reversed(tasks.items())}
     return {name: first[task] for name, task in tasks.items()}
 
 
 def verdict(difference: float, half: float) -> str:
-    """Return in words where a difference stands to zero; NaN for ``half`` says that there is no interval.
-
-    Pure: no state.
+    """Return in words whether a difference is distinguishable from zero; NaN for ``half`` means no interval.
 
     >>> verdict(0.03, 0.01), verdict(0.03, 0.04), verdict(0.03, float("nan"))
     ('helps', 'not told apart', 'one seed: not told')
@@ -138,13 +125,11 @@ def verdict(difference: float, half: float) -> str:
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return how often runs failed, a row for each setting.
+    """Return the number of failed runs, one row for each setting.
 
     Returns:
-        ``setting, label, n_runs``; ``diverged`` with ``diverged_share`` and Wilson's 95 % interval ``diverged_low`` to
-        ``diverged_high``; and the same of ``either``, the runs that diverged or were unstable.
-
-    Pure: no state.
+        ``setting, label, n_runs``; ``diverged`` with ``diverged_share`` and Wilson's 95 % interval from
+        ``diverged_low`` to ``diverged_high``; and the same for ``either``, the runs that diverged or were unstable.
     """
     rows = []
     for _, group in runs(frame).groupby("setting", sort=False):
@@ -158,7 +143,7 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _course(values: np.ndarray[Any, np.dtype[np.float64]], run: dict[str, Any]) -> dict[str, Any]:
-    """Return how the validation accuracy of a run went, and what that makes of it."""
+    """Return the course of a run's validation accuracy, and the resulting state of the run."""
     best, last = float(values.max()), float(values[-1])
     fall = float((np.maximum.accumulate(values) - values).max())
     floor = min(2 / run["n_way"], (1 + 1 / run["n_way"]) / 2)

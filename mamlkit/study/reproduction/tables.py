@@ -1,6 +1,6 @@
-"""Which runs make a table, and how large they are.
+"""The runs of each table, and their sizes.
 
-A table is a list of settings; the first one of a task (way and shot) is what the others of that task are compared with.
+A table is a list of settings. The first setting of a task (way and shot) is the reference for the others of this task.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class Setting(NamedTuple):
 
     Attributes:
         name: unique in its table; part of folder names.
-        label: for people.
+        label: text for the reader.
         recipe: see ``mamlkit.core.recipes.RECIPES``.
-        n_way, k_shot: of its episodes.
+        n_way, k_shot: way and shot of its episodes.
         overrides: further fields of the configuration.
     """
 
@@ -36,11 +36,11 @@ class Table:
     """A table of the paper, or one that the paper lacks.
 
     Attributes:
-        title: for people.
-        about: what it answers, a sentence or two.
-        dataset: the paper's.
-        seeds: what is run when none are asked for.
-        settings: from the number of tasks in a meta-batch to its lines.
+        title: text for the reader.
+        about: the question that it answers, in one or two sentences.
+        dataset: the data set of the paper.
+        seeds: the default seeds.
+        settings: number of tasks in a meta-batch -> the lines of the table.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Table:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-LABELS = {  # the rows of the ablation; a fix that is not in the paper joins it by a label here
+LABELS = {  # the rows of the ablation; to add a fix of your own, give its recipe a label here
     "maml": "MAML",
     "maml+msl": "MAML + multi-step loss",
     "maml+da": "MAML + derivative-order annealing",
@@ -87,11 +87,11 @@ def mini_imagenet(_: int) -> list[Setting]:
 
 
 def paper_vs_code(n_tasks: int) -> list[Setting]:
-    """Return MAML++ as ``mamlpp`` has it, and with one thing at a time as the text or a version of the code has it.
+    """Return MAML++ as in ``mamlpp``, and with one change at a time to the text or to a version of the code.
 
-    What has no knob here: the scale of the meta-loss (a sum or a mean: Adam's step is the same up to its epsilon); the
-    loss of the unadapted network (equation); rates per layer (text); a multi-step loss for the whole run, and frozen
-    batch-norm weights of MAML (first code). Budgets are not compared either.
+    Not included: the scale of the meta-loss (a sum or a mean: Adam's step is the same up to its epsilon); the loss of
+    the unadapted network (equation); rates per layer (text); a multi-step loss for the whole run, and frozen batch-norm
+    weights of MAML (first code). Budgets are not compared either.
     """
 
     def knob(name: str, label: str, **overrides: Any) -> Setting:
@@ -155,8 +155,9 @@ TABLES = {
     ),
 }
 
-# Every scale has the protocol of the recipes; what is smaller than the paper's stands here. A run of a few hundred
-# iterations needs a larger outer rate than one of 75,000: with the paper's 0.001 its cosine would end training early.
+# Every scale has the protocol of the recipes; only the values below are smaller than the paper's. A short run of
+# a few hundred iterations needs a larger outer rate than one of 75,000: with the paper's 0.001 its cosine would end
+# training early.
 SCALES: dict[str, dict[str, Any]] = {
     "smoke": dict(
         epochs=3, iterations_per_epoch=4, val_episodes=8, test_episodes=20, n_tasks=2, filters=8, engine="vmap"
@@ -178,13 +179,13 @@ ONE_QUERY = {"q_query": 1, "eval_query": 1}  # per class
 def budget(scale: str, dataset: str) -> dict[str, Any]:
     """Return the fields of the configuration that a scale sets.
 
-    At the scale of the paper the recipes for mini-ImageNet have its tasks (4 or 2) and the code's 15 query images.
+    At the scale of the paper, the recipes for mini-ImageNet have its tasks (4 or 2) and the code's 15 query images.
 
     Args:
         scale: a name in ``SCALES``.
-        dataset: a name of ``mamlkit.datasets``.
+        dataset: a name in ``mamlkit.datasets``.
 
-    Pure: no state. Source: section 4.2; one query image per class is the authors' code's, the text is silent.
+    Source: section 4.2; one query image per class comes from the authors' code, the text does not say.
     """
     if dataset == "mini-imagenet" and scale == "paper":
         return {key: value for key, value in SCALES[scale].items() if key != "n_tasks"}

@@ -1,4 +1,4 @@
-"""What the report says: the summaries as sentences and tables of a notebook."""
+"""The sections of the report: the summaries as sentences and tables of a notebook."""
 
 from __future__ import annotations
 
@@ -18,19 +18,13 @@ OTHER = {"batch": "recorded", "running": "the query set's"}  # the statistics th
 
 
 def title(frame: pd.DataFrame) -> View:
-    """Return the heading, and what the table answers.
-
-    Pure: no state.
-    """
+    """Return the heading and the question of the table."""
     about = TABLES[plan_of(frame).table]
     return markdown(f"# {about.title}\n\n{about.about}")
 
 
 def what_was_run(frame: pd.DataFrame) -> View:
-    """Return what was asked for, what is there of it, and how far that is from the paper's budget.
-
-    Pure: no state.
-    """
+    """Return the request, its finished runs, and the ratio of the budget to the paper's."""
     plan = plan_of(frame)
     missing = [cell.name for cell in plan.cells if cell.name not in frame.attrs["cells"]]
     given = "".join(f", {name} = {value!r}" for name, value in plan.parameters.items())
@@ -54,15 +48,12 @@ def _budget(plan: Plan) -> str:
         shares.add(100 * iterations * config.n_tasks / paper.training_tasks(plan.dataset, config.k_shot))
     part = " to ".join(dict.fromkeys(f"{share:.2g}" for share in (min(shares), max(shares))))
     known = plan.dataset in {dataset for dataset, _ in paper.TASKS}
-    stranger = "" if known else f"; {plan.dataset} is none of its data sets, so that its numbers are no target here"
+    stranger = "" if known else f"; {plan.dataset} is not one of its data sets, so its numbers are no target here"
     return f"{' or '.join(sorted(sizes))} in each run: {part} % of the paper's training tasks{stranger}"
 
 
 def results(frame: pd.DataFrame) -> View:
-    """Return the accuracy of each setting with its intervals.
-
-    Pure: no state.
-    """
+    """Return the accuracy of each setting with its intervals."""
     norms = {setting["name"]: setting["config"]["norm_eval"] for setting in plan_of(frame).settings}
     return table(
         [
@@ -85,10 +76,7 @@ def results(frame: pd.DataFrame) -> View:
 
 
 def paper_numbers(frame: pd.DataFrame) -> View:
-    """Return what the paper has on the same tasks, marked by how well each number is established.
-
-    Pure: no state.
-    """
+    """Return the paper's numbers for the same tasks, marked by the kind of their source."""
     plan = plan_of(frame)
     tasks = dict.fromkeys(tuple(setting["config"][key] for key in summary.TASK) for setting in plan.settings)
     same_task = [row for task in tasks for row in paper.PAPER if (row.n_way, row.k_shot) == task]
@@ -113,10 +101,7 @@ def paper_numbers(frame: pd.DataFrame) -> View:
 
 
 def effects(frame: pd.DataFrame) -> View:
-    """Return the difference that each setting makes, with its interval and what that tells.
-
-    Pure: no state.
-    """
+    """Return the difference of each setting from its reference, with its interval and verdict."""
     found = summary.effects(frame)
     if found.empty:
         return markdown("There is nothing to compare: no setting has a seed in common with the first of its task.")
@@ -135,10 +120,7 @@ def effects(frame: pd.DataFrame) -> View:
 
 
 def failures(frame: pd.DataFrame) -> View:
-    """Return the share of runs that diverged, and of those that did or were unstable, with Wilson's intervals.
-
-    Pure: no state.
-    """
+    """Return the share of runs that diverged, and of those that diverged or were unstable, with Wilson's intervals."""
 
     def share(row: Any, name: str) -> str:
         part, low, high = (100 * getattr(row, f"{name}_{which}") for which in ("share", "low", "high"))
@@ -153,10 +135,7 @@ def failures(frame: pd.DataFrame) -> View:
 
 
 def runs(frame: pd.DataFrame) -> View:
-    """Return every run: its seed, its numbers, and how it went.
-
-    Pure: no state.
-    """
+    """Return all runs: their seeds, numbers and states."""
     return table(
         [
             {
@@ -175,10 +154,7 @@ def runs(frame: pd.DataFrame) -> View:
 
 
 def configurations(frame: pd.DataFrame) -> View:
-    """Return what tells the settings from the library's defaults: first what they share, then each one's own.
-
-    Pure: no state.
-    """
+    """Return the differences of the settings from the library's defaults: the common ones, then each setting's own."""
     plan = plan_of(frame)
     changes = [Config(**setting["config"]).difference(Config()) for setting in plan.settings]
     shared = {key: value for key, value in changes[0].items() if all(each.get(key) == value for each in changes)}
@@ -192,10 +168,7 @@ def configurations(frame: pd.DataFrame) -> View:
 
 
 def provenance(frame: pd.DataFrame) -> View:
-    """Return versions and commits, with the runs that had them.
-
-    Pure: no state.
-    """
+    """Return versions and commits, with the runs that used them."""
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name, record in frame.attrs["cells"].items():
         about = {**record["versions"], "notebook's SHA-256": record["notebook_sha256"][:12]}

@@ -1,7 +1,7 @@
-"""What was trained beforehand and ships with the package: starts to adapt from, and short runs to compare.
+"""Results of earlier training that ship with the package: starts to adapt from, and short runs to compare.
 
-Everything here is written by ``python data/build_stored.py`` and ``python data/build_drawing_starts.py``; nothing in it
-is code.
+All files here are written by ``python data/build_stored.py`` and ``python data/build_drawing_starts.py``. They
+contain no code.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def start(name: str, *, dtype: str = "float32") -> MetaLearner:
     """Return a meta-trained learner, a ``Conv4`` for 28 x 28 pictures.
 
     Args:
-        name: one of ``start_names()``: 5-way 1-shot on glyphs with 16 filters, or, beginning with ``drawings-``, 20-way
-            1-shot on characters that were traced and drawn again (``mamlkit.datasets.drawings``) with 32.
+        name: one of ``start_names()``: 5-way 1-shot on glyphs with 16 filters; or, for names beginning with
+            ``drawings-``, 20-way 1-shot on traced and redrawn characters (``mamlkit.datasets.drawings``) with 32
+            filters.
         dtype: precision of the learner, ``"float32"`` as it was trained, or ``"float64"``.
 
     Raises:
@@ -51,22 +52,22 @@ def rate_history(name: str) -> NDArray[np.float32]:
     """Return the inner rates of a stored start before its training and after each epoch: [E + 1, n_adapted, K].
 
     Raises:
-        InputError: there is no such start, or it has none.
+        InputError: there is no such start, or it has no stored inner rates.
     """
     check_choice("start", name, start_names())
     _, tensors = checkpoints.read(checkpoints.find(STARTS, name))
     if "rate_history" not in tensors:
-        raise InputError(f"start {name!r} was kept without the inner rates of its training")
+        raise InputError(f"start {name!r} has no stored inner rates")
     rates: NDArray[np.float32] = tensors["rate_history"].numpy()
     return rates
 
 
 def runs(**wanted: Any) -> list[dict[str, Any]]:
-    """Return the stored runs that have every wanted value.
+    """Return the stored runs that have all given values.
 
-    Each has ``group``, ``fixes`` (a sorted list), ``changes`` (what else differs from plain MAML), ``seed``, and what
-    was measured: ``val``, ``val_ci95``, ``grad_norm`` (median) and ``grad_norm_max`` by epoch, ``test``,
-    ``test_ci95``, ``running`` (test accuracy by recorded statistics), ``running_ci95``, ``nonfinite``.
+    Each run has ``group``, ``fixes`` (a sorted list), ``changes`` (other differences from plain MAML), ``seed``, and
+    the measurements: ``val``, ``val_ci95``, ``grad_norm`` (median) and ``grad_norm_max`` by epoch, ``test``,
+    ``test_ci95``, ``running`` (test accuracy with recorded statistics), ``running_ci95``, ``nonfinite``.
 
     >>> len({tuple(run["fixes"]) for run in runs(group="switchboard")})
     32
@@ -76,11 +77,11 @@ def runs(**wanted: Any) -> list[dict[str, Any]]:
 
 
 def about_runs() -> dict[str, Any]:
-    """Return what the stored runs share: ``config`` of plain MAML, test ``episodes``, ``versions``, ``command``."""
+    """Return the data common to stored runs: ``config`` of plain MAML, test ``episodes``, ``versions``, ``command``."""
     about: dict[str, Any] = json.loads(RUNS.read_text("utf-8").splitlines()[0])
     return about
 
 
 def base_config() -> Config:
-    """Return the configuration that every stored run differs from."""
+    """Return the base configuration of the stored runs, plain MAML."""
     return read_config(about_runs()["config"], RUNS)
