@@ -263,3 +263,10 @@ def test_a_chain_is_transforms_first_and_one_rule_last() -> None:
     ):
         with pytest.raises(InputError, match=f"^{odd}; transforms come first, and one rule last$"):
             chain(*parts)  # type: ignore[arg-type]
+
+
+def test_rates_of_other_tensors_are_refused() -> None:
+    tensors = MetaSGD(0.1).tensors(params())
+    MetaSGD(0.1).check(tensors, ["w", "b"], 7)
+    with pytest.raises(InputError, match="do not go together: b stands in one of them only"):
+        MetaSGD(0.1).check(tensors, ["w"], 7)

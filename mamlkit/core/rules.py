@@ -128,6 +128,12 @@ class MetaSGD(Rule):
         rates = tensors["inner_lrs"]
         return {name: value - rates[name] * gradients[name] for name, value in params.items()}, state
 
+    def check(self, tensors: Tensors, names: Sequence[str], n_steps: int) -> None:
+        """Raise unless ``inner_lrs`` has rates for each adapted tensor and for no other."""
+        odd = ", ".join(sorted(set(names) ^ tensors["inner_lrs"].keys()))
+        if odd:
+            raise InputError(f"inner_lrs and the adapted tensors do not go together: {odd} stands in one of them only")
+
 
 @dataclass(frozen=True)
 class Chain(Rule):

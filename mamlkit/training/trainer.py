@@ -16,6 +16,7 @@ import torch
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.core.errors import InputError
+from mamlkit.core.metrics import accuracy
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import Problem
 from mamlkit.core.randomness import drawn_from
@@ -180,6 +181,8 @@ class Trainer:
         with drawn_from(*numbers, device=device) if self.learner.problem.may_draw else contextlib.nullcontext():
             own_step = self.learner.meta_step(batch, epoch)
         meta_step = self.ranks.combine(own_step, self.learner.buffers, step_config(config, epoch))
+        if self.learner.problem.metric is not accuracy:
+            check_metric(self.learner.problem, meta_step.trace.query_metric[:, -1])
         finite = self.learner.apply(meta_step, epoch)
         return _describe(meta_step, index + 1, self.learner, epoch, finite=finite)
 
@@ -189,7 +192,6 @@ def _describe(step: MetaStep, iteration: int, learner: MetaLearner, epoch: int, 
     outer = torch.stack([gradient.norm() for gradient in learner.learned(step.gradient)]).norm()
     numbers = torch.stack([step.loss, step.trace.query_metric[:, -1].mean(), outer, *inner])
     loss, accuracy, grad_norm, *inner_grad_norms = numbers.tolist()  # waits for the device, once
-    check_metric(learner.problem, step.trace.query_metric[:, -1])
     return Iteration(
         iteration=iteration,
         loss=loss,
