@@ -171,9 +171,9 @@ def broken_list(out: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (users_file, r"out holds solutions/mine\.txt, not written by mamlkit site or changed since"),
-        (changed_page, r"out holds index\.html, not written by mamlkit site or changed since"),
-        (lost_list, r"out holds .*\.html, not written by mamlkit site or changed since; choose an empty folder"),
+        (users_file, r"out holds solutions/mine\.txt, not from mamlkit site or changed since"),
+        (changed_page, r"out holds index\.html, not from mamlkit site or changed since"),
+        (lost_list, r"out holds .*\.html, not from mamlkit site or changed since; choose an empty folder"),
         (broken_list, r"\.mamlkit-site\.json is not the list of files that mamlkit wrote; delete it"),
     ],
 )
@@ -211,7 +211,9 @@ def test_a_broken_notebook_is_named_and_nothing_is_written(content: str, course:
     (course / "solutions" / "01_b.ipynb").write_text(content)
     result = invoke(tmp_path / "out")
     assert result.exit_code == 2
-    assert re.fullmatch(r"Error: \S+solutions.01_b\.ipynb is not a notebook \(\w+\); restore the original\n", result.stderr)
+    assert re.fullmatch(
+        r"Error: \S+solutions.01_b\.ipynb is not a notebook \(\w+\); restore the original\n", result.stderr
+    )
     assert not (tmp_path / "out").exists()
 
 
