@@ -124,7 +124,7 @@ def draws(page: Page, pad: Locator, *, x: float = 40, says: str = "needs its ker
 
 
 def plays(page: Page, game: Locator) -> None:
-    """Play a round of a game: what was picked is judged."""
+    """Play a round of a game, and wait for the answer to the pick."""
     game.get_by_role("button", name="Start").click()
     picture = game.locator("[role=img]").first
     before = picture.get_attribute("aria-label")

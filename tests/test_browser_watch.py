@@ -113,7 +113,7 @@ def test_it_is_watched_paused_resumed_moved_and_started_over(theatre: Locator) -
     choose_theme(page, "Light")
 
     theatre.get_by_label("MAML++", exact=True).check()
-    expect(theatre.locator(".note")).to_have_text("MAML++ is what Start over will train; this is MAML.")
+    expect(theatre.locator(".note")).to_have_text("Start over will train MAML++; this is MAML.")
     press(theatre, "Start over")
     expect(theatre.locator(".note")).to_have_text("MAML++ is training.")
     expect(theatre.locator(".change")).to_have_count(0)

@@ -171,9 +171,9 @@ def broken_list(out: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (users_file, r"out holds solutions/mine\.txt, not written by mamlkit site or changed since"),
-        (changed_page, r"out holds index\.html, not written by mamlkit site or changed since"),
-        (lost_list, r"out holds .*\.html, not written by mamlkit site or changed since; choose an empty folder"),
+        (users_file, r"out holds solutions/mine\.txt, not from mamlkit site or changed since"),
+        (changed_page, r"out holds index\.html, not from mamlkit site or changed since"),
+        (lost_list, r"out holds .*\.html, not from mamlkit site or changed since; choose an empty folder"),
         (broken_list, r"\.mamlkit-site\.json is not the list of files that mamlkit wrote; delete it"),
     ],
 )

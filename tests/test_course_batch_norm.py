@@ -32,7 +32,7 @@ WRONG = [
     ("6.2", record_in_place, "changed the table"),
     ("6.2", lambda r, b, s, m: record(r, b, s, m)[s], "the whole table"),
     ("6.2", lambda r, b, s, m: (1 - m) * r + m * b, "rows of other steps"),
-    ("6.2", lambda r, b, s, m: record(r, b, s, 1 - m), "wrong way round"),
+    ("6.2", lambda r, b, s, m: record(r, b, s, 1 - m), "the two shares are swapped"),
     ("6.2", lambda r, b, s, m: r.clone(), "row 1 is not"),
 ]
 

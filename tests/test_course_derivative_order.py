@@ -30,10 +30,10 @@ WRONG = [
     ("5.1", lambda hessians, rate: chain(hessians, -rate), "sign"),
     ("5.1", lambda hessians, rate: torch.ones(2, 2), "finite differences"),
     ("5.1", lambda hessians, rate: torch.ones(2), "[2, 2]"),
-    ("5.2", lambda share, ratio: 1 - share * (1 - 1 / ratio), "remains"),
+    ("5.2", lambda share, ratio: 1 - share * (1 - 1 / ratio), "remaining cost"),
     ("5.2", lambda share, ratio: 1 - 1 / ratio, "only a share"),
     ("5.2", lambda share, ratio: share * (ratio - 1), "not ratio - 1"),
-    ("5.2", lambda share, ratio: share / ratio, "epochs cost"),
+    ("5.2", lambda share, ratio: share / ratio, "cost of the first-order epochs"),
     ("5.2", lambda share, ratio: share, "free"),
     ("5.2", lambda share, ratio: 0.0, "100 epochs"),
 ]

@@ -204,7 +204,9 @@ def test_settings_that_are_not_json_are_refused_by_name(changed: Callable[[Chang
 @pytest.mark.parametrize("name", ["query_logits_last_step", "after_adam/head.bias", "running_after/norm0.mean"])
 def test_a_result_of_another_shape_is_refused_by_name(changed: Callable[[Change], Path], name: str) -> None:
     path = changed(lambda arrays: arrays.update({name: arrays[name][..., :-1]}))
-    with pytest.raises(InputError, match=rf"changed\.npz: {name} has shape \(.*\); \(.*\) is what its configuration g"):
+    with pytest.raises(
+        InputError, match=rf"changed\.npz: {name} has shape \(.*\); \(.*\) is the shape that its configuration g"
+    ):
         compare_case(path)
 
 

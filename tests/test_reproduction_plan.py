@@ -94,10 +94,10 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("table", "given", "sentence"),
     [
-        ("stability", {"overrides": {"max_pool": True}}, "'max_pool' = True is what the lines of stability are about"),
-        ("omniglot", {"n_way": 5}, "'n_way' = 5 is what the lines of omniglot are about; set by it are"),
-        ("paper-vs-code", {"overrides": {"n_tasks": 8}}, "'n_tasks' = 8 is what the lines of paper-vs-code are about"),
-        ("omniglot-ablation", {"overrides": {"multi_step_loss": True}}, "'multi_step_loss' = True is what the lines"),
+        ("stability", {"overrides": {"max_pool": True}}, "'max_pool' = True is set by the lines of stability"),
+        ("omniglot", {"n_way": 5}, "'n_way' = 5 is set by the lines of omniglot; they set"),
+        ("paper-vs-code", {"overrides": {"n_tasks": 8}}, "'n_tasks' = 8 is set by the lines of paper-vs-code"),
+        ("omniglot-ablation", {"overrides": {"multi_step_loss": True}}, "'multi_step_loss' = True is set by the lines"),
     ],
 )
 def test_what_tells_the_lines_of_a_table_apart_cannot_be_set(

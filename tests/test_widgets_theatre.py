@@ -191,7 +191,7 @@ def test_the_slider_moves_the_rate_while_it_runs_and_says_from_when(make: Make) 
 def test_with_learned_rates_it_says_that_they_are_scaled(make: Make) -> None:
     figure = make()
     figure.at = [figure.at[0], 1]
-    assert figure.said == "MAML++ is what Start over will train; this is MAML."
+    assert figure.said == "Start over will train MAML++; this is MAML."
     asyncio.run(then_pause(figure, "again"))
     move(figure, 0.4)
     assert figure.said == "From the next meta-iteration on, MAML++'s learned rates are all multiplied by 0.4 / 0.1."
@@ -250,7 +250,7 @@ def test_at_the_end_it_says_so_and_the_slider_waits_for_start_over(make: Make) -
     asyncio.run(play())
     assert figure.said == "Finished: all 3 meta-iterations are done. Start over trains anew."
     move(figure, 0.2)
-    assert figure.said == "Inner rate 0.2 is where Start over will begin."
+    assert figure.said == "Start over will begin at inner rate 0.2."
 
 
 @pytest.mark.parametrize("error", [RuntimeError("the roof fell in"), InputError("the roof fell in")])

@@ -48,9 +48,7 @@ def check_ours(out: Path) -> list[str]:
         if path.is_dir() or any(part.startswith(".") for part in name.split("/")):
             continue
         if written.get(name) != sha256(path):
-            raise InputError(
-                f"{out} holds {name}, not written by mamlkit site or changed since; choose an empty folder"
-            )
+            raise InputError(f"{out} holds {name}, not from mamlkit site or changed since; choose an empty folder")
         ours.append(name)
     return ours
 

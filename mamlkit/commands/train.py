@@ -33,9 +33,7 @@ DEFAULT_RECIPE = "mamlpp"
 @click.option("--recipe", metavar="NAME", help=f"Recipe to train; see mamlkit list.  [default: {DEFAULT_RECIPE}]")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with options by name.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<its name>]")
-@click.option(
-    "--resume", type=click.Path(path_type=Path), help="Continue this run; only --tensorboard is allowed beside it."
-)
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue a run; no option but --tensorboard.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard event files into the run's folder.")
 @config_options
 def command(

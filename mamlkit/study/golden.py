@@ -209,7 +209,9 @@ def _expect(arrays: Arrays, name: str, shape: tuple[int, ...]) -> npt.NDArray[An
     if name not in arrays:
         raise InputError(f"{name} is missing; its configuration needs it")
     if arrays[name].shape != tuple(shape):
-        raise InputError(f"{name} has shape {arrays[name].shape}; {tuple(shape)} is what its configuration gives")
+        raise InputError(
+            f"{name} has shape {arrays[name].shape}; {tuple(shape)} is the shape that its configuration gives"
+        )
     return arrays[name]
 
 
@@ -222,5 +224,5 @@ def _distance(ours: npt.NDArray[Any] | None, theirs: npt.NDArray[Any], name: str
     if ours is None:
         raise InputError(f"{name} is unknown; its configuration gives no such array")
     if ours.shape != theirs.shape:
-        raise InputError(f"{name} has shape {theirs.shape}; {ours.shape} is what its configuration gives")
+        raise InputError(f"{name} has shape {theirs.shape}; {ours.shape} is the shape that its configuration gives")
     return float(np.abs(ours - theirs).max())

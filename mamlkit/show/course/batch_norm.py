@@ -63,7 +63,7 @@ def check_record(record: Callable[[Tensor, Tensor, int, float], Tensor]) -> None
     others = torch.equal(got[0], before[0]) and torch.equal(got[2], before[2])
     require(others, "the rows of other steps changed; each step records into its own row.")
     swapped = torch.allclose(got[1], 0.1 * before[1] + 0.9 * batch)
-    require(not swapped, "momentum is the share of the new batch; the shares are the wrong way round.")
+    require(not swapped, "momentum is the share of the new batch; the two shares are swapped.")
     require(
         torch.allclose(got[1], 0.9 * before[1] + 0.1 * batch),
         "row 1 is not (1 - momentum) * running + momentum * batch.",

@@ -62,10 +62,10 @@ def check_saving(saving: Callable[[float, float], float]) -> None:
         got = float(returned(saving(share, ratio)))
         case = f"saving({share:.2g}, {ratio:g}) is {got:.3g}"
         slips = {
-            "that is what remains to be paid; the saving is the rest.": 1 - share * (1 - 1 / ratio),
+            "that is the remaining cost; the saving is the rest.": 1 - share * (1 - 1 / ratio),
             "that is the saving within the first-order epochs; they are only a share of the run.": 1 - 1 / ratio,
             "a first-order epoch saves 1 - 1 / ratio of a second-order one, not ratio - 1.": share * (ratio - 1),
-            "that is what the first-order epochs cost.": share / ratio,
+            "that is the cost of the first-order epochs.": share / ratio,
             "that would be right if first-order epochs were free.": share,
         }
         for sentence, wrong in slips.items():

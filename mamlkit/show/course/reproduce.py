@@ -37,7 +37,7 @@ def check_interval(interval: Callable[[Values], Interval]) -> None:
         "that is how far one episode scatters; divide by the square root of their number.": Z95 * deviation,
         "divide by the square root of the number of episodes, not by the number itself.": right / np.sqrt(len(values)),
         "that is the standard error: 68 %. For 95 % multiply by 1.96.": right / Z95,
-        "that is the whole width; what stands after the +- is half of it.": 2 * right,
+        "that is the whole width; the number after the +- is half of it.": 2 * right,
         "that is the standard deviation of a yes or no, sqrt(p (1 - p)); it knows nothing about episodes.": np.sqrt(
             mean * (1 - mean)
         ),

@@ -184,7 +184,7 @@ class Theatre:
     def start(self) -> None:
         """Continue training in a thread; do nothing if the training has finished or failed.
 
-        Writes: as ``run``.
+        Writes: the same as ``run``.
         """
         if self.stage not in ("ready", "paused"):
             return

@@ -161,7 +161,7 @@ class Explorer(anywidget.AnyWidget):
 
 
 class KernelFigure(Explorer):
-    """A figure that needs the kernel; without a kernel it shows what an explorer shows."""
+    """A figure that needs the kernel; without a kernel it behaves like an explorer."""
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         view = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})

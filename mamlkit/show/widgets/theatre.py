@@ -155,9 +155,9 @@ class TrainingTheatre(KernelFigure):
         (before, _), (place, choice) = change["old"], change["new"]
         rate, name, training = RATES[place], self.recipes[self.recipe], self.stage not in ENDED
         if place == before:
-            self.said = f"{list(self.recipes.values())[choice]} is what Start over will train; this is {name}."
+            self.said = f"Start over will train {list(self.recipes.values())[choice]}; this is {name}."
         elif not training:
-            self.said = f"Inner rate {rate:g} is where Start over will begin."
+            self.said = f"Start over will begin at inner rate {rate:g}."
         elif self.theatre.config.learn_inner_lrs:
             factor = f"{rate:g} / {self.theatre.rate:g}"
             self.said = f"From the next meta-iteration on, {name}'s learned rates are all multiplied by {factor}."

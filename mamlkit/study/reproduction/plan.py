@@ -215,8 +215,7 @@ def _check_free(
     for key, value in {**parameters, **parameters.get("overrides", {})}.items():
         if key in taken:
             raise InputError(
-                f"parameter {key!r} = {value!r} is what the lines of {table} are about; set by it are "
-                f"{', '.join(sorted(taken))}"
+                f"parameter {key!r} = {value!r} is set by the lines of {table}; they set {', '.join(sorted(taken))}"
             )
 
 
