@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamlkit import Config, Episode, EpisodeSampler, ImageStore, InputError, MetaLearner, configure
-from mamlkit.core.inner_loop import LossFn, inner_loop
+from mamlkit.core.inner_loop import inner_loop
 from mamlkit.core.networks import MLP
-from mamlkit.core.problem import Problem
+from mamlkit.core.problem import Loss, Problem
 from mamlkit.core.schedules import StepConfig
 from mamlkit.datasets.sinusoids import Sinusoids
 from mamlkit.engines.graph import EVALUATED_AT_ONCE
@@ -117,7 +117,7 @@ def test_a_tiny_loss_is_not_rounded_away_and_its_best_epoch_is_found() -> None:
     def tiny(outputs: Tensor, targets: Tensor) -> Tensor:
         return 1e-8 * F.mse_loss(outputs, targets)
 
-    def regress(loss_fn: LossFn, seed: int, **values: Any) -> Evaluation:
+    def regress(loss_fn: Loss, seed: int, **values: Any) -> Evaluation:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = MLP(1, 1, hidden=(8,))

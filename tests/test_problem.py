@@ -335,9 +335,9 @@ def on_two_devices() -> nn.Module:
     [
         (
             lambda: convolution(nn.BatchNorm2d(4)),
-            f"{BATCH_NORM}, or mamlkit.core.networks.PerStepBatchNorm2d",
+            f"{BATCH_NORM}, or mamlkit.core.batch_norm.PerStepBatchNorm2d",
         ),
-        (Counting, "the network Counting writes its buffer 'calls' in place; return statistics instead"),
+        (Counting, "the network Counting writes 'calls' in place; return statistics instead"),
         (Single, r"the network Single, which takes the step, returns no pair \(outputs, statistics\)"),
         (nn.Flatten, "the network Flatten has no parameters; parameters on one device are needed"),
         (on_two_devices, "the network Sequential has parameters on cpu, meta; parameters on one device are needed"),

@@ -145,5 +145,5 @@ def test_a_cluster_that_is_restarted_meanwhile_is_one_sentence(tmp_path: Path) -
             if begun.exists():
                 client.restart()
 
-        with pytest.raises(InputError, match=r"^the cluster was restarted or lost; the same command goes on"):
+        with pytest.raises(InputError, match=r"^the cluster was restarted or lost; the same command continues"):
             run_cells(client, tmp_path, CELLS[:1], sleeps, on_outcome=lambda _: None, on_tick=cut)

@@ -53,6 +53,7 @@ from mamlkit.show import plots
 from mamlkit.show.course import check, hint
 from mamlkit.study import stored
 from mamlkit.study.reproduction import paper
+from mamlkit.study.reproduction.tables import LABELS
 from mamlkit.training import diagnostics
 from mamlkit.training.evaluation import evaluate, evaluate_norms, mean_ci95
 from mamlkit.training.history import best_epochs
@@ -92,7 +93,7 @@ def shown(changes):
     return textwrap.fill(", ".join(f"{key} = {value}" for key, value in rounded.items()), 110)
 
 
-fixes = [name for name in RECIPES if name.startswith("maml+")]
+fixes = [name for name in LABELS if name.startswith("maml+")]
 for name in [*fixes, recipe]:
     print(f"{name}, from {RECIPES[name].base or 'the defaults'}:\n{shown(RECIPES[name].changes(plain))}\n")
 
