@@ -117,11 +117,11 @@ def test_a_tiny_loss_is_not_rounded_away_and_its_best_epoch_is_found() -> None:
     def tiny(outputs: Tensor, targets: Tensor) -> Tensor:
         return 1e-8 * F.mse_loss(outputs, targets)
 
-    def regress(loss_fn: Loss, seed: int, **values: Any) -> Evaluation:
+    def regress(loss: Loss, seed: int, **values: Any) -> Evaluation:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = MLP(1, 1, hidden=(8,))
-        learner = MetaLearner(model, Config.from_dict(values, config), loss_fn=loss_fn)
+        learner = MetaLearner(Problem(model, loss), Config.from_dict(values, config))
         return evaluate([learner], Sinusoids("val"), 5)
 
     plain, small = ([regress(f, seed, inner_lr=lr) for seed in range(3)] for f, lr in ((F.mse_loss, 0.01), (tiny, 1e6)))

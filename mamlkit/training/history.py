@@ -77,8 +77,9 @@ def best_epochs(history: Sequence[EpochRecord], n: int) -> list[int]:
 
 
 def _rank(evaluation: Evaluation) -> float:
-    value = -evaluation.loss if math.isnan(evaluation.accuracy) else evaluation.accuracy
-    return round(value, 12)  # equally many right answers are equal, whatever the last bit of their mean
+    if math.isnan(evaluation.accuracy):
+        return -evaluation.loss
+    return round(evaluation.accuracy, 12)  # equally many right answers are equal, whatever the last bit of their mean
 
 
 def _mean(values: list[float]) -> float:
