@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamlkit.core.batch_norm import PerStepBatchNorm2d
+from mamlkit import Config, InputError
+from mamlkit.core.batch_norm import PerStepBatchNorm2d, check_tables
+from mamlkit.core.networks import Conv4
 
 N_STEPS = 3
 
@@ -57,3 +59,16 @@ def test_one_value_in_a_channel_has_variance_zero() -> None:
     y, stats = make_norm()(images(n=1, channels=2, side=1), 0)
     assert bool(torch.isfinite(y).all())
     assert bool((stats.var == 0).all())
+
+
+def test_a_network_whose_tables_are_not_those_of_the_configuration_is_refused() -> None:
+    shared, tables = (
+        Conv4(1, 16, 2, filters=2, n_steps=3, per_step_bn=each, per_step_stats=each) for each in (False, True)
+    )
+    check_tables(shared, Config(n_steps=7))
+    check_tables(tables, Config(n_steps=3, per_step_bn=True, per_step_stats=True))
+    for field in ("per_step_bn", "per_step_stats"):
+        with pytest.raises(InputError, match=f"^{field} = True has no meaning: .* Conv4 has no .* with {field}$"):
+            check_tables(shared, Config(**{field: True}))
+    with pytest.raises(InputError, match=r"^norms\.0\.weight has 3 rows, .* at most 3 .* has 4$"):
+        check_tables(tables, Config(n_steps=4))

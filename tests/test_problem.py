@@ -401,7 +401,8 @@ def test_a_metric_may_be_a_plain_number() -> None:
 @pytest.mark.parametrize("network", [convolution(), MLP(64, 2)], ids=["own", "mlp"])
 def test_per_step_settings_are_refused_where_no_layer_obeys_them(network: nn.Module) -> None:
     config = configure("mamlpp", n_way=2, device="cpu")
-    sentence = rf"^per_step_bn = True has no meaning: the network {type(network).__name__} has no PerStepBatchNorm2d$"
+    named = f"the network {type(network).__name__} has no PerStepBatchNorm2d with per_step_bn"
+    sentence = f"^per_step_bn = True has no meaning: {named}$"
     with pytest.raises(InputError, match=sentence):
         MetaLearner(Problem(network), config)
 

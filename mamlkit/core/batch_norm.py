@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamlkit.core.config import Config
+from mamlkit.core.errors import InputError
+
 NORM_EPS = 1e-5
 
 
@@ -66,3 +69,28 @@ class PerStepBatchNorm2d(nn.Module):
 
 def _row(table: Tensor, step: int) -> Tensor:
     return table[step] if table.dim() == 2 else table  # [K, C] -> [C]
+
+
+def check_tables(network: nn.Module, config: Config) -> None:
+    """Raise unless the per-step tables of a network are those that a configuration asks for.
+
+    Raises:
+        InputError: no layer has the tables of ``per_step_bn`` or ``per_step_stats``, or a table lacks rows.
+    """
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, PerStepBatchNorm2d)}
+    tables = {"per_step_bn": "weight", "per_step_stats": "running_mean"}
+    for field, table in tables.items():
+        if getattr(config, field) and not any(getattr(layer, table).dim() == 2 for layer in layers.values()):
+            kind = type(network).__name__
+            raise InputError(
+                f"{field} = True has no meaning: the network {kind} has no PerStepBatchNorm2d with {field}"
+            )
+    n_steps = max(config.n_steps, config.eval_steps)
+    for name, layer in layers.items():
+        for table in tables.values():
+            rows = getattr(layer, table)
+            if rows.dim() == 2 and len(rows) < n_steps:
+                raise InputError(
+                    f"{name}.{table} has {len(rows)} rows, one for each inner step; at most {len(rows)} steps are "
+                    f"allowed, and the configuration has {n_steps}"
+                )

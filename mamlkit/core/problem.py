@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.batch_norm import PerStepBatchNorm2d
+from mamlkit.core.batch_norm import PerStepBatchNorm2d, check_tables
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
@@ -208,10 +208,7 @@ class Problem:
             if key not in open_fields and given and getattr(self, key) != wanted[key]:
                 name, value = next(iter(given.items()))
                 raise InputError(f"{name} = {value!r} has no meaning: the problem has {key} = {getattr(self, key)!r}")
-        per_step = any(isinstance(layer, PerStepBatchNorm2d) for layer in self.network.modules())
-        for name in ("per_step_bn", "per_step_stats"):
-            if getattr(config, name) and not per_step:
-                raise InputError(f"{name} = True has no meaning: the network {self.name} has no PerStepBatchNorm2d")
+        check_tables(self.network, config)
         return dataclasses.replace(self, **open_fields)
 
     def start(self, **place: Any) -> tuple[MetaParams, Params]:

@@ -26,7 +26,9 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from mamlkit.core.batch_norm import NORM_EPS
 from mamlkit.core.errors import InputError
+from mamlkit.core.networks import LEAK
 from mamlkit.core.system.files import BAD_ARCHIVE, cache_dir, check_writable, discard, replace, why
 from mamlkit.engines import closed_form, native
 from mamlkit.engines.adjoint import Functions
@@ -34,10 +36,7 @@ from mamlkit.engines.closed_form import Gradient, HessianProduct, Shape
 from mamlkit.engines.first_stage import Patches
 from mamlkit.engines.native import Run
 
-SOURCES = (
-    "core/networks.py",  # its constants
-    *(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler", "native")),
-)
+SOURCES = tuple(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler", "native"))
 
 KEPT = 60  # packages, of about 2 MB; those that were not used for longest go
 # What a loader may raise that is another version's, or is given a damaged file.
@@ -183,7 +182,8 @@ def package(part: Part) -> Path:
 
 def facts() -> dict[str, str]:
     """Return what compiled code depends on beside function and shape."""
-    return {"torch": torch.__version__, "processor": _processor(), "source": _source()}
+    constants = f"epsilon {NORM_EPS}, slope {LEAK}"
+    return {"torch": torch.__version__, "processor": _processor(), "source": _source(), "constants": constants}
 
 
 @functools.cache
