@@ -1,4 +1,4 @@
-"""How well a task is answered, as a number in [0, 1]."""
+"""The default metric of a task, a number in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the fraction of ``outputs`` [Q, N, ...] whose largest class is ``targets`` [Q, ...]; NaN for a regression.
 
     Raises:
-        InputError: the outputs are not a number for each class of each target.
+        InputError: the outputs do not have one number for each class of each target.
     """
     if targets.is_floating_point():  # a regression has no accuracy
         return torch.full_like(outputs.detach().sum(), torch.nan)
