@@ -62,7 +62,7 @@ def check(network: nn.Module, tensors: Params, x: Any) -> None:
     if written:
         raise InputError(f"the network {kind} writes {written[0]!r} in place; return statistics instead")
     if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict)):
-        raise InputError(f"the network {kind}, which takes the step, returns no pair (outputs, statistics)")
+        raise InputError(f"the network {kind} takes the step, so it must return a pair (outputs, statistics)")
 
 
 def own_modules(network: nn.Module) -> nn.Module:

@@ -18,7 +18,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
         return torch.full_like(outputs.detach().sum(), torch.nan)
     if outputs.dim() != targets.dim() + 1:
         raise InputError(
-            f"outputs {list(outputs.shape)} are not one number per class of targets {list(targets.shape)}, so there is "
-            "no accuracy; give Problem(metric=...) one that fits"
+            f"outputs {list(outputs.shape)} do not have one number per class of targets {list(targets.shape)}, so "
+            "there is no accuracy; set Problem(metric=...) to a metric that fits"
         )
     return (outputs.detach().argmax(1) == targets).to(outputs.dtype).mean()

@@ -46,7 +46,7 @@ def prototypes(
     also uses one pass for all images.
     """
     if step.loss_weights != (1.0,):
-        raise InputError(f"loss_weights = {step.loss_weights} are not of one step; prototypes have no inner loop")
+        raise InputError(f"loss_weights = {step.loss_weights} is not (1.0,); prototypes have no inner loop")
     images = pytree.tree_map(lambda support, query: torch.cat([support, query]), episode.support_x, episode.query_x)
     embeddings, stats = problem.forward(meta.model, buffers, images, 0, step.norm)
     if embeddings.dim() != 2:

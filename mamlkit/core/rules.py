@@ -132,7 +132,7 @@ class MetaSGD(Rule):
         """Raise unless ``inner_lrs`` has rates for exactly the adapted tensors."""
         odd = ", ".join(sorted(set(names) ^ tensors["inner_lrs"].keys()))
         if odd:
-            raise InputError(f"inner_lrs and the adapted tensors do not go together: {odd} stands in one of them only")
+            raise InputError(f"inner_lrs and the adapted tensors do not match: only one of them has {odd}")
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def chain(*parts: Transform | Rule) -> Rule:
     *transforms, rule = parts or (None,)
     for part, kind in (*((part, Transform) for part in transforms), (rule, Rule)):
         if not isinstance(part, kind):
-            raise InputError(f"{part!r} of chain is no {kind.__name__}; transforms come first, and one rule last")
+            raise InputError(f"{part!r} of chain is not a {kind.__name__}; transforms come first, and one rule last")
     return Chain(tuple(transforms), rule) if transforms else rule  # type: ignore[arg-type, return-value]
 
 
