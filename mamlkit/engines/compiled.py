@@ -32,7 +32,7 @@ from mamlkit.engines.graph import Eager, Engine, Evaluator
 from mamlkit.engines.work import iteration_flop
 
 SMALL_TASK = 15  # images; two such tasks fit into a core's cache, larger tasks run best alone
-REPAYS = 2e12  # floating-point operations of a run that is long enough for half a minute of compiling
+REPAYS = 2e12  # floating-point operations from which on a run repays half a minute of compiling
 LAYERS = (Conv4, nn.ModuleList, nn.Conv2d, PerStepBatchNorm2d, nn.Linear)
 # Fields of the configuration that the closed form implements, or that do not change a meta-gradient.
 # fmt: off
