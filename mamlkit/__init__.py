@@ -7,7 +7,7 @@
     for record in trainer.epochs():
         print(record.epoch, record.validation.accuracy)
 
-The paper's words and ours:
+The paper's terms and the names in this package:
 
     target set                      query set: ``query_x``, ``query_y``
     LSLR, learned inner rates       ``inner_lrs``, a row for each adapted tensor, a column for each inner step

@@ -223,7 +223,7 @@ def test_other_networks_and_losses_are_not_compiled() -> None:
     assert str(COMPILED.supports(other, AS_GOLDEN)).startswith("the loss <function mse_loss")
     choice = choose(LONG, backbone="mlp")
     assert choice.engine == "vmap"
-    why = "does not know the network MLP: the closed form is that of Conv4 alone, as it stands in mamlkit"
+    why = "does not know the network MLP: the closed form is only for mamlkit's own Conv4, unchanged"
     assert choice.why == (f"engine vmap: compiled is not used: {why}",)
     with pytest.raises(InputError, match=rf"^engine = 'compiled' {why}; 'auto', 'vmap' and 'eager' do$"):
         choose(LONG, backbone="mlp", engine="compiled")
@@ -231,7 +231,7 @@ def test_other_networks_and_losses_are_not_compiled() -> None:
 
 def test_a_device_that_is_not_the_cpu_is_not_compiled_for() -> None:
     choice = choose(LONG, device="mps")
-    assert (choice.engine, choice.why) == ("vmap", ("engine vmap: compiled is not used: it runs on the CPU alone",))
+    assert (choice.engine, choice.why) == ("vmap", ("engine vmap: compiled is not used: it runs only on the CPU",))
 
 
 @pytest.mark.usefixtures("has_cxx")

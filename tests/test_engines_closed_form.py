@@ -168,7 +168,7 @@ def test_packing_and_unpacking_are_transposes() -> None:
     assert torch.allclose(products, torch.stack([2 * value.square().sum() for value in params.values()]))
 
 
-def test_spread_undoes_pick() -> None:
+def test_unpool_undoes_pick() -> None:
     layer = stage.Layer(torch.tensor([1.0, -1.0]), torch.zeros(2), pool=True, stride=1, autocast=False)
     z = torch.randn(2, 5, 7, 1, 2)
     picked, top = stage.pick_largest(z, layer)
@@ -176,7 +176,7 @@ def test_spread_undoes_pick() -> None:
     largest, smallest = F.max_pool2d(crop, 2)[:, 0], -F.max_pool2d(-crop, 2)[:, 1]
     assert torch.equal(top[..., 0, 0], largest)
     assert torch.equal(top[..., 0, 1], smallest)
-    placed = stage.spread(top, picked, (5, 7), layer)
+    placed = stage.unpool(top, picked, (5, 7), layer)
     assert placed.shape == z.shape
     assert torch.equal(placed[placed != 0], z[placed != 0])
     assert (placed != 0).sum() == top.numel()

@@ -97,10 +97,10 @@ def test_code_that_differs_from_its_source_is_refused() -> None:
     build.check(list(expected), expected, SHAPE)
     wrong = [tensor.clone() for tensor in expected]
     wrong[2][0] += 1e-6
-    with pytest.raises(InputError, match=r"the compiled code is .* away from the function it was made from"):
+    with pytest.raises(InputError, match=r"the results of the compiled code are .* away from those of its source"):
         build.check(wrong, expected, SHAPE)
     wrong[2][0] = torch.nan
-    with pytest.raises(InputError, match="the compiled code is nan away"):
+    with pytest.raises(InputError, match="the results of the compiled code are nan away"):
         build.check(wrong, expected, SHAPE)
 
 

@@ -66,5 +66,5 @@ def test_a_copy_of_the_modules_shares_the_tensors() -> None:
 
 
 def test_a_network_that_takes_the_step_must_return_statistics() -> None:
-    with pytest.raises(InputError, match=r"^the network Lone, which takes the step, returns no pair"):
+    with pytest.raises(InputError, match=r"^the network Lone takes the step, so it must return a pair"):
         calls.check(Lone(), {}, torch.ones(2))

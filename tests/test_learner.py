@@ -202,14 +202,14 @@ def test_a_loaded_state_shares_no_memory_with_its_source() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("model/head.bias", None, "are not this network's; model/head.bias stand in one of them only"),
-        ("buffers/norms.0.running_mean", None, "buffers/norms.0.running_mean stand in one of them only"),
-        ("inner_lrs", None, "inner_lrs stand in one of them only"),
-        ("model/extra", torch.ones(3), "model/extra stand in one of them only"),
+        ("model/head.bias", None, "are not this network's; only one of them has model/head.bias"),
+        ("buffers/norms.0.running_mean", None, "only one of them has buffers/norms.0.running_mean"),
+        ("inner_lrs", None, "only one of them has inner_lrs"),
+        ("model/extra", torch.ones(3), "only one of them has model/extra"),
         ("model/head.bias", torch.ones(3), r"checkpoint's model/head.bias has shape \[3\]; this network needs \[2\]"),
         ("inner_lrs", torch.ones(10, 3), r"inner_lrs has shape \[10, 3\]; this network needs \[10, 2\]"),
-        ("adam/0/exp_avg", None, "adam/0/exp_avg stand in one of them only"),
-        ("adam/19/exp_avg", torch.ones(2), "adam/19/exp_avg stand in one of them only"),
+        ("adam/0/exp_avg", None, "only one of them has adam/0/exp_avg"),
+        ("adam/19/exp_avg", torch.ones(2), "only one of them has adam/19/exp_avg"),
         ("adam/1/exp_avg_sq", torch.ones(2), r"adam/1/exp_avg_sq has shape \[2\]; this network needs \[3\]"),
     ],
 )

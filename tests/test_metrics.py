@@ -31,5 +31,5 @@ def test_a_regression_has_none() -> None:
 
 
 def test_outputs_that_are_no_number_per_class_are_refused() -> None:
-    with pytest.raises(InputError, match=r"outputs \[4\] are not one number per class of targets \[4\]"):
+    with pytest.raises(InputError, match=r"outputs \[4\] do not have one number per class of targets \[4\]"):
         accuracy(torch.zeros(4), torch.zeros(4, dtype=torch.int64))

@@ -105,7 +105,7 @@ def test_accuracy_is_the_share_of_right_answers_and_none_of_a_regression() -> No
     maps = torch.stack([logits, 1 - logits], 2)  # [Q, N, pixels]
     assert accuracy(maps, torch.tensor([[0, 0], [1, 0], [1, 1], [1, 1]])) == 5 / 8
     with pytest.raises(
-        InputError, match=r"^outputs \[4\] are not one number per class of targets \[4\], so there is no "
+        InputError, match=r"^outputs \[4\] do not have one number per class of targets \[4\], so there is no "
     ):
         accuracy(torch.zeros(4), torch.zeros(4, dtype=torch.int64))
 
@@ -338,7 +338,7 @@ def on_two_devices() -> nn.Module:
             f"{BATCH_NORM}, or mamlkit.core.batch_norm.PerStepBatchNorm2d",
         ),
         (Counting, "the network Counting writes 'calls' in place; return statistics instead"),
-        (Single, r"the network Single, which takes the step, returns no pair \(outputs, statistics\)"),
+        (Single, r"the network Single takes the step, so it must return a pair \(outputs, statistics\)"),
         (nn.Flatten, "the network Flatten has no parameters; parameters on one device are needed"),
         (on_two_devices, "the network Sequential has parameters on cpu, meta; parameters on one device are needed"),
         (

@@ -114,7 +114,7 @@ def test_settings_of_an_inner_loop_are_refused(changes: dict[str, Any]) -> None:
 
 def test_steps_of_the_inner_loop_and_outputs_that_are_no_embeddings_are_refused() -> None:
     own, task = learner(), Episode(*(field[0] for field in batch()))
-    with pytest.raises(InputError, match=r"loss_weights = \(0\.5, 0\.5\) are not of one step"):
+    with pytest.raises(InputError, match=r"loss_weights = \(0\.5, 0\.5\) is not \(1\.0,\)"):
         prototypes(own.problem, own.meta, own.buffers, task, StepConfig((0.5, 0.5)), n_way=3)
     maps = dataclasses.replace(own.problem, network=torch.nn.Conv2d(1, 2, 3)).configured(own.config)
     with pytest.raises(InputError, match=r"the network returns \[12, 2, 14, 14\]; embeddings"):

@@ -255,11 +255,11 @@ def test_a_chain_is_transforms_first_and_one_rule_last() -> None:
     assert chain(SGD(0.1, 5)) == SGD(0.1, 5)
     assert chain(Momentum(), SGD(0.1, 5)) == Chain((Momentum(),), SGD(0.1, 5))
     for parts, odd in (
-        ((SGD(0.1, 5), Momentum()), r"SGD\(.*\) of chain is no Transform"),
-        ((Momentum(), AdamScaling()), r"AdamScaling\(.*\) of chain is no Rule"),
-        ((SGD(0.1, 5), SGD(0.1, 5)), r"SGD\(.*\) of chain is no Transform"),
-        ((0.1,), "0.1 of chain is no Rule"),
-        ((), "None of chain is no Rule"),
+        ((SGD(0.1, 5), Momentum()), r"SGD\(.*\) of chain is not a Transform"),
+        ((Momentum(), AdamScaling()), r"AdamScaling\(.*\) of chain is not a Rule"),
+        ((SGD(0.1, 5), SGD(0.1, 5)), r"SGD\(.*\) of chain is not a Transform"),
+        ((0.1,), "0.1 of chain is not a Rule"),
+        ((), "None of chain is not a Rule"),
     ):
         with pytest.raises(InputError, match=f"^{odd}; transforms come first, and one rule last$"):
             chain(*parts)  # type: ignore[arg-type]
@@ -268,5 +268,5 @@ def test_a_chain_is_transforms_first_and_one_rule_last() -> None:
 def test_rates_of_other_tensors_are_refused() -> None:
     tensors = MetaSGD(0.1).tensors(params())
     MetaSGD(0.1).check(tensors, ["w", "b"], 7)
-    with pytest.raises(InputError, match="do not go together: b stands in one of them only"):
+    with pytest.raises(InputError, match="do not match: only one of them has b"):
         MetaSGD(0.1).check(tensors, ["w"], 7)

@@ -1,1 +1,1 @@
-"""The mathematics of MAML and MAML++ as functions of explicit tensors, and what describes them."""
+"""The mathematics of MAML and MAML++ as functions of explicit tensors, and their configuration."""

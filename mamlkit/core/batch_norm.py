@@ -1,4 +1,4 @@
-"""Batch norm that knows the inner step, and returns its statistics instead of writing them.
+"""Batch norm that takes the inner step as an argument and returns its statistics instead of writing them.
 
 Axis letters: ``B`` images in a batch, ``K`` inner steps, ``C, H, W`` channels, height, width.
 """
@@ -25,12 +25,12 @@ class BatchStats(NamedTuple):
 
 
 class PerStepBatchNorm2d(nn.Module):
-    """Normalise each channel, with weights, biases and recorded statistics that may be one set per inner step.
+    """Normalise each channel; weights, biases and recorded statistics may be separate for each inner step.
 
         y = weight[k] * (x - mean) / sqrt(var + 1e-5) + bias[k]
 
-    The recorded statistics are never written here: they come out of ``forward`` and are folded outside
-    (``mamlkit.core.outer_loop.fold_batch_stats``).
+    ``forward`` returns the batch's statistics and never writes the recorded ones;
+    ``mamlkit.core.outer_loop.fold_batch_stats`` updates these.
 
     Args:
         channels: C.
@@ -54,10 +54,10 @@ class PerStepBatchNorm2d(nn.Module):
         self.register_buffer("running_var", torch.ones(stats_shape))
 
     def forward(self, x: Tensor, step: int, norm: str = "batch") -> tuple[Tensor, BatchStats]:
-        """Normalise ``x`` [B, C, H, W] as at inner step ``step``; return it with the batch's own statistics."""
+        """Normalise ``x`` [B, C, H, W] at inner step ``step``; return it and the batch's own statistics."""
         weight, bias = _row(self.weight, step), _row(self.bias, step)
-        x = x.to(weight.dtype)  # under autocast too, statistics are those of full precision
-        # The statistics come out of the normalisation itself: a second pass over x would cost a tenth of an iteration.
+        x = x.to(weight.dtype)  # statistics need full precision, also under autocast
+        # native_batch_norm returns the statistics as well; a second pass over x would cost a tenth of an iteration.
         y, mean, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, NORM_EPS)
         n = x.numel() // x.shape[1]
         var = (inverse.detach() ** -2 - NORM_EPS).clamp(min=0) * (n / max(n - 1, 1))  # biased -> unbiased

@@ -1,8 +1,8 @@
-"""Two ways to compute with chunks of tasks: one after the other, or side by side, a thread for each chunk.
+"""Two ways to compute chunks of tasks: one after the other, or side by side, with one thread for each chunk.
 
-Side by side each thread has its own core and waits for no other before its chunk is done. Where OpenMP shares out every
-operation among threads instead, each operation waits for the slowest thread; beside other programs that is for ever.
-The results come in the order of the chunks, so that their sum has the same bits on any number of threads.
+Side by side, each thread has its own core and waits for no other thread before its chunk is done. OpenMP instead splits
+every operation among the threads, so each operation waits for the slowest thread; beside other programs this takes very
+long. The results keep the order of the chunks, so that their sum has the same bits on any number of threads.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Work = Callable[[Problem, Episode], Result]  # a computation with a problem and 
 
 
 class Spread(Protocol):
-    """A way to compute with chunks: ``in_turn`` or ``side_by_side``."""
+    """A way to compute chunks: ``in_turn`` or ``side_by_side``."""
 
     def __call__(self, work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
-        """Yield ``work(problem, chunk)`` of each chunk in their order."""
+        """Yield ``work(problem, chunk)`` for each chunk, in order."""
 
 
 def split(batch: Episode, tasks_per_chunk: int) -> list[Episode]:
@@ -40,21 +40,21 @@ def split(batch: Episode, tasks_per_chunk: int) -> list[Episode]:
 
 
 def in_turn(work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
-    """Yield ``work(problem, chunk)`` of each chunk, computed on this thread when it is asked for."""
+    """Yield ``work(problem, chunk)`` for each chunk, computed lazily on this thread."""
     return (work(problem, chunk) for chunk in chunks)
 
 
 def side_by_side(work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
-    """Yield ``work(problem, chunk)`` of each chunk, computed by as many threads as torch has on this one.
+    """Yield ``work(problem, chunk)`` for each chunk, computed by at most ``torch.get_num_threads()`` threads.
 
-    ``torch.func.functional_call`` puts its tensors into the module itself while it runs, so each thread has a copy of
-    the network's modules; their tensors are shared. With one thread or one chunk this is ``in_turn``.
+    ``torch.func.functional_call`` puts its tensors into the module while it runs, so each thread has a copy of the
+    network's modules; the copies share their tensors. With one thread or one chunk this is ``in_turn``.
 
     Args:
-        work: is given to several threads at once, with the caller's gradient mode and autocast. The network and the
-            loss must not draw random numbers: threads would draw them in no fixed order.
-        problem: whose network the threads copy.
-        chunks: of one meta-batch, on the CPU.
+        work: called on several threads at once, with the caller's gradient mode and autocast. The network and the loss
+            must not draw random numbers: threads would draw them in no fixed order.
+        problem: each thread copies its network.
+        chunks: the chunks of one meta-batch, on the CPU.
     """
     cores = torch.get_num_threads()
     workers = min(cores, len(chunks))
@@ -75,7 +75,7 @@ def side_by_side(work: Work[Result], problem: Problem, chunks: Sequence[Episode]
             problems.put(own)
 
     pool = _pool(workers, cores // workers)
-    torch.set_num_threads(cores)  # the pool's threads leave theirs to threads that other code starts
+    torch.set_num_threads(cores)  # else later threads of other code would inherit the pool's number
     yield from pool.map(compute, chunks)
 
 
@@ -91,11 +91,11 @@ def _pool(workers: int, cores_each: int) -> ThreadPoolExecutor:
 
 def _take_cores(n: int) -> None:
     torch.set_num_threads(n)
-    torch.get_num_threads()  # a thread's first look takes over the number set last, by whatever thread: look now
+    torch.get_num_threads()  # the first call on a thread returns the number set last by any thread: call now
 
 
 def _surroundings() -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """Return a context that gives another thread the gradient mode and autocast of this one."""
+    """Return a context that gives another thread the gradient mode and autocast of this thread."""
     gradients = torch.is_grad_enabled()
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 

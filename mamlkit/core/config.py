@@ -1,7 +1,7 @@
 """The whole configuration of a run as one frozen dataclass, loaded strictly.
 
-An unknown key, a value of the wrong type or outside its range, and two values that contradict each other are
-errors that name the key, the value and what is allowed. Every field is an option of ``mamlkit train``.
+Unknown keys, values of the wrong type or outside their range, and contradictory values are errors that name the key,
+the value and the allowed values. Every field is an option of ``mamlkit train``.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ def _option(
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides the outcome of a run; the field's own help says what it does."""
+    """All settings of a run; the help text of each field explains it."""
 
     dataset: str = _option("glyphs", "Data", "Data set.", choices=SOURCES.keys())
     data_path: str = _option(
-        "", "Data", f"Folder of the images, or of the sheets of drawings; only for {', '.join(with_a_path())}."
+        "", "Data", f"Folder of the images or of the drawing sheets; only for {', '.join(with_a_path())}."
     )
     image_size: int = _option(28, "Data", "Height and width of an image in pixels.", low=16, high=224)
     rotation: str = _option(
         "none",
         "Data",
-        "classes: each quarter turn of a class is a class of its own, in every split (the paper's text); "
+        "classes: each quarter turn of a class is a separate class, in every split (the paper's text); "
         "episodes: a random quarter turn per class and episode, in training only (the authors' code).",
         choices=("none", "classes", "episodes"),
     )
@@ -64,97 +64,97 @@ class Config:
     backbone: str = _option(
         "conv4",
         "Network",
-        "Network; or one of your own as module:function, a function (config, image_shape) that returns it.",
+        "Network, or your own as module:function; the function takes (config, image_shape) and returns the network.",
         choices=("conv4", "resnet12", "mlp"),
         own=True,
     )
     filters: int = _option(64, "Network", "Filters of a convolution, or units of a hidden layer.", low=1, high=4096)
     max_pool: bool = _option(True, "Network", "2x2 max-pooling; off: stride-2 convolutions and one global mean.")
-    per_step_bn: bool = _option(False, "Network", "Batch-norm weights and biases of their own for each inner step.")
-    per_step_stats: bool = _option(False, "Network", "Running batch-norm statistics of their own for each inner step.")
+    per_step_bn: bool = _option(False, "Network", "Separate batch-norm weights and biases for each inner step.")
+    per_step_stats: bool = _option(False, "Network", "Separate running batch-norm statistics for each inner step.")
     norm_eval: str = _option(
         "batch",
         "Network",
-        "Statistics that normalise at evaluation. batch: those of the batch itself, so predictions depend on the "
-        "other query images (transductive); running: the recorded ones, so they do not.",
+        "Batch-norm statistics at evaluation. batch: the batch's own, so predictions depend on the other query images "
+        "(transductive); running: the recorded statistics, so they do not.",
         choices=("batch", "running"),
     )
 
     n_steps: int = _option(5, "Inner loop", "Inner steps in training.", low=1, high=100)
     eval_steps: int = _option(0, "Inner loop", "Inner steps at evaluation; 0: as in training.", low=0, high=100)
-    inner_lr: float = _option(0.1, "Inner loop", "Inner learning rate, or where the learned ones start.")
+    inner_lr: float = _option(0.1, "Inner loop", "Inner learning rate, or initial value of the learned rates.")
     learn_inner_lrs: bool = _option(False, "Inner loop", "Learn the inner rates, sign included.")
     inner_lr_per: str = _option(
         "tensor",
         "Inner loop",
-        "What has an inner rate of its own. tensor: each tensor at each step (LSLR); number: each number of each "
-        "tensor, at all steps (Meta-SGD).",
+        "Granularity of the inner rates. tensor: one rate for each tensor and step (LSLR); number: one rate for each "
+        "number of each tensor, the same at all steps (Meta-SGD).",
         choices=("tensor", "number"),
     )
     inner_rule: str = _option(
-        "sgd", "Inner loop", "How an inner step uses the gradient.", choices=("sgd", "momentum", "adam")
+        "sgd", "Inner loop", "Update rule of the inner loop.", choices=("sgd", "momentum", "adam")
     )
     inner_decay: float = _option(0.0, "Inner loop", "Weight decay of the inner loop.", low=0.0)
-    adapt: str = _option("all", "Inner loop", "Tensors that the inner loop moves.", choices=("all", "head", "body"))
-    adapt_norms: bool = _option(False, "Inner loop", "Normalisation layers adapt too.")
+    adapt: str = _option("all", "Inner loop", "Tensors that the inner loop updates.", choices=("all", "head", "body"))
+    adapt_norms: bool = _option(False, "Inner loop", "Adapt normalisation layers too.")
 
     method: str = _option(
         "maml",
         "Outer loop",
-        "What is learned from a task. maml: where the inner loop starts; reptile: the same, without a derivative "
-        "through it; protonet: an embedding in which class means classify, without an inner loop.",
+        "Meta-learning method. maml: learn the start of the inner loop; reptile: the same, without a derivative "
+        "through the inner loop; protonet: learn an embedding in which class means classify, without an inner loop.",
         choices=("maml", "reptile", "protonet"),
     )
     n_tasks: int = _option(4, "Outer loop", "Tasks in a meta-batch.", low=1)
     outer_lr: float = _option(1e-3, "Outer loop", "Adam's learning rate.", low=0.0)
     beta2: float = _option(0.999, "Outer loop", "Adam's second-moment decay.", low=0.0, high=0.999999)
     cosine_lr: bool = _option(False, "Outer loop", "Anneal the outer rate by a cosine, epoch by epoch.")
-    min_outer_lr: float = _option(1e-5, "Outer loop", "Where the cosine ends.", low=0.0)
+    min_outer_lr: float = _option(1e-5, "Outer loop", "Outer rate at the end of the cosine.", low=0.0)
     second_order: bool = _option(True, "Outer loop", "Differentiate through the inner gradient.")
     first_order_share: float = _option(
-        0.0, "Outer loop", "Share of the epochs that are first-order, before second order begins.", low=0.0, high=1.0
+        0.0, "Outer loop", "Share of the epochs that are first-order, at the start of the run.", low=0.0, high=1.0
     )
     multi_step_loss: bool = _option(False, "Outer loop", "Add the query losses after every inner step.")
     msl_share: float = _option(
-        0.1, "Outer loop", "Share of the epochs over which the multi-step loss is annealed away.", low=0.0, high=1.0
+        0.1, "Outer loop", "Share of the epochs over which the multi-step loss is annealed.", low=0.0, high=1.0
     )
-    grad_clamp: float = _option(0.0, "Outer loop", "Clamp each entry of the meta-gradient to +-this; 0: off.", low=0.0)
-    grad_clip: float = _option(0.0, "Outer loop", "Clip the meta-gradient's norm to this; 0: off.", low=0.0)
+    grad_clamp: float = _option(0.0, "Outer loop", "Clamp each meta-gradient entry to +- this value; 0: off.", low=0.0)
+    grad_clip: float = _option(0.0, "Outer loop", "Clip the meta-gradient's norm to this value; 0: off.", low=0.0)
     on_nonfinite: str = _option(
-        "stop", "Outer loop", "What follows a non-finite meta-gradient.", choices=("stop", "skip")
+        "stop", "Outer loop", "Reaction to a non-finite meta-gradient.", choices=("stop", "skip")
     )
 
     epochs: int = _option(25, "Run", "Epochs.", low=1)
     iterations_per_epoch: int = _option(100, "Run", "Meta-iterations in an epoch.", low=1)
     val_episodes: int = _option(200, "Run", "Fixed validation episodes after each epoch.", low=2)
     test_episodes: int = _option(600, "Run", "Fixed test episodes at the end.", low=2)
-    ensemble: int = _option(1, "Run", "Test with the mean logits of the best this many epochs.", low=1)
+    ensemble: int = _option(1, "Run", "Number of best epochs whose logits are averaged in the test.", low=1)
     patience: int = _option(0, "Run", "Stop after this many epochs without a better validation; 0: off.", low=0)
     seed: int = _option(0, "Run", "Seed of the weights and the episodes.", low=0, high=2**31 - 1)
     device: str = _option(
         "auto",
         "Run",
-        "Where to compute. auto: cuda where there is one, else cpu; mps, an Apple GPU, is untested and never chosen.",
+        "Device. auto: cuda if present, else cpu; mps, an Apple GPU, is untested and never chosen by auto.",
         choices=("auto", "cpu", "cuda", "mps"),
     )
     dtype: str = _option("float32", "Run", "Precision.", choices=("float32", "float64"))
     engine: str = _option(
         "auto",
         "Run",
-        "What computes the meta-gradient. eager: one task after the other; vmap: several at once; compiled: conv4 in "
-        "closed form, compiled for this processor; auto: what ends the run first. The results are the same.",
+        "Engine for the meta-gradient. eager: one task after the other; vmap: several at once; compiled: conv4 in "
+        "closed form, compiled for this processor; auto: the first to finish the run. The results are the same.",
         choices=("auto", "eager", "vmap", "compiled"),
     )
-    tasks_per_chunk: int = _option(0, "Run", "Tasks computed at once; 0: as many as suit the engine.", low=0)
+    tasks_per_chunk: int = _option(0, "Run", "Tasks computed at once; 0: the engine's default.", low=0)
     memory: str = _option(
         "normal",
         "Run",
-        "low: compute each inner step again on the way back instead of keeping it, so that memory does not grow with "
+        "low: recompute each inner step in the backward pass instead of storing it, so that memory does not grow with "
         "the number of steps.",
         choices=("normal", "low"),
     )
     autocast: bool = _option(
-        False, "Run", "Convolutions and matrix products in bfloat16: faster where the processor has it, less exact."
+        False, "Run", "Convolutions and matrix products in bfloat16: faster if the processor supports it, less exact."
     )
 
     def __post_init__(self) -> None:
@@ -170,7 +170,7 @@ class Config:
         """Return ``base`` (default: the defaults) with ``values`` set.
 
         Raises:
-            InputError: a key is unknown, with the nearest right one; or a value is not allowed.
+            InputError: a key is unknown (the error suggests the nearest key), or a value is not allowed.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         for key in values:
@@ -185,7 +185,7 @@ class Config:
         return dataclasses.asdict(self)
 
     def difference(self, base: Config) -> dict[str, Any]:
-        """Return the fields in which this configuration departs from ``base``."""
+        """Return the fields in which this configuration differs from ``base``."""
         theirs = base.to_dict()
         return {key: value for key, value in self.to_dict().items() if value != theirs[key]}
 

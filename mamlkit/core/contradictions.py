@@ -1,6 +1,6 @@
-"""Settings that contradict each other, or that cannot act together.
+"""Checks for settings that contradict each other or have no effect together.
 
-To add one: yield its sentence, which names the setting, its value and the allowed one.
+To add a check: yield a sentence that names the setting, its value and the allowed value.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from mamlkit.core.data_sources import with_a_path
 from mamlkit.core.errors import InputError
 
-# (field, value) -> the only values that other fields may have beside it.
+# (field, value) -> the only allowed values of other fields.
 NO_INNER_DERIVATIVE = {
     "second_order": False,
     "first_order_share": 0.0,
@@ -38,10 +38,10 @@ ALLOWED: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def check_together(config: Any) -> None:
-    """Raise unless the settings of a ``Config`` go together.
+    """Raise if settings of a ``Config`` contradict each other.
 
     Raises:
-        InputError: two of them do not.
+        InputError: two settings contradict each other.
     """
     for sentence in itertools.chain(_network(config), _loops(config), _machine(config)):
         raise InputError(sentence)

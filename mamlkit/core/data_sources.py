@@ -1,8 +1,8 @@
-"""The registry of data sets: one entry for each, which names its reader and what is known about it.
+"""The registry of data sets: each entry names the reader of a data set and describes the data.
 
-To add a data set: write its reader, a function that returns an ``ImageStore``, and add an entry here. The choices of
-``Config.dataset``, ``mamlkit.datasets.load`` and every command follow by themselves. The readers are named and not
-imported: the core stands below the room of the data sets, and a reader is imported when it is first used.
+To add a data set: write its reader, a function that returns an ``ImageStore``, and add an entry here. ``Config``,
+``mamlkit.datasets.load`` and every command then offer it. The readers are named and not imported: the core does not
+depend on ``mamlkit.datasets``, and a reader is imported at its first use.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class DataSource:
     Attributes:
         reader: ``"module:function"``; called with the image size, or with the path and the image size if
             ``takes_path``. It returns an ``ImageStore``.
-        takes_path: whether a folder of the user's may be given.
+        takes_path: whether the user may give a folder.
         characters: whether its images are characters, with ink 255 on background 0.
-        pixels: height and width of the original images; 0: they differ.
-        classes, images, split: their numbers in words, for a table; ``split`` is train/val/test.
-        place: where the data come from, in a word or two; or what stands there while ``find`` finds nothing.
+        pixels: height and width of the original images; 0 if they differ.
+        classes, images, split: their numbers as text, for a table; ``split`` is train/val/test.
+        place: origin of the data in a word or two, or the text shown while ``find`` finds nothing.
         find: ``"module:function"`` that returns the path of downloaded data, or ``""`` if they are not on this
             computer.
-        how_to_get: a sentence for a user who has not got the data yet; "" where nothing is downloaded.
+        how_to_get: a sentence for a user without the data; "" if nothing is downloaded.
         verify: ``"module:function"`` that raises an ``InputError`` if the files are not the published ones.
     """
 
@@ -94,5 +94,5 @@ def with_a_path() -> tuple[str, ...]:
 
 
 def without_a_path() -> tuple[str, ...]:
-    """Return the names of the data sets that open by their name alone."""
+    """Return the names of the data sets that need no path."""
     return tuple(name for name, source in SOURCES.items() if not source.takes_path)

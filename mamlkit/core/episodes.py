@@ -1,7 +1,7 @@
-"""Few-shot episodes: what they are drawn from, what they are, and how one is drawn.
+"""Few-shot episodes: the image store, the episode and the sampler.
 
-An episode depends on ``(seed, split, index)`` alone. There is no generator whose state moves on, so a run resumes
-at episode 12,345 by asking for episode 12,345.
+An episode depends only on ``(seed, split, index)``. There is no generator with a state, so a run resumes at episode
+12,345 by drawing episode 12,345.
 
 Axis letters: ``T`` tasks, ``N`` way, ``S`` support images, ``Q`` query images, ``C, H, W`` channels, height, width.
 """
@@ -37,8 +37,6 @@ class ImageStore:
         class_names: one name for each class.
         splits: ``train``, ``val`` and ``test``, each an array of class indices; disjoint.
         sha256: SHA-256 of the source data, hexadecimal.
-
-    Pure: it only holds what it is given.
     """
 
     name: str
@@ -54,9 +52,9 @@ class ImageStore:
 
 
 class Episode(NamedTuple):
-    """One few-shot task; a meta-batch is an ``Episode`` whose tensors all begin with ``[T]``.
+    """One few-shot task; a meta-batch is an ``Episode`` whose tensors all have a leading ``[T]``.
 
-    An own task may hold any pytree of tensors in each place, such as a dictionary of token tensors.
+    In tasks of your own, each field may be any pytree of tensors, such as a dictionary of token tensors.
     """
 
     support_x: Tensor  # [S, C, H, W] float32 in [0, 1], S = n_way * k_shot, ordered by class
@@ -66,12 +64,12 @@ class Episode(NamedTuple):
 
 
 def count(batch: Any) -> int:
-    """Return T, the tasks of a meta-batch, or of any pytree of tensors with a leading [T]."""
+    """Return T, the number of tasks of a meta-batch, or of any pytree of tensors with a leading [T]."""
     return len(pytree.tree_leaves(batch)[0])
 
 
 def like(batch: Episode, tensor: Tensor) -> Episode:
-    """Return a meta-batch on the device of ``tensor``, its real numbers in the precision of ``tensor``."""
+    """Return a meta-batch on the device of ``tensor``, its floating-point tensors in the dtype of ``tensor``."""
     moved: Episode = pytree.tree_map(
         lambda x: x.to(tensor.device, tensor.dtype if x.is_floating_point() else x.dtype), batch
     )
@@ -88,7 +86,7 @@ class EpisodeSampler:
         split: ``"train"``, ``"val"`` or ``"test"``.
         n_way: classes in an episode, 1 or more.
         k_shot: support images for each class, 1 or more.
-        q_query: query images for each class, 1 or more; never those of the support set.
+        q_query: query images for each class, 1 or more; disjoint from the support set.
         seed: 0 or more.
         rotation: ``"none"``; ``"classes"``: each class counts as four, turned by 0, 90, 180 and 270 degrees, in every
             split (the paper's text); ``"episodes"``: a random quarter turn per class and episode, in the train split
@@ -97,7 +95,7 @@ class EpisodeSampler:
     Raises:
         InputError: a name is unknown, a size is not positive, or the split cannot supply such an episode.
 
-    Pure: it reads the store and nothing else. MAML++ paper, section 4.1.
+    Source: section 4.1 of the paper.
     """
 
     def __init__(
@@ -127,7 +125,7 @@ class EpisodeSampler:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes that episodes choose from; a turned class counts by itself."""
+        """Number of classes to draw from; each rotation of a class counts as a class."""
         return len(self._classes) * (4 if self._turned_classes else 1)
 
     @property
@@ -140,12 +138,10 @@ class EpisodeSampler:
         """Draw episode ``index``.
 
         Args:
-            index: which episode, 0 or more; the same index always gives the same episode.
+            index: number of the episode, 0 or more; the same index always gives the same episode.
 
         Returns:
             Images float32 in [0, 1], ordered by class; labels ``0 .. n_way - 1`` in the order the classes were drawn.
-
-        Pure: it depends on ``(seed, split, index)`` alone.
         """
         return Episode(*(field[0] for field in self.batch(index, 1)))
 
@@ -171,7 +167,7 @@ class EpisodeSampler:
         )
 
     def _draw(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where the images of an episode are in the store [N, k + q], and each class's quarter turns [N]."""
+        """Return an episode's image indices in the store [N, k + q], and each class's quarter turns [N]."""
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
         drawn = rng.choice(self.n_classes, self.n_way, replace=False)  # [N], in random order
         turns = np.zeros(self.n_way, dtype=np.int64)
@@ -182,7 +178,7 @@ class EpisodeSampler:
         classes = self._classes[drawn]
         first, counts = self.store.offsets[classes], np.diff(self.store.offsets)[classes]  # [N]
         keys = rng.random((len(classes), counts.max()))  # sorting random keys draws without replacement
-        keys[np.arange(counts.max()) >= counts[:, None]] = 1.0  # places beyond a small class sort last
+        keys[np.arange(counts.max()) >= counts[:, None]] = 1.0  # positions past the end of a small class sort last
         chosen = keys.argsort(axis=1)[:, : self.k_shot + self.q_query]  # [N, k + q]
         return first[:, None] + chosen, turns
 
@@ -207,7 +203,7 @@ class EpisodeSampler:
             )
 
 
-# numpy, as torch would share this little work among threads that wait for each other where the processor is busy.
+# NumPy: torch would split this small work among threads, which wait for each other on a busy processor.
 def _pixels(images: NDArray[np.uint8]) -> Tensor:
     pixels = np.divide(images, np.float32(255), dtype=np.float32, order="C")  # [T, N, k, C, H, W]
     return torch.from_numpy(pixels.reshape(len(pixels), -1, *pixels.shape[3:]))  # [T, N * k, C, H, W]
@@ -218,7 +214,7 @@ def _labels(n_tasks: int, n_way: int, images: int) -> Tensor:
 
 
 def as_bytes(images: Tensor) -> NDArray[np.uint8]:
-    """Return images in [0, 1] as bytes of the same shape, as a store holds them."""
+    """Return images in [0, 1] as uint8 of the same shape, the format of a store."""
     pixels: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().byte().cpu().numpy()
     return pixels
 

@@ -1,4 +1,4 @@
-"""Call a network with tensors of its own choice, and check what it does with them."""
+"""Call a network with given tensors, and check its behaviour."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def takes_the_step(function: Callable[..., Any]) -> bool:
 
 
 def check(network: nn.Module, tensors: Params, x: Any) -> None:
-    """Pass inputs through a network once.
+    """Pass inputs through a network once, and raise if the network cannot be used.
 
     Raises:
-        InputError: the network cannot take them, writes a tensor in place, or returns other things than it should.
+        InputError: the network cannot take the inputs, writes a tensor in place, or does not return the required pair.
     """
     if type(network) in SHIPPED:
         return
@@ -62,18 +62,18 @@ def check(network: nn.Module, tensors: Params, x: Any) -> None:
     if written:
         raise InputError(f"the network {kind} writes {written[0]!r} in place; return statistics instead")
     if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict)):
-        raise InputError(f"the network {kind}, which takes the step, returns no pair (outputs, statistics)")
+        raise InputError(f"the network {kind} takes the step, so it must return a pair (outputs, statistics)")
 
 
 def own_modules(network: nn.Module) -> nn.Module:
-    """Return a copy of a network's modules, which share its tensors."""
+    """Return a copy of a network's modules that shares the network's tensors."""
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     return copy.deepcopy(network, shared)
 
 
 @contextlib.contextmanager
 def _twice_differentiable() -> Iterator[None]:
-    """Take the attention that has a second derivative: the fused kernels have none."""
+    """Select the attention kernel that has a second derivative; the fused kernels have none."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

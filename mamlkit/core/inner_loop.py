@@ -1,4 +1,4 @@
-"""The inner loop of ONE task: adapt to the support set, and score each step on the query set.
+"""The inner loop of ONE task: adapt to the support set, and evaluate each step on the query set.
 
 There is no task axis here; ``mamlkit.core.outer_loop`` maps these functions over tasks.
 Axis letters: ``K`` inner steps, ``Q`` query images, ``C`` channels.
@@ -43,10 +43,10 @@ def adapt(
         meta: the start, and the rule's tensors.
         buffers: the network's other tensors.
         episode: one task; only its support set is used.
-        step: its length of ``loss_weights`` is the number of steps; ``second_order`` keeps the graph.
+        step: the length of its ``loss_weights`` is the number of steps; ``second_order`` keeps the graph.
 
     Raises:
-        InputError: the rule's tensors do not fit the adapted tensors or the steps; the loss is no scalar; the rule
+        InputError: the rule's tensors do not match the adapted tensors or the steps; the loss is not a scalar; the rule
             returns other parameters than it was given.
 
     Source: section 3 of the paper.
@@ -62,7 +62,7 @@ def begin(problem: Problem, meta: MetaParams, step: StepConfig) -> tuple[Params,
     """Return the parameters and the rule's state before the first step.
 
     Raises:
-        InputError: the rule's tensors do not fit the adapted tensors or the steps.
+        InputError: the rule's tensors do not match the adapted tensors or the steps.
     """
     rule = problem.need_rule
     rule.check(meta.rule, problem.adapted, len(step.loss_weights))
@@ -88,8 +88,8 @@ def _inner_step(
         return loss, (loss.detach(), stats)
 
     adapted = {name: params[name] for name in problem.adapted}
-    # torch.func.grad differentiates even under no_grad; the mode around it decides whether the result keeps a graph
-    # for the outer derivative: derivative-order annealing is nothing else.
+    # torch.func.grad differentiates even under no_grad; the surrounding mode decides whether the result keeps a graph
+    # for the outer derivative. Derivative-order annealing switches only this mode.
     with torch.set_grad_enabled(step.second_order and torch.is_grad_enabled()):
         gradients, (loss, stats) = torch.func.grad(support_loss, has_aux=True)(adapted)
     moved, state = problem.need_rule.update(meta.rule, gradients, state, adapted, k)
@@ -109,11 +109,11 @@ def inner_loop(
     Args:
         problem, meta, buffers: see ``adapt``.
         episode: one task, without a task axis.
-        step: see ``mamlkit.core.schedules.StepConfig``; ``norm`` normalises the query passes, while support passes
-            always use the support set's own statistics.
+        step: see ``mamlkit.core.schedules.StepConfig``; ``norm`` selects the statistics of the query passes, while
+            support passes always use the support set's own statistics.
 
     Returns:
-        loss: scalar in nats, with a graph to ``meta`` where gradients are enabled.
+        loss: scalar in nats, with a graph to ``meta`` if gradients are enabled.
         trace: see ``InnerTrace``; detached.
 
     Raises:
@@ -142,7 +142,7 @@ def advance(
     params: Params,
     state: Any,
 ) -> tuple[Params, Any, Tensor, InnerTrace]:
-    """Take inner step ``k`` from ``params``, and score it on the query set if that counts.
+    """Take inner step ``k`` from ``params``, and evaluate it on the query set if its query loss is needed.
 
     Args:
         problem, meta, buffers, episode, step: see ``inner_loop``.
@@ -151,8 +151,8 @@ def advance(
         state: the rule's state before the step.
 
     Returns:
-        The parameters and the state after it, the weighted query loss, and a row of the trace: all its tensors without
-        [K]; logits [0] where there was no query pass.
+        The parameters and the state after the step, the weighted query loss, and a row of the trace: all its tensors
+        without [K]; logits [0] if there was no query pass.
     """
     taken = _inner_step(problem, meta, buffers, episode, step, k=k, params=params, state=state)
     absent = torch.full_like(taken.support_loss, torch.nan)
@@ -190,7 +190,7 @@ def _check_moved(problem: Problem, adapted: Params, moved: Params) -> None:
 
 
 def check_scored(step: StepConfig) -> None:
-    """Raise unless there is a query pass.
+    """Raise unless at least one step has a query pass.
 
     Raises:
         InputError: every loss weight is 0.

@@ -1,8 +1,8 @@
-"""What is learned from a task, by the name of ``Config.method``: the loss of one task, whose derivative Adam follows.
+"""The meta-learning methods by their name in ``Config.method``: each is a loss of one task, and Adam uses its gradient.
 
 To add a method: write a function with the arguments and results of ``mamlkit.core.inner_loop.inner_loop``, list it in
-``METHODS``, name it in ``mamlkit.core.config``, and say in ``mamlkit.core.contradictions`` which settings it cannot
-obey. An engine that does not know it refuses it by itself.
+``METHODS``, add its name to ``mamlkit.core.config``, and list the settings without effect on it in
+``mamlkit.core.contradictions``. An engine rejects methods that it does not know.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ METHODS: dict[str, Callable[[Config], Method]] = {
     "reptile": lambda config: reptile,
     "protonet": lambda config: functools.partial(prototypes, n_way=config.n_way),
 }
-AT_EVALUATION = {**METHODS, "reptile": METHODS["maml"]}  # a Reptile start adapts to the support set alone
+AT_EVALUATION = {**METHODS, "reptile": METHODS["maml"]}  # Reptile adapts only to the support set at evaluation
 WITHOUT_INNER_LOOP = ("protonet",)
 
 
 def check_inner_loop(config: Config, what: str) -> None:
-    """Raise unless the method of a configuration has an inner loop, which ``what`` shows.
+    """Raise unless the method of a configuration has an inner loop; ``what`` names the output that shows it.
 
     Raises:
-        InputError: it has none.
+        InputError: the method has no inner loop.
     """
     if config.method in WITHOUT_INNER_LOOP:
         raise InputError(f"method = {config.method!r} has no inner loop, and {what} shows one; 'maml' is allowed")
 
 
 def check_rate_table(config: Config) -> None:
-    """Raise unless a configuration has an inner rate for each tensor and step, which can be shown as a table.
+    """Raise unless the inner rates of a configuration form a table of tensors and steps.
 
     Raises:
-        InputError: it has one for each number.
+        InputError: there is an inner rate for each number.
     """
     if config.inner_lr_per != "tensor":
         raise InputError(

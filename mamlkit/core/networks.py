@@ -1,4 +1,4 @@
-"""Networks of the few-shot literature that know the inner step: ``network(x, step, norm) -> (logits, statistics)``.
+"""Networks of the few-shot literature that take the inner step: ``network(x, step, norm) -> (logits, statistics)``.
 
 Axis letters: ``B`` images in a batch, ``K`` inner steps, ``C, H, W`` channels, height, width.
 """
@@ -22,7 +22,7 @@ LEAK = 0.01
 class Conv4(nn.Module):
     """Four stages of 3x3 convolution, batch norm, leaky ReLU and 2x2 max-pooling; then a linear head.
 
-    With ``max_pool=False`` the convolutions have stride 2 and one global mean stands before the head.
+    With ``max_pool=False`` the convolutions have stride 2, and a global mean precedes the head.
 
     Args:
         channels: C of the images.
@@ -32,8 +32,8 @@ class Conv4(nn.Module):
         n_steps: K, rows of the per-step tables.
         max_pool, per_step_bn, per_step_stats: see ``mamlkit.core.config.Config``.
 
-    Source: the authors' code (leaky ReLU of slope 0.01, biases on, Xavier-uniform weights); the paper names the layers
-    only.
+    Source: the authors' code (leaky ReLU of slope 0.01, biases on, Xavier-uniform weights); the paper only names the
+    layers.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class MLP(nn.Module):
         _xavier(self)
 
     def forward(self, x: Tensor, step: int, norm: str = "batch") -> tuple[Tensor, dict[str, BatchStats]]:
-        """Return outputs [B, n_outputs] for inputs [B, ...]; ``step`` and ``norm`` change nothing."""
+        """Return outputs [B, n_outputs] for inputs [B, ...]; ``step`` and ``norm`` are ignored."""
         x = x.flatten(1)
         for layer in self.layers:
             x = F.relu(layer(x))
@@ -107,9 +107,9 @@ SHIPPED = (Conv4, MLP, ResNet12)  # they draw no random numbers, and torch.vmap 
 
 
 def build(config: Config, image_shape: tuple[int, int, int]) -> Any:
-    """Return the network that a configuration names, freshly initialised from torch's generator.
+    """Return the network of a configuration, initialised from torch's generator.
 
-    For prototypical networks it has no head: its outputs are the embeddings.
+    For prototypical networks the head is an identity: the outputs are the embeddings.
 
     Args:
         config: see ``mamlkit.core.config.Config``.

@@ -31,10 +31,10 @@ MOMENTUM = 0.1
 
 
 class MetaStep(NamedTuple):
-    """One meta-gradient and all that was learned on the way.
+    """One meta-gradient, with its loss, trace and new buffers.
 
     Attributes:
-        gradient: of the meta-loss, shaped as the meta-parameters.
+        gradient: gradient of the meta-loss, with the structure of the meta-parameters.
         loss: mean over tasks, scalar, nats.
         trace: see ``InnerTrace``, with a leading [T].
         buffers: the network's buffers with this batch's statistics folded in.
@@ -67,23 +67,23 @@ def meta_gradient(
         batch: a meta-batch; all its tensors have a leading [T].
         step: see ``mamlkit.core.schedules.StepConfig``.
         tasks_per_chunk: 1 is a plain loop over tasks, T one ``vmap`` over all of them; memory grows with it.
-        low_memory: compute each inner step again instead of keeping its graph, see ``mamlkit.core.recompute``; of
-            ``inner_loop`` alone.
-        spread: how the chunks are computed, see ``mamlkit.core.chunks``.
+        low_memory: recompute each inner step instead of keeping its graph, see ``mamlkit.core.recompute``; only for
+            ``inner_loop``.
+        spread: the way to compute the chunks, see ``mamlkit.core.chunks``.
         method: the loss of one task: ``inner_loop`` is MAML, others are in ``mamlkit.core.methods``.
 
     Returns:
         See ``MetaStep``.
 
     Raises:
-        InputError: ``low_memory`` is asked of another method; see ``inner_loop``.
+        InputError: ``low_memory`` is set for another method; see ``inner_loop``.
 
-    Source: section 3 of the paper, which sums over tasks; the mean is the authors' code's, and Adam's step is the same
-    for both up to its epsilon.
+    Source: section 3 of the paper, which sums over tasks; the authors' code takes the mean, as here. Adam's step is the
+    same for both, up to its epsilon.
     """
     if low_memory and method is not inner_loop:
         name = getattr(method, "__name__", repr(method))
-        raise InputError(f"low_memory has no meaning for the method {name}; it is of inner_loop alone")
+        raise InputError(f"low_memory has no meaning for the method {name}; only inner_loop supports it")
     leaves: MetaParams = pytree.tree_map(lambda x: x.detach().requires_grad_(), meta)
     tensors, spec = pytree.tree_flatten(leaves)
 
@@ -118,7 +118,7 @@ def run_tasks(
     *,
     method: Method = inner_loop,
 ) -> tuple[Tensor, InnerTrace]:
-    """Return ``method`` of every task at once: losses [T] and a trace with a leading [T]."""
+    """Apply ``method`` to all tasks at once; return losses [T] and a trace with a leading [T]."""
 
     def task(episode: Episode) -> tuple[Tensor, InnerTrace]:
         return method(problem, meta, buffers, episode, step)
@@ -131,13 +131,13 @@ def fold_batch_stats(buffers: Params, trace: InnerTrace, step: StepConfig, momen
 
         running <- (1 - momentum) * running + momentum * batch
 
-    task by task, step by step, the support pass before the query pass. Query passes made for the trace alone
-    (loss weight 0) are left out. A [K, C] buffer takes each step into its own row, a [C] buffer takes all.
+    task by task, step by step, the support pass before the query pass. Query passes that serve only the trace
+    (loss weight 0) are left out. Each step updates its own row of a [K, C] buffer; all steps update a [C] buffer.
 
     Args:
         buffers: the model's buffers.
-        trace: of a meta-batch, with a leading [T].
-        step: whose ``loss_weights`` tell which query passes count.
+        trace: the trace of a meta-batch, with a leading [T].
+        step: a query pass counts if its entry of ``loss_weights`` is not 0.
         momentum: weight of the newest statistics, in [0, 1].
 
     Source: section 4 of the paper (per-step running statistics); order and momentum

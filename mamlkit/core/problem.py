@@ -1,4 +1,4 @@
-"""What is learned on, as a value: a network, a loss, the rule of the inner loop, and a metric.
+"""The learning problem as a value: a network, a loss, the rule of the inner loop, and a metric.
 
 Axis letters: ``N`` way, ``Q`` query images.
 """
@@ -35,11 +35,11 @@ NORM_LAYERS = (PerStepBatchNorm2d, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMS
 
 
 class MetaParams(NamedTuple):
-    """What the outer loop learns.
+    """The tensors that the outer loop learns.
 
     Attributes:
-        model: every parameter of the network that requires a gradient, by its name; where each inner loop starts.
-        rule: the rule's tensors by name; ``inner_lrs`` [n_adapted, K] of ``SGD``, whose rows are ``Problem.adapted``; a
+        model: every parameter of the network that requires a gradient, by name; each inner loop starts from them.
+        rule: the rule's tensors by name; for ``SGD``, ``inner_lrs`` [n_adapted, K] with the rows ``Problem.adapted``; a
             negative rate ascends.
     """
 
@@ -54,21 +54,22 @@ class MetaParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """A network and what it means to learn with it.
+    """A network with its loss, rule and metric.
 
     Args:
-        network: any module of one input, ``network(x) -> outputs``; or one that knows the inner step,
+        network: any module of one input, ``network(x) -> outputs``; or a module that takes the inner step,
             ``network(x, step, norm) -> (outputs, statistics)``, see ``mamlkit.core.networks``. Parameters that require
-            no gradient stay as they are. Its own weights are where meta-training starts; they are copied.
+            no gradient stay constant. Meta-training starts from a copy of the network's weights.
         loss: ``(outputs, targets) -> scalar``.
-        rule: how the inner loop moves parameters; None: that of the configuration, see ``mamlkit.core.rules.rule_of``.
-        metric: ``(outputs, targets) -> scalar`` in [0, 1] for one task; NaN where there is none.
-        adapt: tensors that the inner loop moves: ``"all"`` (MAML), ``"head"`` (ANIL) or ``"body"`` (BOIL), whose last
-            layer is called ``head``; None: as the configuration says.
-        adapt_norms: whether normalisation layers adapt too; None: as the configuration says.
+        rule: the update rule of the inner loop; None: the configuration's, see ``mamlkit.core.rules.rule_of``.
+        metric: ``(outputs, targets) -> scalar`` in [0, 1] for one task; NaN if the task has none.
+        adapt: tensors that the inner loop updates: ``"all"`` (MAML), ``"head"`` (ANIL) or ``"body"`` (BOIL); the last
+            two need a last layer called ``head``; None: the configuration's ``adapt``.
+        adapt_norms: whether normalisation layers adapt too; None: the configuration's ``adapt_norms``.
 
     Raises:
-        InputError: the network has no parameters, or on several devices; a layer writes its statistics in place.
+        InputError: the network has no parameters, or parameters on several devices; a layer writes its statistics in
+            place.
     """
 
     network: nn.Module
@@ -94,9 +95,9 @@ class Problem:
 
     @classmethod
     def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> Problem:
-        """Build the network that a configuration names, with the weights of its seed, without torch's own state.
+        """Build the network of a configuration, initialised from its seed; torch's generator stays unchanged.
 
-        A function of the user's own, ``backbone = "module:function"``, returns a network or a whole problem.
+        The user's own function, ``backbone = "module:function"``, returns a network or a whole problem.
 
         Args:
             config: see ``mamlkit.core.config.Config``.
@@ -116,7 +117,7 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """The class of the network."""
+        """The name of the network's class."""
         return type(self.network).__name__
 
     @property
@@ -124,7 +125,7 @@ class Problem:
         """The rule.
 
         Raises:
-            InputError: there is none yet.
+            InputError: the problem has no rule yet.
         """
         if self.rule is None:
             raise InputError("the problem has no rule; give Problem(rule=...), such as SGD(0.1, n_steps=5)")
@@ -137,10 +138,10 @@ class Problem:
 
     @functools.cached_property
     def adapted(self) -> tuple[str, ...]:
-        """Names of the tensors that the inner loop moves, in the network's order.
+        """Names of the tensors that the inner loop updates, in the network's order.
 
         Raises:
-            InputError: none is left, or ``"head"`` or ``"body"`` is asked of a network without a ``head``.
+            InputError: no tensor is left, or ``"head"`` or ``"body"`` is set for a network without a ``head``.
 
         Source: the paper's inner loop leaves batch norm alone; Raghu et al. 2020 (ANIL); Oh et al. 2021 (BOIL).
         """
@@ -162,7 +163,7 @@ class Problem:
 
     @property
     def may_draw(self) -> bool:
-        """Whether network or loss may draw random numbers: those of the user's own, such as a dropout."""
+        """Whether network or loss may draw random numbers: only the user's own may, for example with dropout."""
         return type(self.network) not in SHIPPED or self.loss not in (F.cross_entropy, F.mse_loss)
 
     @functools.cached_property
@@ -186,7 +187,7 @@ class Problem:
         """Return the metric of one task as a scalar tensor.
 
         Raises:
-            InputError: the metric is no scalar.
+            InputError: the metric is not a scalar.
         """
         like = pytree.tree_leaves(outputs)[0]
         value = torch.as_tensor(self.metric(outputs, targets), dtype=like.dtype, device=like.device)
@@ -195,10 +196,10 @@ class Problem:
         return value.detach()
 
     def configured(self, config: Config) -> Problem:
-        """Return the problem with what it leaves open taken from a configuration.
+        """Return the problem with its open fields set from a configuration.
 
         Raises:
-            InputError: the configuration says something else than the problem, or what the network cannot do.
+            InputError: the configuration contradicts the problem, or needs a layer that the network does not have.
         """
         wanted: dict[str, Any] = {"rule": rule_of(config), "adapt": config.adapt, "adapt_norms": config.adapt_norms}
         open_fields = {key: value for key, value in wanted.items() if getattr(self, key) is None}
@@ -212,14 +213,14 @@ class Problem:
         return dataclasses.replace(self, **open_fields)
 
     def start(self, **place: Any) -> tuple[MetaParams, Params]:
-        """Return where meta-training starts, and the tensors that it leaves alone; all are copies.
+        """Return copies of the initial meta-parameters and of the tensors that meta-training does not learn.
 
         Args:
             place: ``device`` and ``dtype`` of the copies; integers keep their dtype.
 
         Returns:
             meta: the network's parameters that require a gradient, and the rule's tensors.
-            buffers: the network's buffers, and its parameters that require none.
+            buffers: the network's buffers, and its parameters that require no gradient.
         """
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         copies = {name: _copy(tensor, **place) for name, tensor in tensors.items()}
@@ -227,7 +228,7 @@ class Problem:
         return MetaParams(params, self.need_rule.tensors({name: params[name] for name in self.adapted})), copies
 
 
-# Fields of the configuration that say what a field of the problem may say instead.
+# Field of the problem -> the fields of the configuration that it replaces.
 SETTLED_BY = {
     "rule": ("inner_rule", "inner_lr", "inner_lr_per", "learn_inner_lrs", "inner_decay"),
     "adapt": ("adapt",),

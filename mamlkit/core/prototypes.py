@@ -31,22 +31,22 @@ def prototypes(
         problem, meta, buffers: see ``mamlkit.core.inner_loop.adapt``; the outputs of the network are the embeddings,
             [B, D] for B images.
         episode: one task, without a task axis; every class has a support image.
-        step: of one inner step, which is none here; ``norm`` normalises support and query images.
+        step: settings of a single step; ``norm`` selects the statistics for support and query images.
         n_way: N.
 
     Returns:
-        loss: scalar in nats, with a graph to ``meta.model`` where gradients are enabled.
+        loss: scalar in nats, with a graph to ``meta.model`` if gradients are enabled.
         trace: see ``InnerTrace``, with K = 1: no support loss (NaN), inner gradients of 0, and the same statistics
             for support and query images.
 
     Raises:
-        InputError: ``step`` is not of one inner step; the embeddings are not [B, D].
+        InputError: ``step`` has more than one step; the embeddings are not [B, D].
 
-    Source: Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning", arXiv:1703.05175; one pass for
-    all images is their code's.
+    Source: Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning", arXiv:1703.05175; their code
+    also uses one pass for all images.
     """
     if step.loss_weights != (1.0,):
-        raise InputError(f"loss_weights = {step.loss_weights} are not of one step; prototypes have no inner loop")
+        raise InputError(f"loss_weights = {step.loss_weights} is not (1.0,); prototypes have no inner loop")
     images = pytree.tree_map(lambda support, query: torch.cat([support, query]), episode.support_x, episode.query_x)
     embeddings, stats = problem.forward(meta.model, buffers, images, 0, step.norm)
     if embeddings.dim() != 2:

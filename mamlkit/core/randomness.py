@@ -1,4 +1,4 @@
-"""Random numbers that depend on given numbers alone, such as a run's seed and its iteration: dropout draws them."""
+"""Random numbers that depend only on given integers, such as a run's seed and iteration; dropout uses them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def generator_states(device: torch.device) -> list[Tensor]:
 
 
 def restore_generators(states: list[Tensor], device: torch.device) -> None:
-    """Give torch's generators the states that ``generator_states`` returned."""
+    """Restore the generator states that ``generator_states`` returned."""
     torch.random.set_rng_state(states[0])
     for state in states[1:]:
         torch.get_device_module(device).set_rng_state(state)
@@ -25,7 +25,7 @@ def restore_generators(states: list[Tensor], device: torch.device) -> None:
 
 @contextlib.contextmanager
 def drawn_from(*numbers: int, device: torch.device) -> Iterator[None]:
-    """Let torch draw from a generator that ``numbers`` alone decide; afterwards it goes on as before."""
+    """Seed torch's generators from ``numbers``; restore their states afterwards."""
     states = generator_states(device)
     seed = int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:6], "little")
     torch.default_generator.manual_seed(seed)

@@ -1,8 +1,8 @@
-"""Named recipes: each is a function from a configuration to one that differs in what its docstring says.
+"""Named recipes: each is a function that returns a configuration with the changes in its docstring.
 
-To add a fix: give it a field in ``mamlkit.core.config``, act on it where it belongs (a schedule in ``schedules``, a
-network layer in ``networks``, a step of the loops in ``inner_loop`` or ``outer_loop``), write its recipe here, and list
-it in ``RECIPES``. The command line and its help follow by themselves.
+To add a fix: add a field to ``mamlkit.core.config``, implement it in its module (a schedule in ``schedules``, a network
+layer in ``networks``, a step of the loops in ``inner_loop`` or ``outer_loop``), write its recipe here, and list it in
+``RECIPES``. The command line and its help then include it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mamlkit.core.baselines import meta_sgd, protonet, reptile
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import check_choice
 
-# The fixes: what each changes in plain MAML. A recipe is one of them, or several.
+# The fixes, as changes of plain MAML. A recipe has one or several of them.
 MSL: dict[str, Any] = {"multi_step_loss": True, "msl_share": 0.1}
 DA: dict[str, Any] = {"first_order_share": 1 / 3}
 BN: dict[str, Any] = {"per_step_bn": True, "per_step_stats": True}
@@ -25,15 +25,16 @@ CA: dict[str, Any] = {"cosine_lr": True, "min_outer_lr": 1e-5}
 
 
 def maml(base: Config) -> Config:
-    """Plain MAML, second order, with the protocol of the paper: what every other recipe differs from.
+    """Plain MAML, second order, with the protocol of the paper: the base of every other recipe.
 
     Text: Adam with a second-moment decay of 0.99, an ensemble of the best 3 epochs, and for Omniglot rotated
-    characters as classes of their own in every split; mini-ImageNet at 84x84 with 4 tasks (1-shot) or 2 (5-shot).
-    Code: where the text is silent. Inner rate 0.1, 64 filters (48 on mini-ImageNet, with the gradient clamped to +-10
-    there), batch-norm weights and biases learned and shared by all steps, the batch's own statistics always.
+    characters as separate classes in every split; mini-ImageNet at 84x84 with 4 tasks (1-shot) or 2 (5-shot).
+    Code: all details that the text leaves open. Inner rate 0.1, 64 filters (48 on mini-ImageNet, with the gradient
+    clamped to +-10 there), batch-norm weights and biases learned and shared by all steps, and always the batch's own
+    statistics.
     Neither: a budget for a laptop. 25 epochs of 100 iterations, where the text has 150 of 500; on Omniglot 4 tasks and
-    5 query images per class, where the text has 16 tasks and the code 8 and 1, because more is learned in a minute
-    that way. ``mamlpp-authors`` has the code's tasks and query images.
+    5 query images per class, where the text has 16 tasks and the code 8 and 1, because the network then learns more in
+    a minute. ``mamlpp-authors`` has the code's tasks and query images.
     """
     off = replace(
         base,
@@ -58,25 +59,25 @@ def maml(base: Config) -> Config:
 
 
 def fomaml(base: Config) -> Config:
-    """First-order MAML: the inner gradient is a constant to the outer derivative.
+    """First-order MAML: the outer derivative treats the inner gradient as a constant.
 
-    Text: the approximation of the original MAML paper, as section 3.1 discusses it.
+    Text: the approximation of the original MAML paper, discussed in section 3.1.
     """
     return replace(base, second_order=False)
 
 
 def maml_msl(base: Config) -> Config:
-    """Add the multi-step loss: the query loss after every inner step counts, early steps less and less.
+    """Add the multi-step loss: the query loss after every inner step counts; the weights of early steps decrease.
 
     Text: a weighted sum, weights equal at first and then annealed towards the last step; no formula, no length.
     Code: the ramp of ``mamlkit.core.schedules.msl_weights`` over the first tenth of the epochs (10 of 100; 15 on
-    mini-ImageNet), then the last step alone. No loss of the unadapted network (the equation's i = 0), as in the code.
+    mini-ImageNet), then only the last step. No loss of the unadapted network (the equation's i = 0), as in the code.
     """
     return replace(base, **MSL)
 
 
 def maml_da(base: Config) -> Config:
-    """Add derivative-order annealing: first-order epochs, then second-order ones.
+    """Add derivative-order annealing: first-order epochs, then second-order epochs.
 
     Text: first-order for the first 50 of 150 epochs, here the first third. Code: switched off in every
     configuration of the last commit; the first release switched after 80 of 150 epochs, in MAML too.
@@ -85,17 +86,17 @@ def maml_da(base: Config) -> Config:
 
 
 def maml_bn(base: Config) -> Config:
-    """Add per-step batch norm: running statistics, weights and biases of their own for each inner step.
+    """Add per-step batch norm: separate running statistics, weights and biases for each inner step.
 
-    Text: the statistics recorded for each step normalise. Code: they are recorded, and the batch's own normalise,
-    always. Here: as the code, and each test also gives the accuracy with the recorded ones at the query set;
-    ``norm_eval = "running"`` chooses, validates and reports by that.
+    Text: the recorded statistics of each step normalise. Code: statistics are recorded, but the batch's own always
+    normalise. Here: as in the code; each test also reports the accuracy with the recorded statistics on the query set,
+    and ``norm_eval = "running"`` selects epochs, validates and reports with them.
     """
     return replace(base, **BN)
 
 
 def maml_lslr(base: Config) -> Config:
-    """Add learned inner rates, one for each adapted tensor and step, free to become negative.
+    """Add learned inner rates, one for each adapted tensor and step; they may become negative.
 
     Text: one per layer and step. Code: one per tensor, so that a layer's weight and bias have one each, as here.
     """
@@ -112,24 +113,24 @@ def maml_ca(base: Config) -> Config:
 
 
 def mamlpp(base: Config) -> Config:
-    """MAML++: all six fixes of the paper in one, so ``maml+msl``, ``da``, ``bn``, ``lslr`` and ``ca`` together.
+    """MAML++: all six fixes of the paper, so ``maml+msl``, ``da``, ``bn``, ``lslr`` and ``ca`` together.
 
-    Text: which fixes, and first-order epochs among them. Code: the details that the text leaves open, and batch
-    statistics at evaluation; each fix as its own recipe says. Budget as ``maml``.
-    In the epochs that are first-order after the multi-step loss has ended, only the last step's batch-norm rows learn.
+    Text: the list of fixes, which includes first-order epochs. Code: the details that the text leaves open, and batch
+    statistics at evaluation; each fix as in its own recipe. Budget as ``maml``.
+    In first-order epochs after the end of the multi-step loss, only the last step's batch-norm rows learn.
     """
     return replace(base, **MSL, **DA, **BN, **LSLR, **CA)
 
 
 def mamlpp_authors(base: Config) -> Config:
-    """MAML++ as the authors' code has it at its last commit (86964701, November 2021), but for the budget and pixels.
+    """MAML++ as in the last commit of the authors' code (86964701, November 2021), except for budget and pixels.
 
     Code: second order from the start, Adam's usual 0.999, an ensemble of the best 5 epochs, 8 tasks, 1 query image
     per class, and on Omniglot a random quarter turn per class and episode, in training only. On mini-ImageNet 2 tasks,
     15 query images, and a constant outer rate: the cosine ends where it starts.
-    Text: differs in all of these, or is silent.
-    Not the code's: its 100 epochs of 500 iterations and 600 validation episodes (give them as options), and its
-    images, which it resizes without smoothing and leaves dark on light.
+    Text: differs in all of these, or does not mention them.
+    Not taken from the code: its 100 epochs of 500 iterations and 600 validation episodes (set them as options), and
+    its images, which are resized without smoothing and stay dark on light.
     """
     code = replace(base, first_order_share=0.0, beta2=0.999, ensemble=5)
     if base.dataset == "mini-imagenet":
@@ -144,20 +145,20 @@ def anil(base: Config) -> Config:
 
 
 def boil(base: Config) -> Config:
-    """Body only in the inner loop: all but the head adapts. Oh et al., ICLR 2021; protocol as ``maml``."""
+    """Body only in the inner loop: all layers except the head adapt. Oh et al., ICLR 2021; protocol as ``maml``."""
     return replace(base, adapt="body")
 
 
 def maml_wd(base: Config) -> Config:
     """Add weight decay in the inner loop: each step also pulls the adapted tensors towards 0.
 
-    Not in the paper: the seventh fix, which notebook 11 adds from idea to ablation; protocol as ``maml``.
+    Not in the paper: notebook 11 adds this seventh fix, from idea to ablation; protocol as ``maml``.
     """
     return replace(base, inner_decay=1e-3)
 
 
 class Recipe(NamedTuple):
-    """A named recipe, the one it is a difference of, and the difference as a function of a configuration."""
+    """A named recipe, its base recipe, and its changes as a function of a configuration."""
 
     name: str
     base: str
@@ -165,11 +166,11 @@ class Recipe(NamedTuple):
 
     @property
     def doc(self) -> str:
-        """The function's docstring: where the recipe follows the paper's text, where the authors' code."""
+        """The function's docstring: the settings from the paper's text, and those from the authors' code."""
         return inspect.getdoc(self.change) or ""
 
     def apply(self, config: Config) -> Config:
-        """Return a configuration with this recipe, and before it the recipe that it is a difference of."""
+        """Return a configuration with the base recipe and then this recipe applied."""
         return self.change(self._start(config))
 
     def changes(self, config: Config) -> dict[str, Any]:
@@ -204,7 +205,7 @@ RECIPES = {
 
 
 def configure(recipe: str, **values: Any) -> Config:
-    """Return the configuration of a recipe with some values set by hand, which go before the recipe's own.
+    """Return the configuration of a recipe; the given values override the recipe's own.
 
     Args:
         recipe: a name in ``RECIPES``.
@@ -221,5 +222,5 @@ def configure(recipe: str, **values: Any) -> Config:
 
 
 def _before_recipe(values: dict[str, Any]) -> Config:
-    """Return what a recipe may look at: the data set, and the shots that its protocol depends on."""
+    """Return the settings that a recipe may depend on: the data set and the shots."""
     return Config.from_dict({key: values[key] for key in ("dataset", "k_shot") if key in values})

@@ -1,6 +1,6 @@
-"""The derivative of a chunk's loss without a graph over the inner steps: each step is computed again on the way back.
+"""The derivative of a chunk's loss without a graph over the inner steps: the backward pass recomputes each step.
 
-Memory does not grow with the number of steps; a third more arithmetic is the price.
+Memory does not grow with the number of steps; the cost is a third more arithmetic.
 Axis letters: ``T`` tasks at once, ``K`` inner steps.
 """
 
@@ -25,7 +25,7 @@ Moved = tuple[Params, Any]  # the adapted parameters and the rule's state, with 
 
 
 def map_tasks(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return ``function`` of every task at once: all tensors of the arguments and results have a leading [T].
+    """Apply ``function`` to all tasks at once: all tensors of the arguments and results have a leading [T].
 
     A single task runs without ``vmap``, so that ``print`` and ``breakpoint()`` work inside.
     """
@@ -38,9 +38,9 @@ def map_tasks(function: Callable[..., Any], *arguments: Any) -> Any:
 def recomputed_gradient(
     problem: Problem, leaves: MetaParams, buffers: Params, batch: Episode, step: StepConfig
 ) -> tuple[list[Tensor], Tensor, InnerTrace]:
-    """Return the derivative of the tasks' summed loss by each leaf, the losses [T] and the trace.
+    """Return the derivative of the tasks' summed loss with respect to each leaf, the losses [T] and the trace.
 
-    A network that draws random numbers draws the same ones the second time.
+    A network that draws random numbers draws the same numbers again in the backward pass.
 
     Args:
         problem, buffers, step: see ``mamlkit.core.inner_loop.adapt``.
@@ -81,7 +81,7 @@ def _back(
     leaves: MetaParams,
     names: tuple[str, ...],
 ) -> list[Tensor]:
-    """Return the derivative by each leaf: that by the results of a step becomes that by its inputs."""
+    """Return the derivative with respect to each leaf, going back from the outputs of each step to its inputs."""
     tensors = pytree.tree_leaves(tuple(leaves))
     total = [torch.zeros_like(tensor) for tensor in tensors]
     adjoint = [torch.zeros_like(value) for value in pytree.tree_leaves(visited[0][0])]

@@ -1,4 +1,4 @@
-"""Reptile: move the start towards where the inner loop ends; no derivative goes through the inner loop.
+"""Reptile: move the start towards the end of the inner loop, without a derivative through it.
 
 Axis letters: ``K`` inner steps, ``S`` support images, ``Q`` query images.
 """
@@ -20,22 +20,22 @@ from mamlkit.core.transforms import Params
 def reptile(
     problem: Problem, meta: MetaParams, buffers: Params, episode: Episode, step: StepConfig
 ) -> tuple[Tensor, InnerTrace]:
-    """Adapt to all images of one task, and return a loss whose derivative is the way back to the start.
+    """Adapt to all images of one task, and return a loss whose derivative points from theta_K back to the start.
 
-        d loss / d theta_0 = theta_0 - theta_K,    value of the loss: that of the query set at theta_K
+        d loss / d theta_0 = theta_0 - theta_K,    value of the loss: query loss at theta_K
 
-    An inner step takes one minibatch, and the next step the next one: see ``minibatches``. The loss is a training loss,
-    as the query images are among those adapted to. Adam's step does not depend on the gradient's scale, so the division
-    by the inner rate that the paper gives is left out. Parameters that the inner loop does not move stay as they are.
+    Each inner step takes the next minibatch, see ``minibatches``. The loss is a training loss, because the inner loop
+    also adapts to the query images. Adam's step does not depend on the gradient's scale, so the paper's division by the
+    inner rate is left out. Parameters that the inner loop does not update stay unchanged.
 
     Args:
         problem, meta, buffers: see ``mamlkit.core.inner_loop.adapt``.
         episode: one task, without a task axis.
-        step: see ``mamlkit.core.inner_loop.inner_loop``; ``second_order`` changes nothing.
+        step: see ``mamlkit.core.inner_loop.inner_loop``; ``second_order`` is ignored.
 
     Returns:
         loss: scalar in nats, with a graph to ``meta.model``.
-        trace: see ``InnerTrace``; its support passes are those of the minibatches.
+        trace: see ``InnerTrace``; its support passes are the passes of the minibatches.
 
     Raises:
         InputError: see ``mamlkit.core.inner_loop.adapt``.
@@ -53,16 +53,16 @@ def reptile(
             losses.append(loss)
             rows.append(row)
         way = {name: meta.model[name] - params[name] for name in problem.adapted}
-    # Only its derivative counts.
+    # Only the derivative of this sum counts.
     slope = sum((meta.model[name] * back).sum() for name, back in way.items())
     return sum(losses) + (slope - slope.detach()), stack_rows(rows)  # type: ignore[union-attr]
 
 
 def minibatches(episode: Episode) -> list[Episode]:
-    """Return a task once for each minibatch, which stands in the place of its support set.
+    """Return a copy of a task for each minibatch, with the minibatch in place of the support set.
 
-    The first is the support set. The others are made of the query images, dealt out in turn, so that each is about as
-    large; of images ordered by class, each has about as many of every class.
+    The first minibatch is the support set. The query images are dealt in turn to the other minibatches, so that these
+    are about as large; if the images are ordered by class, each minibatch has about as many images of every class.
 
     Args:
         episode: one task, [S, ...] and [Q, ...].

@@ -16,7 +16,7 @@ SMALLEST = 16  # pixels; each of the four blocks halves the image
 
 
 def widths(filters: int) -> tuple[int, int, int, int]:
-    """Return the filters of the four blocks, of which the first has ``filters``.
+    """Return the filters of the four blocks; the first block has ``filters``.
 
     >>> widths(64)
     (64, 160, 320, 640)
@@ -27,8 +27,8 @@ def widths(filters: int) -> tuple[int, int, int, int]:
 class Block(nn.Module):
     """Three 3x3 convolutions and a shortcut around them, then 2x2 max-pooling.
 
-    Batch norm stands behind each convolution, leaky ReLU behind the first two norms and behind the sum. The last
-    convolution, 1x1, is the shortcut.
+    Batch norm follows each convolution, and leaky ReLU follows the first two norms and the sum. The last convolution,
+    1x1, is the shortcut.
     """
 
     def __init__(self, inputs: int, outputs: int, n_steps: int, *, per_step_bn: bool, per_step_stats: bool) -> None:
@@ -66,7 +66,7 @@ class ResNet12(nn.Module):
         per_step_bn, per_step_stats: see ``mamlkit.core.config.Config``.
 
     Raises:
-        InputError: no pixel of the images would be left.
+        InputError: the images are too small.
 
     Source: Oreshkin et al. 2018 (TADAM), arXiv:1805.10123, for the blocks; Lee et al. 2019 (MetaOptNet),
     arXiv:1904.03758, and their code, for widths, leaky ReLU of slope 0.1, pooling and initial weights. With the global

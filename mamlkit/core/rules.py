@@ -1,10 +1,10 @@
-"""How the inner loop moves the adapted parameters, as pairs of ``init`` and ``update`` in the manner of Optax.
+"""Update rules of the inner loop, as pairs of ``init`` and ``update`` like in Optax.
 
-A rule moves parameters: ``SGD`` (with learned rates: LSLR) or ``MetaSGD``. Before it, ``chain`` puts transforms of the
-gradient, see ``mamlkit.core.transforms``. Everything is differentiated through, state included.
+A rule updates parameters: ``SGD`` (with learned rates: LSLR) or ``MetaSGD``. ``chain`` puts transforms of the gradient
+before a rule, see ``mamlkit.core.transforms``. The outer derivative goes through all of them, including their state.
 
-To add a fix of the inner loop: give its setting a field in ``mamlkit.core.config``, and read the field in ``rule_of``;
-it may need a transform or a rule of its own. An engine that does not know the field or the rule refuses it by itself.
+To add a fix of the inner loop: add a field to ``mamlkit.core.config`` and read it in ``rule_of``; the fix may need its
+own transform or rule. An engine rejects fields and rules that it does not know.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Tensors = dict[str, Any]  # name -> a tensor, or a dictionary of tensors by para
 
 
 class Rule:
-    """How an inner step moves the adapted parameters. A rule of your own defines ``update``, and what it needs.
+    """The update of the adapted parameters in an inner step. A new rule defines at least ``update``.
 
     Attributes:
-        learned: names of those of ``tensors`` that the outer loop learns.
+        learned: names of the ``tensors`` that the outer loop learns.
     """
 
     learned: tuple[str, ...] = ()
 
     def tensors(self, params: Params) -> Tensors:
-        """Return the tensors that the rule computes with, at the start of meta-training, by name.
+        """Return the rule's tensors at the start of meta-training, by name.
 
         Args:
             params: the adapted parameters, in the order of the network.
@@ -48,16 +48,16 @@ class Rule:
         """Return the parameters and the state after an inner step.
 
         Args:
-            tensors: what ``tensors`` returned, as far as the outer loop has learned it.
-            gradients: of the support loss, by the names of ``params``.
-            state: after the step before.
+            tensors: the rule's tensors, some of them changed by the outer loop.
+            gradients: gradients of the support loss, by the names of ``params``.
+            state: the state after the previous step.
             params: the adapted parameters before the step.
-            step: from 0.
+            step: the inner step, from 0.
         """
         raise NotImplementedError
 
     def check(self, tensors: Tensors, names: Sequence[str], n_steps: int) -> None:
-        """Raise InputError unless ``tensors`` are those of the parameters ``names`` and enough for ``n_steps``."""
+        """Raise InputError unless ``tensors`` match the parameters ``names`` and suffice for ``n_steps`` steps."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SGD(Rule):
         theta_k+1 = theta_k - inner_lrs[:, k] * gradient_k
 
     Args:
-        rate: where all the rates start.
+        rate: initial value of all rates.
         n_steps: K, columns of the table ``inner_lrs`` [n_adapted, K].
         learn: the outer loop learns the rates, sign included: LSLR.
 
@@ -80,7 +80,7 @@ class SGD(Rule):
 
     @property
     def learned(self) -> tuple[str, ...]:  # type: ignore[override]
-        """``("inner_lrs",)`` where the rates are learned."""
+        """``("inner_lrs",)`` if the rates are learned."""
         return ("inner_lrs",) if self.learn else ()
 
     def tensors(self, params: Params) -> Tensors:
@@ -89,12 +89,12 @@ class SGD(Rule):
         return {"inner_lrs": like.new_full((len(params), self.n_steps), self.rate)}
 
     def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
-        """Descend by each tensor's rate of this step."""
+        """Take a gradient step with each tensor's rate for this step."""
         rates = tensors["inner_lrs"][:, step]  # [n_adapted, K] -> [n_adapted]
         return {name: params[name] - rate * gradients[name] for name, rate in zip(params, rates)}, state
 
     def check(self, tensors: Tensors, names: Sequence[str], n_steps: int) -> None:
-        """Raise unless ``inner_lrs`` has one row for each adapted tensor and at least ``n_steps`` columns."""
+        """Raise unless ``inner_lrs`` has one row per adapted tensor and at least ``n_steps`` columns."""
         rows, columns = tensors["inner_lrs"].shape
         if rows != len(names):
             raise InputError(f"inner_lrs has {rows} rows; the {len(names)} adapted tensors are {', '.join(names)}")
@@ -111,7 +111,7 @@ class MetaSGD(Rule):
         theta_k+1 = theta_k - inner_lrs * gradient_k,    inner_lrs shaped as theta
 
     Args:
-        rate: where all the rates start.
+        rate: initial value of all rates.
 
     Source: Li et al. 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", arXiv:1707.09835.
     """
@@ -124,31 +124,31 @@ class MetaSGD(Rule):
         return {"inner_lrs": {name: torch.full_like(value, self.rate) for name, value in params.items()}}
 
     def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
-        """Descend by each number's rate."""
+        """Take a gradient step with each number's rate."""
         rates = tensors["inner_lrs"]
         return {name: value - rates[name] * gradients[name] for name, value in params.items()}, state
 
     def check(self, tensors: Tensors, names: Sequence[str], n_steps: int) -> None:
-        """Raise unless ``inner_lrs`` has rates for each adapted tensor and for no other."""
+        """Raise unless ``inner_lrs`` has rates for exactly the adapted tensors."""
         odd = ", ".join(sorted(set(names) ^ tensors["inner_lrs"].keys()))
         if odd:
-            raise InputError(f"inner_lrs and the adapted tensors do not go together: {odd} stands in one of them only")
+            raise InputError(f"inner_lrs and the adapted tensors do not match: only one of them has {odd}")
 
 
 @dataclass(frozen=True)
 class Chain(Rule):
-    """Transforms of the gradient, one after the other, and the rule that moves; see ``chain``."""
+    """Transforms of the gradient, one after the other, and then a rule; see ``chain``."""
 
     transforms: tuple[Transform, ...]
     rule: Rule
 
     @property
     def learned(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the rule."""
+        """Names of the rule's learned tensors."""
         return self.rule.learned
 
     def tensors(self, params: Params) -> Tensors:
-        """Return those of the rule."""
+        """Return the rule's tensors."""
         return self.rule.tensors(params)
 
     def init(self, params: Params) -> Any:
@@ -156,7 +156,7 @@ class Chain(Rule):
         return [transform.init(params) for transform in self.transforms], self.rule.init(params)
 
     def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
-        """Transform the gradients, then move."""
+        """Transform the gradients, then update the parameters."""
         states = []
         for transform, before in zip(self.transforms, state[0]):
             gradients, after = transform.update(gradients, before, params, step)
@@ -168,15 +168,15 @@ class Chain(Rule):
         return moved, (states, last)
 
     def check(self, tensors: Tensors, names: Sequence[str], n_steps: int) -> None:
-        """Raise as the rule does."""
+        """Raise unless the tensors match the rule; see its ``check``."""
         self.rule.check(tensors, names, n_steps)
 
 
 def chain(*parts: Transform | Rule) -> Rule:
-    """Return the rule that transforms the gradient by all parts but the last, in their order, and moves by the last.
+    """Return a rule that applies the transforms in order and then the last part, a rule.
 
     Raises:
-        InputError: the last part is no rule, or another part is no transform.
+        InputError: the last part is not a rule, or another part is not a transform.
 
     >>> chain(WeightDecay(1e-2), SGD(0.1, n_steps=5)).rule.rate
     0.1
@@ -184,7 +184,7 @@ def chain(*parts: Transform | Rule) -> Rule:
     *transforms, rule = parts or (None,)
     for part, kind in (*((part, Transform) for part in transforms), (rule, Rule)):
         if not isinstance(part, kind):
-            raise InputError(f"{part!r} of chain is no {kind.__name__}; transforms come first, and one rule last")
+            raise InputError(f"{part!r} of chain is not a {kind.__name__}; transforms come first, and one rule last")
     return Chain(tuple(transforms), rule) if transforms else rule  # type: ignore[arg-type, return-value]
 
 

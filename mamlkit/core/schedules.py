@@ -1,6 +1,6 @@
-"""What changes with the epoch, as pure functions of the epoch: no counters, no state.
+"""Schedules, as pure functions of the epoch: no counters, no state.
 
-To add a scheduled fix: write its function here, and read it in ``step_config`` or ``outer_lr``.
+To add a scheduled fix: write its function here, and call it in ``step_config`` or ``outer_lr``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ MSL_FLOOR = 0.03  # an early step's weight never falls below this share of 1/K (
 
 @dataclass(frozen=True)
 class StepConfig:
-    """What one meta-iteration needs to know.
+    """Settings of one meta-iteration.
 
     Attributes:
-        loss_weights: weight of the query loss after each inner step, [K] floats that sum to 1. A query pass is made
-            only where the weight is not 0.
+        loss_weights: weight of the query loss after each inner step, [K] floats that sum to 1. There is a query pass
+            only after steps with a weight other than 0.
         second_order: differentiate through the inner gradient.
-        track_query: make the query pass after every step, for the trace alone.
-        norm: ``"batch"`` normalises the query set with its own statistics, ``"running"`` with the recorded ones.
+        track_query: run a query pass after every step; the extra passes serve only the trace.
+        norm: ``"batch"`` normalises the query set with its own statistics, ``"running"`` with the recorded statistics.
     """
 
     loss_weights: tuple[float, ...]
@@ -34,23 +34,21 @@ class StepConfig:
 def msl_weights(n_steps: int, epoch: int, msl_epochs: int) -> tuple[float, ...]:
     """Return the multi-step-loss weights of an epoch.
 
-    All K weights start at 1/K; over ``msl_epochs`` epochs the first K-1 fall linearly and the last takes what they
-    lose. Early weights keep at least 3 % of 1/K.
+    All K weights start at 1/K; over ``msl_epochs`` epochs the first K-1 decrease linearly, and the last increases by
+    the same total. Early weights keep at least 3 % of 1/K.
 
         w_i = max(1/K - e / (K E), 0.03 / K)  for i < K-1,    w_{K-1} = 1 - sum of the others
 
     Args:
         n_steps: K, inner steps, at least 1.
         epoch: e, from 0.
-        msl_epochs: E, epochs of the ramp; 0 gives the end of the ramp at once.
+        msl_epochs: E, epochs of the ramp; 0 starts at the end of the ramp.
 
     Returns:
         K floats that sum to 1.
 
-    Pure: no state.
-
-    Source: section 4 of the paper says that the weights are annealed and gives no formula; the formula is the
-    authors' code's.
+    Source: section 4 of the paper says that the weights are annealed and gives no formula; the formula is from the
+    authors' code.
 
     >>> msl_weights(5, 0, 10)
     (0.2, 0.2, 0.2, 0.2, 0.2)
@@ -66,7 +64,7 @@ def msl_weights(n_steps: int, epoch: int, msl_epochs: int) -> tuple[float, ...]:
 
 
 def last_step_only(n_steps: int) -> tuple[float, ...]:
-    """Return the weights of plain MAML: the query loss after the last step alone.
+    """Return the weights of plain MAML: only the query loss after the last step counts.
 
     >>> last_step_only(3)
     (0.0, 0.0, 1.0)
@@ -77,7 +75,7 @@ def last_step_only(n_steps: int) -> tuple[float, ...]:
 def cosine_lr(epoch: int, epochs: int, start: float, end: float) -> float:
     """Return the outer rate of an epoch, on half a cosine from ``start`` at 0 to ``end`` at ``epochs``.
 
-    Pure: no state. Source: section 4 of the paper (cosine annealing); constant within an epoch as in the authors' code.
+    Source: section 4 of the paper (cosine annealing); constant within an epoch as in the authors' code.
 
     >>> cosine_lr(0, 100, 1e-3, 1e-5)
     0.001
@@ -99,10 +97,10 @@ def outer_lr(config: Config, epoch: int) -> float:
 def step_config(config: Config, epoch: int) -> StepConfig:
     """Return the meta-iteration's settings in an epoch of training.
 
-    The shares of the configuration become whole epochs, rounded, but 1 at least where a share is not 0: a schedule
-    stretches with the run. The paper's 50 first-order epochs of 150 are ``first_order_share = 1/3``.
+    Shares of the configuration are rounded to whole epochs, at least 1 if the share is not 0, so that a schedule scales
+    with the run. The paper's 50 first-order epochs of 150 are ``first_order_share = 1/3``.
 
-    Pure: no state. Source: section 4 of the paper (multi-step loss, derivative-order annealing).
+    Source: section 4 of the paper (multi-step loss, derivative-order annealing).
     """
     msl_epochs, first_order_epochs = (_share(x, config.epochs) for x in (config.msl_share, config.first_order_share))
     multi_step = config.multi_step_loss and epoch < msl_epochs
@@ -116,6 +114,6 @@ def _share(share: float, epochs: int) -> int:
 
 
 def eval_config(config: Config, norm: str, *, track_query: bool = False) -> StepConfig:
-    """Return the settings of evaluation: first-order, the last step's query pass alone, normalised by ``norm``."""
+    """Return the settings of evaluation: first-order, only the last step's query pass, normalised by ``norm``."""
     weights = last_step_only(config.eval_steps or config.n_steps)
     return StepConfig(weights, second_order=False, track_query=track_query, norm=norm)

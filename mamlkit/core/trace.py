@@ -1,4 +1,4 @@
-"""What happened inside an inner loop, as tensors.
+"""The trace of an inner loop: losses, metrics, outputs, gradient norms and statistics.
 
 Axis letters: ``N`` way, ``K`` inner steps, ``Q`` query images, ``C`` channels.
 """
@@ -17,23 +17,23 @@ Stats = dict[str, BatchStats]
 
 
 class InnerTrace(NamedTuple):
-    """What happened inside one inner loop, detached; NaN where no query pass was made."""
+    """The trace of one inner loop, detached; NaN for steps without a query pass."""
 
     support_loss: Tensor  # [K] nats, before each update
     query_loss: Tensor  # [K] nats, after each update
-    query_metric: Tensor  # [K] the problem's metric in [0, 1], the accuracy as a rule, after each update
-    query_logits: Any  # [Q, N] of the last query pass, or what else the network returns
+    query_metric: Tensor  # [K] the problem's metric in [0, 1], by default the accuracy, after each update
+    query_logits: Any  # [Q, N] of the last query pass, or the network's other outputs
     grad_norm: Tensor  # [K, n_adapted] l2 norm of each adapted tensor's support gradient
     support_stats: Stats  # {layer: BatchStats [K, C]}
     query_stats: Stats  # {layer: BatchStats [K, C]}
 
 
 def stack_rows(rows: list[InnerTrace], dim: int = 0) -> InnerTrace:
-    """Return the trace of K rows, one of them at least with a query pass.
+    """Return the trace of K rows; at least one row has a query pass.
 
     Args:
         rows: traces of single steps, without [K].
-        dim: where the axis [K] goes; 1 if the rows have a leading [T].
+        dim: position of the axis [K]; 1 if the rows have a leading [T].
     """
     scored = [row.query_logits for row in rows if pytree.tree_leaves(row.query_logits)[0].numel()]
     none = torch.zeros_like(rows[0].support_loss)

@@ -1,4 +1,4 @@
-"""Changes of the inner gradient before a rule moves parameters by it; ``mamlkit.core.rules.chain`` combines both."""
+"""Transforms of the inner gradient before the rule's update; ``mamlkit.core.rules.chain`` combines both."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 Params = dict[str, Tensor]
 
-SQUARE_FLOOR = 1e-16  # under the root of Adam's second moment, whose derivative is infinite at 0
+SQUARE_FLOOR = 1e-16  # added to Adam's second moment under the root, whose derivative is infinite at 0
 
 
 class Transform:
-    """A change of the gradient before the rule sees it: ``update`` returns gradients. It learns and keeps nothing."""
+    """A change of the gradient before the rule's update: ``update`` returns gradients. It has no learned tensors."""
 
     def init(self, params: Params) -> Any:
         """Return the state before the first step, any pytree of tensors, for the adapted parameters at the start."""
@@ -43,9 +43,9 @@ class Momentum(Transform):
 
 @dataclass(frozen=True)
 class AdamScaling(Transform):
-    """Divide a running mean of the gradients by the root of that of their squares, both without bias.
+    """Divide the running mean of the gradients by the root of the running mean of their squares, both bias-corrected.
 
-    The square has a floor of 1e-16 under the root, so that the second derivative is finite where a gradient is 0.
+    The square has a floor of 1e-16 under the root, so that the second derivative is finite for a gradient of 0.
 
     Source: Kingma and Ba 2015, algorithm 1.
     """

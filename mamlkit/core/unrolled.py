@@ -1,7 +1,7 @@
-"""Look inside the outer derivative: the meta-gradient of every inner step's query loss, layer by layer.
+"""The parts of the outer derivative: the meta-gradient of every inner step's query loss, layer by layer.
 
-Training needs the meta-gradient of one weighted sum (``mamlkit.core.outer_loop``). Here each step's part is kept apart,
-from one unrolled inner loop, for figures and for tests.
+Training needs the meta-gradient of one weighted sum (``mamlkit.core.outer_loop``). Here one unrolled inner loop gives
+the part of each step separately, for figures and tests.
 
 Axis letter: ``K`` inner steps.
 """
@@ -28,15 +28,14 @@ def meta_gradients_by_step(
     Args:
         problem, meta, buffers: see ``mamlkit.core.inner_loop.adapt``.
         episode: one task.
-        step: its length of ``loss_weights`` is K, its ``second_order`` decides whether the steps are differentiated
-            through; the weights themselves are not used.
+        step: the length of its ``loss_weights`` is K; with ``second_order``, the derivative goes through the steps; the
+            weights themselves are not used.
 
     Returns:
         name of a parameter -> [K + 1, *shape]; row 0 is the network before any step. The meta-gradient of a weighted
-        loss is the weighted sum of the rows 1..K. With first order each row is the gradient at theta_k itself.
+        loss is the weighted sum of the rows 1..K. Without ``second_order`` each row is the gradient at theta_k.
 
-    Source: section 3.1 of the paper, which names the product of steps as the cause of
-    exploding gradients.
+    Source: section 3.1 of the paper, which names the product of steps as the cause of exploding gradients.
     """
     leaves = {name: p.detach().requires_grad_() for name, p in meta.model.items()}
 
@@ -58,13 +57,13 @@ def meta_gradients_by_step(
 
 
 def layer_norms(gradients: Params) -> dict[str, Tensor]:
-    """Return the l2 norm of each layer's gradient, and of all together.
+    """Return the l2 norm of each layer's gradient, and of all layers together.
 
     Args:
         gradients: name -> [K + 1, *shape], or weighted sums of its rows, [n, *shape].
 
     Returns:
-        layer (``convs.0``, .., ``head``; a norm layer counts to the convolution before it) -> [K + 1]; ``total`` last.
+        layer (``convs.0``, .., ``head``; a norm layer belongs to the convolution before it) -> [K + 1]; ``total`` last.
     """
     squares: dict[str, Tensor] = {}
     for name, gradient in gradients.items():

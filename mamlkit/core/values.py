@@ -1,4 +1,4 @@
-"""Values of NumPy as Python's own types, so that JSON and TOML can be written from them."""
+"""Convert NumPy's values to Python's own types, for JSON and TOML."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 
 def plain(value: Any, kind: type) -> Any:
-    """Return a value as one of the plain type ``kind`` if it is one already, but for its type.
+    """Convert a value of another library to the plain type ``kind`` if it has the same meaning.
 
-    An integer of any library is an int, a real number of any library a float, and an integer a float too where
+    An integer of any library becomes an int, a real number of any library a float; an integer also becomes a float if
     ``kind`` is float. A bool is never a number, and 5.0 is never an int.
 
     Args:
-        value: anything; what does not match ``kind`` is returned as it is.
+        value: any value; a value that does not match ``kind`` is returned unchanged.
         kind: bool, int, float or str.
 
     >>> plain(np.int64(5), int), plain(np.float32(0.5), float), plain(1, float), plain(5.0, int), plain(True, int)

@@ -1,13 +1,13 @@
 """Ways to compute the same meta-gradient: for reading, for any network, and for speed.
 
-- ``eager``: a task at a time; ``print`` works anywhere inside, and with one thread ``breakpoint()`` too.
+- ``eager``: one task at a time; ``print`` works anywhere inside, and with one thread ``breakpoint()`` too.
 - ``vmap``: several tasks at once.
 - ``compiled``: ``Conv4`` in closed form, without a graph, as code compiled for this processor.
-- ``auto``: the one of these that ends the run first.
+- ``auto``: the first of these to finish the run.
 
-An engine has the methods of ``mamlkit.engines.graph.Eager``: ``supports`` names a setting that it does not implement,
-``obstacle`` says why it cannot run here, ``make`` and ``make_evaluator`` build its functions. To add an engine: write
-its class, list it in ``ENGINES``, and give it a place in ``ORDER``.
+An engine has the methods of ``mamlkit.engines.graph.Eager``: ``supports`` names a setting that the engine does not
+implement, ``obstacle`` gives the reason if it cannot run here, ``make`` and ``make_evaluator`` build its functions. To
+add an engine: write its class, list it in ``ENGINES``, and add it to ``ORDER``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Choice", "Engine", "Evaluator", "choose", "make", "make_evaluator", 
 
 COMPILED = Compiled()
 ENGINES: dict[str, Eager] = {"eager": Eager(), "vmap": Vmap(), "compiled": COMPILED}
-ORDER = {  # what is tried for each name, one after the other
+ORDER = {  # engines to try for each name, in order
     "auto": ("compiled", "vmap", "eager"),
     "compiled": ("compiled", "vmap", "eager"),
     "vmap": ("vmap", "eager"),
@@ -51,14 +51,14 @@ class Choice:
 
 
 def choose(problem: Problem, config: Config, batch: Episode) -> Choice:
-    """Return the engine that a configuration asks for, or the best that can do it here.
+    """Return the engine of a configuration, or the next engine that can run here.
 
     The choice depends on the problem, the configuration and the machine, never on earlier runs.
 
     Args:
-        problem: with a rule.
-        config: whose ``engine``, ``tasks_per_chunk`` and amount of work count.
-        batch: a meta-batch as the engine will get it, for its shapes.
+        problem: a problem with a rule.
+        config: its ``engine``, ``tasks_per_chunk`` and amount of work count.
+        batch: a meta-batch with the shapes of the run.
 
     Raises:
         InputError: the engine that ``config`` names does not implement a setting; or the network cannot take the batch.
@@ -85,11 +85,11 @@ def choose(problem: Problem, config: Config, batch: Episode) -> Choice:
 def prepare(
     problem: Problem, config: Config, batch: Episode, *, on_part: Callable[[int, int], None] | None = None
 ) -> Choice:
-    """Choose an engine and compile what it needs; where that fails, choose another that needs nothing.
+    """Choose an engine and compile its code; if compiling fails, choose ``vmap``.
 
     Args:
         problem, config, batch: see ``choose``.
-        on_part: called with parts done and parts in all, at the start and after each.
+        on_part: called with the finished parts and all parts, at the start and after each part.
 
     Raises:
         InputError: see ``choose``.

@@ -1,4 +1,4 @@
-"""The meta-gradient of ``Conv4`` from gradients and Hessian-vector products alone, without a graph.
+"""The meta-gradient of ``Conv4`` from gradients and Hessian-vector products, without a graph.
 
 With lambda_K = 0 and, for each inner step k from the last to the first,
 
@@ -6,8 +6,8 @@ With lambda_K = 0 and, for each inner step k from the last to the first,
     d inner_lrs[:, k] = -<lambda, g_k>                        per tensor; g_k is the support gradient
     lambda <- lambda - H_k (inner_lrs[:, k] lambda)           H_k is the support Hessian; first order: no change
 
-what is left of lambda is the derivative by the start. Batch norm's weights and biases take the query loss's derivative,
-less the mixed part of the same Hessian product.
+the final lambda is the derivative with respect to the start. For batch norm's weights and biases it is the query loss's
+derivative minus the mixed part of the same Hessian product.
 
 Letters as in ``mamlkit.engines.closed_form``; ``T`` tasks of the meta-batch, ``K`` inner steps, ``D`` packed numbers.
 """
@@ -48,11 +48,11 @@ Make = Callable[[Shape, Shape], Functions]
 
 
 class Step(NamedTuple):
-    """One inner step of a chunk, as the way back needs it."""
+    """The tensors of one inner step of a chunk that the backward pass needs."""
 
     theta: Tensor  # [D] before the step
     norms: tuple[Tensor, Tensor]  # [L, F] each
-    support: Gradient  # its ``theta`` [0] and ``saved`` () where both are to be computed again
+    support: Gradient  # ``theta`` [0] and ``saved`` () if the backward pass recomputes both
     query: Gradient | None
     grad_norms: dict[str, Tensor]  # [G] of each packed tensor's support gradient
 
@@ -67,7 +67,7 @@ class Sums(NamedTuple):
 
 
 class Chunk:
-    """Tasks that are computed at once: their shape, their data, and the functions made for them."""
+    """Tasks that are computed at once: their shape, their data, and the functions for this shape."""
 
     def __init__(self, problem: Problem, meta: MetaParams, batch: Episode, step: StepConfig, *, make: Make) -> None:
         self.meta, self.batch, self.settings = meta, batch, step
@@ -79,7 +79,7 @@ class Chunk:
         self.query = Patches.of(batch.query_x, self.shape.stride), batch.query_y
 
     def adapt(self, *, keep: bool) -> list[Step]:
-        """Take the inner steps; ``keep`` what the way back would otherwise compute again."""
+        """Take the inner steps; with ``keep``, keep the tensors that the backward pass would otherwise recompute."""
         theta, steps = packing.pack(self.shape, self.meta.model), []
         for k, weight in enumerate(self.settings.loss_weights):
             norms = packing.norms(self.meta.model, k)
@@ -98,11 +98,11 @@ class Chunk:
         return steps
 
     def scale(self, vector: Tensor, k: int) -> Tensor:
-        """Return a packed vector [D] times the rates of inner step ``k``; 0 where nothing adapts."""
+        """Return a packed vector [D] times the rates of inner step ``k``; 0 for tensors that do not adapt."""
         return packing.scale(self.shape, vector, dict(zip(self.names, self.meta.inner_lrs[:, k])))
 
     def differentiate(self, steps: list[Step]) -> Sums:
-        """Go back over the steps."""
+        """Backward pass: go through the steps from the last to the first."""
         adjoint = torch.zeros_like(steps[0].theta)
         rates, gammas, betas = [], [], []
         for k, step in reversed(list(enumerate(steps))):
@@ -126,7 +126,7 @@ class Chunk:
         return Sums(adjoint, *stacks)
 
     def gradient(self, sums: Sums) -> MetaParams:
-        """Return the derivatives by name; that of a bias before batch norm is exactly 0."""
+        """Return the derivatives by name; the derivative of a bias before batch norm is exactly 0."""
         model = {name: torch.zeros_like(value) for name, value in self.meta.model.items()}
         model |= packing.unpack_sum(self.shape, sums.theta)
         model |= packing.unpack_norms(self.meta.model, sums.gamma, sums.beta)
@@ -142,7 +142,7 @@ class Chunk:
         return torch.stack([weight * step.query.loss for weight, step in pairs if step.query is not None]).sum(0)
 
     def trace(self, steps: list[Step]) -> InnerTrace:
-        """Return what happened, with a leading [G]."""
+        """Return the trace, with a leading [G]."""
         support, query = [step.support for step in steps], [step.query for step in steps]
         last = next(q for q in reversed(query) if q is not None)
         absent, zero = torch.full_like(last.loss, torch.nan), torch.zeros_like(last.loss)
@@ -187,14 +187,14 @@ def meta_gradient(
     tasks_per_chunk: int = 1,
     keep: bool = True,
 ) -> MetaStep:
-    """Return what ``mamlkit.core.outer_loop.meta_gradient`` returns for a ``Conv4`` and the cross-entropy.
+    """Return the result of ``mamlkit.core.outer_loop.meta_gradient`` for a ``Conv4`` and the cross-entropy.
 
     Args:
         problem, meta, buffers, batch, step: see there; query passes are normalised by their own statistics.
-        make: gives the functions for the shapes of a chunk's support and query images.
+        make: returns the functions for the shapes of a chunk's support and query images.
         tasks_per_chunk: tasks computed at once.
-        keep: keep what each inner step leaves for its second derivative; else compute it again, so that memory grows
-            with the number of steps by the weights alone.
+        keep: keep the tensors of each inner step for its second derivative; otherwise recompute them, so that each step
+            adds only its weights to the memory.
 
     Raises:
         InputError: see ``mamlkit.core.inner_loop.adapt``.

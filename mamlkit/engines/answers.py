@@ -1,4 +1,4 @@
-"""Adapt and answer, without a trace: the query logits of evaluation, from the compiled support gradient alone."""
+"""The query logits of evaluation, without a trace, from the compiled support gradient."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def query_logits(
     make: Make,
     tasks_per_chunk: int,
 ) -> Tensor:
-    """Return the query logits after the last inner step, [M, T, Q, N], as the trace of ``run_tasks`` has them.
+    """Return the query logits after the last inner step, [M, T, Q, N], as in the trace of ``run_tasks``.
 
     Args:
         problem, meta, buffers, batch: see ``mamlkit.core.outer_loop.meta_gradient``.
-        steps: M settings that differ in the statistics of the query pass alone.
-        make: gives the functions for the shape of a chunk's support images.
+        steps: M settings that differ only in the statistics of the query pass.
+        make: returns the functions for the shape of a chunk's support images.
         tasks_per_chunk: tasks adapted at once; the last chunk may be smaller.
 
     Raises:

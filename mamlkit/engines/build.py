@@ -1,9 +1,9 @@
-"""Compile one function of ``mamlkit.engines.closed_form`` for one shape; run in a process of its own.
+"""Compile one function of ``mamlkit.engines.closed_form`` for one shape; run in a separate process.
 
     python -m mamlkit.engines.build gradient '{"n_tasks": 2, ...}' out.pt2
 
-The compiler takes hundreds of megabytes and many seconds; what it leaves takes neither. The package is tried on an
-example before it is handed over, and refused if it does not give the numbers of the function it was made from.
+The compiler takes hundreds of megabytes and many seconds; the compiled package takes neither. The package is tested on
+an example, and rejected if its results differ from the results of its source function.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mamlkit.engines.closed_form import Shape
 from mamlkit.engines.compiler import call_flat, runner
 from mamlkit.engines.first_stage import Patches
 
-SETTINGS = {"cpp.enable_kernel_profile": True}  # a profiler then sees the fused kernels by name
-# Relative l2 difference allowed between the two. In float32 a value beside a kink, of the leaky ReLU or between two
-# values of a pooling window, may fall on its other side; in float64 none does, and the two are the same code.
+SETTINGS = {"cpp.enable_kernel_profile": True}  # a profiler then shows the fused kernels by name
+# Allowed relative l2 difference between package and source. In float32 a value near a kink, of the leaky ReLU or
+# between two values of a pooling window, may fall on its other side; in float64 none does, and both are the same code.
 TOLERANCES = {"bfloat16": 0.2, "float32": 0.05, "float64": 1e-10}
 
 
@@ -46,7 +46,7 @@ def example(function: str, shape: Shape) -> list[Tensor]:
 
 
 class Module(torch.nn.Module):
-    """A function as the module that ``torch.export`` takes."""
+    """A function as a module, for ``torch.export``."""
 
     def __init__(self, function: str, shape: Shape) -> None:
         super().__init__()
@@ -61,9 +61,9 @@ def build(function: str, shape: Shape, path: Path) -> None:
     """Compile a function into a package.
 
     Raises:
-        InputError: the package cannot be loaded, or does not agree with the function.
+        InputError: the package cannot be loaded, or its results differ from the function's.
 
-    Writes: ``path``, to be deleted where this raises: Windows does not let a process delete a library that it uses.
+    Writes: ``path``. After an error the caller deletes it: on Windows a process cannot delete a library that it uses.
     """
     arguments = [tensor.contiguous() for tensor in example(function, shape)]
     with torch.no_grad():
@@ -73,15 +73,15 @@ def build(function: str, shape: Shape, path: Path) -> None:
 
 
 def check(found: list[Tensor], expected: tuple[Tensor, ...], shape: Shape) -> None:
-    """Refuse tensors that are not those expected.
+    """Raise unless the tensors agree with the expected tensors.
 
     Raises:
-        InputError: one differs by more than its precision allows, or is not a number.
+        InputError: a tensor differs by more than its precision allows, or has a NaN.
     """
     pairs = [(a, b) for a, b in zip(found, expected) if b.numel()]
     distance = float(torch.stack([(a - b).norm() / b.norm().clamp(min=1e-30) for a, b in pairs]).max())  # keeps a NaN
     if not distance <= TOLERANCES["bfloat16" if shape.autocast else shape.dtype]:
-        raise InputError(f"the compiled code is {distance:.1e} away from the function it was made from")
+        raise InputError(f"the results of the compiled code are {distance:.1e} away from those of its source")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""``Conv4``'s loss on a chunk of tasks, its gradient, and its Hessian times a vector, in closed form.
+"""The loss of ``Conv4`` on a chunk of tasks, its gradient, and its Hessian-vector product, in closed form.
 
-Two pure functions without autograd, made to be compiled: ``gradient`` and ``hessian_product``. The tasks of a chunk
-have weights of their own, packed into one flat vector ``theta``: the tensors one after the other, each [G, ...].
+Two pure functions without autograd, written for compilation: ``gradient`` and ``hessian_product``. Each task of a chunk
+has its own weights, packed into one flat vector ``theta``: the tensors one after the other, each [G, ...].
 
 Axis letters: ``G`` tasks of the chunk, ``B`` images of each, ``N`` way, ``C`` channels, ``F`` filters, ``L`` = 4
 stages.
@@ -21,18 +21,18 @@ from mamlkit.engines import first_stage, stage
 from mamlkit.engines.first_stage import Patches
 from mamlkit.engines.stage import Layer
 
-STAGES: tuple[Any, ...] = (first_stage, stage, stage, stage)  # modules of the same five functions and names
+STAGES: tuple[Any, ...] = (first_stage, stage, stage, stage)  # modules with the same functions and names
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Everything that the two functions are compiled for.
+    """The shapes and settings for which the two functions are compiled.
 
     Attributes:
         n_tasks, n_images, n_way: G, B (support or query images of a task) and N.
-        channels, size: of the images.
+        channels, size: channels of the images; height and width.
         filters: F.
-        pool: 2x2 max-pooling; without it the convolutions have stride 2, and one mean stands before the head.
+        pool: 2x2 max-pooling; without it the convolutions have stride 2, and a global mean precedes the head.
         dtype: ``"float32"`` or ``"float64"``.
         autocast: convolutions of the later stages in bfloat16.
     """
@@ -54,7 +54,7 @@ class Shape:
 
     @property
     def side(self) -> int:
-        """Height and width of what the head sees."""
+        """Height and width of the head's input."""
         return self.size // 2 ** len(STAGES) if self.pool else 1
 
     @property
@@ -80,7 +80,7 @@ class Shape:
 
 
 class Gradient(NamedTuple):
-    """What one pass gives. ``theta``, ``gamma`` and ``beta`` are derivatives of the loss by them."""
+    """The result of one pass; ``theta``, ``gamma`` and ``beta`` are derivatives of the loss with respect to them."""
 
     loss: Tensor  # [G]
     logits: Tensor  # [G, B, N]
@@ -93,7 +93,7 @@ class Gradient(NamedTuple):
 
 
 class HessianProduct(NamedTuple):
-    """Tangents of the derivatives by theta, gamma and beta."""
+    """Tangents of the derivatives with respect to theta, gamma and beta."""
 
     theta: Tensor  # packed
     gamma: Tensor  # [L, G, F]
@@ -101,16 +101,16 @@ class HessianProduct(NamedTuple):
 
 
 def gradient(shape: Shape, theta: Tensor, norms: tuple[Tensor, Tensor], patches: Patches, y: Tensor) -> Gradient:
-    """Return the mean cross-entropy of each task, its gradient, and what the pass leaves.
+    """Return the mean cross-entropy of each task, its gradient, and the tensors for ``hessian_product``.
 
     Args:
         shape: see ``Shape``.
         theta: packed weights.
         norms: [L, F] batch-norm weights and biases of this inner step.
-        patches: of the images.
+        patches: patches of the images.
         y: [G, B] labels.
 
-    Pure: no state. Source: our own derivation.
+    Source: our own derivation.
     """
     *convs, head, bias = shape.unpack(theta)
     layers = shape.layers(*norms)
@@ -143,7 +143,7 @@ def gradient(shape: Shape, theta: Tensor, norms: tuple[Tensor, Tensor], patches:
         beta=torch.stack([kept.dbeta for kept in saved]),
         mean=torch.stack([half.mean for half in halves]),
         var=torch.stack([half.var for half in halves]),
-        saved=tuple(tensor.contiguous() for tensor in flat),  # compiled code relies on what it was shown
+        saved=tuple(tensor.contiguous() for tensor in flat),  # compiled code needs the memory layout of its example
     )
 
 
@@ -160,11 +160,11 @@ def hessian_product(
     """Return the tangent of ``gradient`` along ``v``: the Hessian times ``v``, and its mixed part for batch norm.
 
     Args:
-        shape, theta, norms, patches, y: as of ``gradient``.
+        shape, theta, norms, patches, y: see ``gradient``.
         v: a direction, packed as ``theta``.
-        saved: what ``gradient`` left.
+        saved: ``saved`` of ``gradient``'s result.
 
-    Pure: no state. Source: forward-over-reverse differentiation (Pearlmutter 1994); our own derivation.
+    Source: forward-over-reverse differentiation (Pearlmutter 1994); our own derivation.
     """
     *flat, features, softmax = saved
     *convs, head, _ = shape.unpack(theta)

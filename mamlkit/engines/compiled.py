@@ -1,7 +1,7 @@
 """The engine ``compiled``: ``Conv4`` in closed form, without a graph, as code compiled for this processor.
 
-The closed form is an exact special case of ``mamlkit.core.inner_loop``: of one network, one loss and one rule, and of
-the settings in ``KNOWN``. It refuses whatever it does not know by name, so that a new setting cannot be passed over.
+The closed form is an exact special case of ``mamlkit.core.inner_loop`` for one network, one loss, one rule and the
+settings in ``KNOWN``. The engine rejects every setting that ``KNOWN`` does not list, so it cannot ignore a new setting.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from mamlkit.engines.closed_form import Shape
 from mamlkit.engines.graph import Eager, Engine, Evaluator
 from mamlkit.engines.work import iteration_flop
 
-SMALL_TASK = 15  # images; chunks of two such tasks stay in a core's cache, larger tasks are best alone
-REPAYS = 2e12  # floating-point operations of a run from which on half a minute of compiling is won back
+SMALL_TASK = 15  # images; two such tasks fit into a core's cache, larger tasks run best alone
+REPAYS = 2e12  # floating-point operations from which on a run repays half a minute of compiling
 LAYERS = (Conv4, nn.ModuleList, nn.Conv2d, PerStepBatchNorm2d, nn.Linear)
 # Fields of the configuration that the closed form implements, or that do not change a meta-gradient.
 # fmt: off
@@ -52,13 +52,13 @@ class Compiled(Eager):
     """The closed form of ``Conv4``, compiled."""
 
     def supports(self, problem: Problem, config: Config) -> str | None:
-        """Return the setting that the closed form does not know, in words."""
+        """Return a description of a setting that the closed form does not know, or None."""
         unknown = config.difference(type(config)()).keys() - KNOWN
         if unknown:
             name = min(unknown)
             return f"{name} = {getattr(config, name)!r}"
         if not _is_conv4(problem.network):
-            return f"the network {problem.name}: the closed form is that of Conv4 alone, as it stands in mamlkit"
+            return f"the network {problem.name}: the closed form is only for mamlkit's own Conv4, unchanged"
         known = {"loss": F.cross_entropy, "metric": accuracy}
         for name, function in known.items():
             if getattr(problem, name) is not function:
@@ -70,13 +70,13 @@ class Compiled(Eager):
         return None
 
     def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
-        """Return why nothing compiled can run here."""
+        """Return the reason if compiled code cannot run here, or None."""
         if config.device not in ("cpu", "auto") or (config.device == "auto" and torch.cuda.is_available()):
-            return "it runs on the CPU alone"
+            return "it runs only on the CPU"
         return compiler.obstacle() or None
 
     def repays(self, problem: Problem, config: Config, batch: Episode) -> tuple[bool, str]:
-        """Return whether a run is long enough to win back the time of compiling, and a sentence about it."""
+        """Return whether the run saves more time than compiling takes, and a sentence about it."""
         settings = dataclasses.replace(config, n_tasks=count(batch), tasks_per_chunk=0)
         flop = iteration_flop(settings, step_config(config, config.epochs - 1), tuple(batch.support_x.shape[2:]))
         iterations = config.epochs * config.iterations_per_epoch
@@ -85,13 +85,13 @@ class Compiled(Eager):
         return worth, f"{iterations} iterations of {flop / 1e9:.3g} GFLOP {verb} half a minute of compiling"
 
     def tasks_per_chunk(self, config: Config, batch: Episode) -> int:
-        """Return 2 for small tasks of an even number, else 1."""
+        """Return 2 for an even number of small tasks, else 1."""
         small = max(config.k_shot, config.q_query) * config.n_way <= SMALL_TASK
         best = 2 if small and count(batch) % 2 == 0 else 1
         return min(config.tasks_per_chunk or best, count(batch))
 
     def parts(self, problem: Problem, config: Config, batch: Episode, chunk: int) -> list[compiler.Part]:
-        """Return what must be compiled for such batches."""
+        """Return the parts to compile for batches of this shape."""
         wanted: list[compiler.Part] = []
         for n_tasks in dict.fromkeys((chunk, count(batch) % chunk)):
             if n_tasks:
@@ -101,7 +101,7 @@ class Compiled(Eager):
 
     def make(self, problem: Problem, config: Config, tasks_per_chunk: int) -> Engine:
         """Return the function ``(meta, buffers, batch, step) -> MetaStep``."""
-        load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))  # once for each shape
+        load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))  # once per shape
 
         def engine(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> MetaStep:
             _check_step(step)
@@ -125,14 +125,14 @@ class Compiled(Eager):
 
         def evaluator(meta: MetaParams, buffers: Params, batch: Episode, steps: Sequence[StepConfig]) -> torch.Tensor:
             for step in steps:
-                _check_step(dataclasses.replace(step, norm=KNOWN_STEP.norm))  # the last query pass takes any norm
+                _check_step(dataclasses.replace(step, norm=KNOWN_STEP.norm))  # the last query pass accepts any norm
             return answers.query_logits(problem, meta, buffers, batch, steps, make=load, tasks_per_chunk=chunk)
 
         return evaluator
 
 
 def _is_conv4(network: nn.Module) -> bool:
-    """Return whether a network is a ``Conv4`` with its own layers and nothing hooked into them."""
+    """Return whether a network is a ``Conv4`` with unchanged layers and without hooks."""
     layers = [*network.modules()]
     if type(network) is not Conv4 or any(type(layer) not in LAYERS for layer in layers):
         return False

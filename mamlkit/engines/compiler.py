@@ -1,7 +1,7 @@
-"""Compiled functions of ``mamlkit.engines.closed_form``: made once, kept in the cache folder, loaded in milliseconds.
+"""Compiled functions of ``mamlkit.engines.closed_form``: built once, kept in the cache folder, loaded in milliseconds.
 
-A package is compiled by torch's AOTInductor in a process of its own (see ``mamlkit.engines.build``). Its name holds a
-digest of all that it depends on: shape, source, torch, processor. It uses one thread: chunks of tasks run side by side.
+torch's AOTInductor compiles a package in a separate process (see ``mamlkit.engines.build``). The package's name has a
+digest of shape, source, torch and processor. The code uses one thread: chunks of tasks run side by side.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ from mamlkit.engines.native import Run
 
 SOURCES = tuple(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler", "native"))
 
-KEPT = 60  # packages, of about 2 MB; those that were not used for longest go
-# What a loader may raise that is another version's, or is given a damaged file.
+KEPT = 60  # packages of about 2 MB; the least recently used are deleted
+# Exceptions of a loader from another version of torch, or for a damaged file.
 LOAD_ERRORS = (AttributeError, ImportError, *BAD_ARCHIVE)
 
-Part = tuple[str, Shape]  # name of a function, and what it is compiled for
+Part = tuple[str, Shape]  # name of a function, and the shape for which it is compiled
 
 
 def cxx() -> str | None:
-    """Return the path of the C++ compiler that torch would use, if it is here.
+    """Return the path of the C++ compiler that torch would use, or None if there is none.
 
-    That is ``$CXX``, or else g++; clang++ on a Mac, cl on Windows.
+    This is ``$CXX``, or else g++; clang++ on a Mac, cl on Windows.
     """
     usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     return shutil.which(os.environ.get("CXX", usual))
 
 
 def obstacle() -> str:
-    """Return why nothing can be compiled or loaded here, or an empty text."""
+    """Return the reason if code cannot be compiled or loaded here, or an empty text."""
     if cxx() is None:
         names = "cl" if sys.platform == "win32" else "g++ or clang++"
         return f"there is no C++ compiler ({names}) on this machine"
@@ -64,32 +64,32 @@ def obstacle() -> str:
     except (AttributeError, TypeError):
         return f"torch {torch.__version__} has another loader of compiled code"
     except LOAD_ERRORS:
-        pass  # the loader is the right one: it misses the file
+        pass  # the loader is the expected version: it only misses the file
     return ""
 
 
 def parts(support: Shape, query: Shape) -> list[Part]:
-    """Return what a chunk with these support and query sets needs."""
+    """Return the parts for a chunk with these support and query sets."""
     return list(dict.fromkeys([("gradient", support), ("gradient", query), ("hessian_product", support)]))
 
 
 def missing(wanted: list[Part]) -> list[Part]:
-    """Return those that would have to be compiled first; a damaged package counts as none."""
+    """Return the parts without a package; a damaged package counts as missing."""
     return [part for part in wanted if not _is_whole(package(part))]
 
 
 def compile_parts(wanted: list[Part], on_part: Callable[[int, int], None] | None = None) -> None:
-    """Compile what is missing, as many at once as there are threads.
+    """Compile the missing parts, with torch's number of threads in parallel.
 
     Args:
         wanted: see ``parts``.
-        on_part: called with parts done and parts in all, at the start and after each.
+        on_part: called with the finished parts and all parts, at the start and after each part.
 
     Raises:
         InputError: there is an ``obstacle``, or the cache cannot be written, or the compiler failed, or the result
             cannot be loaded or does not agree with its source.
 
-    Writes: packages into the cache folder, each whole or not at all; the least recently used go.
+    Writes: packages in the cache folder, atomically; deletes the least recently used packages.
     """
     todo = missing(wanted)
     if not todo:
@@ -106,13 +106,13 @@ def compile_parts(wanted: list[Part], on_part: Callable[[int, int], None] | None
             say(number, len(todo))
     for part in todo:
         runner(package(part))
-    with contextlib.suppress(FileNotFoundError):  # another program does the same
+    with contextlib.suppress(FileNotFoundError):  # another program deletes packages too
         for path in sorted(folder.glob("*.pt2"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
             discard(path)
 
 
 def load(support: Shape, query: Shape, *, autocast: bool = False) -> Functions:
-    """Return the functions of a chunk, compiled if need be; with ``autocast``, with convolutions in bfloat16.
+    """Return the functions of a chunk, compiled if necessary; with ``autocast``, convolutions are in bfloat16.
 
     Raises:
         InputError: see ``compile_parts``.
@@ -148,15 +148,15 @@ def runner(path: Path) -> Run:
     """Load a package and return its function.
 
     Raises:
-        InputError: it cannot be loaded.
+        InputError: the package cannot be loaded.
 
-    Writes: the time at which the package was used.
+    Writes: the package's time of last use.
     """
     try:
         run = native.load(path)
     except LOAD_ERRORS as error:
         raise InputError(f"the compiled code {path} cannot be loaded ({why(error)})") from error
-    with contextlib.suppress(OSError):  # a cache that can only be read
+    with contextlib.suppress(OSError):  # a read-only cache
         os.utime(path)
     return run
 
@@ -173,7 +173,7 @@ def _flat(theta: Tensor, norms: tuple[Tensor, Tensor], patches: Patches, y: Tens
 
 
 def package(part: Part) -> Path:
-    """Return where the compiled code of a part is, or will be."""
+    """Return the path for the compiled code of a part."""
     function, shape = part
     what = [function, dataclasses.asdict(shape), facts()]
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
@@ -181,7 +181,7 @@ def package(part: Part) -> Path:
 
 
 def facts() -> dict[str, str]:
-    """Return what compiled code depends on beside function and shape."""
+    """Return the factors of compiled code besides function and shape."""
     constants = f"epsilon {NORM_EPS}, slope {LEAK}"
     return {"torch": torch.__version__, "processor": _processor(), "source": _source(), "constants": constants}
 
@@ -209,13 +209,13 @@ def _compile(part: Part) -> None:
             if not _is_whole(path):
                 _compile_into(path, part)
     finally:
-        with contextlib.suppress(OSError):  # a program that waits for it has it open
+        with contextlib.suppress(OSError):  # a waiting program has it open
             lock.unlink()
 
 
 def _compile_into(path: Path, part: Part) -> None:
     function, shape = part
-    # Windows keeps libraries that are in use; those of the other process are free when it has ended.
+    # Windows does not delete libraries in use; the other process releases its libraries when it ends.
     with tempfile.TemporaryDirectory(dir=path.parent, ignore_cleanup_errors=True) as folder:
         out = Path(folder) / path.name
         what = json.dumps(dataclasses.asdict(shape))

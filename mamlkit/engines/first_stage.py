@@ -1,12 +1,12 @@
-"""The first stage of ``Conv4`` in closed form, where the input does not depend on the weights.
+"""The first stage of ``Conv4`` in closed form; its input does not depend on the weights.
 
-A 3x3 convolution of few channels is slow. As a 1x1 convolution of the images' 3x3 neighbourhoods it is not, z = W P;
-and the batch statistics of z, with all that batch norm's derivative asks of it, follow from the mean p and the
-covariance C of the neighbourhoods alone, without a pass over the largest activation:
+A 3x3 convolution of few channels is slow; the same 1x1 convolution of the images' 3x3 neighbourhoods, z = W P, is fast.
+The batch statistics of z, and all terms of batch norm's derivative, follow from the mean p and the covariance C of the
+neighbourhoods, without a pass over the largest activation:
 
     mean z = W p,    var z = diag(W C W'),    z_hat P' / n = r W C
 
-The functions are those of ``mamlkit.engines.stage``, with its letters and marks; h is ``Patches`` here.
+The functions, letters and marks are the same as in ``mamlkit.engines.stage``; h is ``Patches`` here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Patches(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, stride: int) -> Patches:
-        """Return those of images [G, B, C, H, W], channel by channel."""
+        """Return the patches of images [G, B, C, H, W], channel by channel."""
         columns = F.unfold(x.flatten(0, 1), KERNEL, padding=PADDING, stride=stride)  # [G B, 9 C, H W]
         side = (x.shape[3] - 1) // stride + 1
         columns = columns.view(*x.shape[:2], -1, side, columns.shape[2] // side)  # [G, B, 9 C, H, W]
@@ -43,7 +43,7 @@ class Patches(NamedTuple):
 
 
 class Half(NamedTuple):
-    """What the forward pass leaves for the backward pass."""
+    """Tensors that the backward pass needs from the forward pass."""
 
     cw: Tensor  # [G, F, 9 C] W C
     mean: Tensor  # [G, F] of z
@@ -53,7 +53,7 @@ class Half(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What forward and backward pass leave for the tangent pass."""
+    """Tensors that the tangent pass needs from the forward and backward pass."""
 
     cw: Tensor  # [G, F, 9 C]
     dw: Tensor  # [G, F, 9 C]
@@ -66,14 +66,14 @@ class Saved(NamedTuple):
 
 
 class HalfTangent(NamedTuple):
-    """What the forward tangent leaves for the backward tangent."""
+    """Tensors that the backward tangent needs from the forward tangent."""
 
     sd: Tensor  # [G, F] of the standard deviation 1/r
     u: Tensor  # [B, H', W', G, F]
 
 
 def forward(h: Patches, w: Tensor, layer: Layer) -> tuple[Half, Tensor]:
-    """Return the inside and the value for the weights ``w`` [G, F, 9 C]."""
+    """Forward pass: return the saved tensors and the output, for weights ``w`` [G, F, 9 C]."""
     cw = w @ h.cov
     mean, var = _times_mean(w, h), (w * cw).sum(2)
     picked, top = stage.pick_largest(_convolve(h, w, layer), layer)
@@ -82,7 +82,7 @@ def forward(h: Patches, w: Tensor, layer: Layer) -> tuple[Half, Tensor]:
 
 
 def backward(half: Half, h: Patches, _: Tensor, dabove: Tensor, layer: Layer) -> tuple[Saved, None, Tensor]:
-    """Return what the tangent pass needs, nothing for the images, and the derivative by the weights."""
+    """Backward pass: return saved tensors, None for the images, and dL/dw."""
     du, dgamma, dbeta = stage.through_activation(dabove, half.u, layer)
     r = stage.inverse(half.var)
     direct = _convolve_backward(h, du, half.picked, layer) - _row(dbeta) * h.mean.unsqueeze(1)
@@ -93,7 +93,7 @@ def backward(half: Half, h: Patches, _: Tensor, dabove: Tensor, layer: Layer) ->
 def forward_tangent(
     saved: Saved, inputs: tuple[Patches, Tensor], tangents: tuple[None, Tensor], layer: Layer
 ) -> tuple[HalfTangent, Tensor]:
-    """Return the tangents of the stage's inside and value."""
+    """Forward tangent: return the tangents of the saved tensors and of the output."""
     (h, _), (_, w_t) = inputs, tangents
     sd_t = saved.r * (saved.cw * w_t).sum(2)
     top_t = stage.pick(_convolve(h, w_t, layer), saved.picked, layer)
@@ -110,7 +110,7 @@ def backward_tangent(
     *,
     layer: Layer,
 ) -> tuple[None, Tensor, Tensor, Tensor]:
-    """Return nothing for the images, and the tangents of the derivatives by w, gamma and beta."""
+    """Backward tangent: return None for the images, and the tangents of dL/dw, dL/dgamma and dL/dbeta."""
     (h, _), (_, w_t) = inputs, tangents
     du_t, dgamma_t, dbeta_t = stage.through_activation_tangent(saved, half.u, dabove_t, layer)
     direct = _convolve_backward(h, du_t, saved.picked, layer) - _row(dbeta_t) * h.mean.unsqueeze(1)
@@ -124,13 +124,13 @@ def _convolve(h: Patches, w: Tensor, layer: Layer) -> Tensor:
 
 
 def _convolve_backward(h: Patches, du: Tensor, picked: Tensor, layer: Layer) -> Tensor:
-    dz = stage.spread(du, picked, h.p.shape[1:3], layer)
+    dz = stage.unpool(du, picked, h.p.shape[1:3], layer)
     w = du.new_empty(*dz.shape[3:], 1, 1, h.p.shape[4])  # only its shape matters
     return stage.convolve_backward_by_weight(dz, h.p, w, _pointwise(layer))[:, :, 0, 0]
 
 
 def _pointwise(layer: Layer) -> Layer:
-    """Return the settings of the 1x1 convolution: exact, as the statistics of its result are taken from W itself."""
+    """Return the settings of the 1x1 convolution, in full precision because its statistics are computed from W."""
     return layer._replace(stride=1, autocast=False)
 
 

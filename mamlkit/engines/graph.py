@@ -1,7 +1,7 @@
 """The engines ``eager`` and ``vmap``: automatic differentiation through the inner loop, for any problem.
 
-Chunks of tasks are computed side by side, a thread each, see ``mamlkit.core.chunks``. With one thread, and for a
-network or a loss of the user's own, they are computed one after the other: it may draw random numbers.
+Chunks of tasks are computed side by side, with one thread each, see ``mamlkit.core.chunks``. With one thread they are
+computed one after the other; so are chunks for the user's own network or loss, which may draw random numbers.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ Evaluator = Callable[[MetaParams, Params, Episode, Sequence[StepConfig]], Any]
 
 VMAP_CHUNK = 4  # tasks
 EVALUATED_AT_ONCE = 4  # tasks of a chunk at evaluation
-REFUSALS = (RuntimeError, NotImplementedError, TypeError, ValueError)  # of torch.vmap, for a network of the user's own
+REFUSALS = (RuntimeError, NotImplementedError, TypeError, ValueError)  # of torch.vmap, for the user's own network
 
 
 class Eager:
-    """One task after the other: the reference for all others, and the one to look inside."""
+    """One task after the other: the reference for all other engines, and the easiest to inspect."""
 
     def supports(self, problem: Problem, config: Config) -> str | None:
-        """Return the setting that this engine does not implement, in words; None: it implements all."""
+        """Return a description of a setting that this engine does not implement; None: it implements all."""
         return None
 
     def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
-        """Return why it cannot run here, in words; None: it can."""
+        """Return the reason if the engine cannot run here; None: it can."""
         return None
 
     def tasks_per_chunk(self, config: Config, batch: Episode) -> int:
-        """Return how many tasks are computed at once in training."""
+        """Return the number of tasks computed at once in training."""
         return 1
 
     def evaluated_at_once(self, config: Config) -> int:
-        """Return how many tasks are computed at once at evaluation."""
+        """Return the number of tasks computed at once at evaluation."""
         return 1
 
     def make(self, problem: Problem, config: Config, tasks_per_chunk: int) -> Engine:
@@ -91,7 +91,7 @@ class Vmap(Eager):
     """Several tasks at once, for any problem that ``torch.vmap`` can map over tasks."""
 
     def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
-        """Return why the problem cannot be mapped over tasks, after one trial on two of them."""
+        """Return the reason if the problem cannot be mapped over tasks, after one trial on two tasks."""
         if type(problem.network) in SHIPPED:
             return None
         meta, buffers = problem.start(dtype=getattr(torch, config.dtype))
@@ -107,16 +107,16 @@ class Vmap(Eager):
         return None
 
     def tasks_per_chunk(self, config: Config, batch: Episode) -> int:
-        """Return how many tasks are computed at once: two chunks or more, to go side by side."""
+        """Return the number of tasks computed at once: small enough for two or more chunks side by side."""
         best = max(1, min(VMAP_CHUNK, count(batch) // 2))
         return min(config.tasks_per_chunk or best, count(batch))
 
     def evaluated_at_once(self, config: Config) -> int:
-        """Return as many as the configuration asks for, or 4."""
+        """Return the configuration's ``tasks_per_chunk``, or 4."""
         return config.tasks_per_chunk or EVALUATED_AT_ONCE
 
 
 def _spread(problem: Problem, batch: Episode) -> Spread:
-    """Return how chunks are computed: side by side on the CPU, where nothing draws random numbers."""
+    """Return the way to compute chunks: side by side on the CPU if nothing draws random numbers, else in turn."""
     on_the_cpu = pytree.tree_leaves(batch)[0].device.type == "cpu"
     return side_by_side if on_the_cpu and not problem.may_draw else in_turn

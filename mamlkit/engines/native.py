@@ -1,8 +1,8 @@
-"""Call compiled code without holding Python's lock, so that threads run it side by side.
+"""Call compiled code without Python's global lock, so that threads run it side by side.
 
-torch's own loader holds the lock while the code runs. The library inside a package of AOTInductor has a C interface
-(torch/csrc/inductor/aoti_runtime/interface.h), and ctypes calls C without the lock. torch makes a handle of a tensor
-and a tensor of a handle.
+torch's own loader holds the lock while the code runs. The library in an AOTInductor package has a C interface
+(torch/csrc/inductor/aoti_runtime/interface.h), and ctypes calls C without the lock. torch converts tensors to handles
+and handles to tensors.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ Run = Callable[[list[Tensor]], list[Tensor]]
 
 
 def load(path: Path) -> Run:
-    """Return the function of a package, which threads may call at once.
+    """Return the function of a package; several threads may call it at once.
 
     Args:
-        path: of the package; its checksum is compared.
+        path: path of the package; its checksum is verified.
 
     Raises:
-        Exception: of many kinds: the package is damaged, or this torch has other functions.
+        Exception: one of many kinds: the package is damaged, or this torch has other functions.
 
-    Writes: a temporary file, gone at once; Windows keeps it, as the library is in use.
+    Writes: a temporary file, deleted at once; Windows keeps it because the library is in use.
     """
     to_handles, to_tensors = _exchange()
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         [member] = [name for name in archive.namelist() if name.endswith((".so", ".pyd", ".dll"))]
         library = ctypes.CDLL(archive.extract(member, folder))
     container, n_outputs = ctypes.c_void_p(), ctypes.c_size_t()
-    at_once = ctypes.c_size_t(os.cpu_count() or 1)  # calls; one more would wait
+    at_once = ctypes.c_size_t(os.cpu_count() or 1)  # parallel calls; further calls wait
     _check(library.AOTInductorModelContainerCreateWithDevice(ctypes.byref(container), at_once, b"cpu", None))
     _check(library.AOTInductorModelContainerGetNumOutputs(container, ctypes.byref(n_outputs)))
 
     def run(tensors: list[Tensor]) -> list[Tensor]:
-        inputs = (ctypes.c_void_p * len(tensors))(*map(_address, to_handles(tensors)))  # the code takes them over
+        inputs = (ctypes.c_void_p * len(tensors))(*map(_address, to_handles(tensors)))  # the code takes ownership
         outputs = (ctypes.c_void_p * n_outputs.value)()
         sizes = ctypes.c_size_t(len(tensors)), n_outputs
         _check(library.AOTInductorModelContainerRun(container, inputs, sizes[0], outputs, sizes[1], None, None))
@@ -52,10 +52,10 @@ def load(path: Path) -> Run:
 
 
 def _exchange() -> tuple[Any, Any]:
-    """Return the functions that make handles of tensors, and tensors of handles.
+    """Return torch's functions that convert tensors to handles, and handles to tensors.
 
     Raises:
-        AttributeError: this torch has none.
+        AttributeError: this torch does not have them.
     """
     aoti: Any = torch._C._aoti
     return aoti.unsafe_alloc_void_ptrs_from_tensors, aoti.alloc_tensors_by_stealing_from_void_ptrs
@@ -63,7 +63,7 @@ def _exchange() -> tuple[Any, Any]:
 
 def _check(error: int) -> None:
     if error:
-        raise RuntimeError("the compiled code failed; it has said why on standard error")
+        raise RuntimeError("the compiled code failed; it has written the reason to standard error")
 
 
 _capsule = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)(

@@ -1,6 +1,6 @@
-"""Between a network's named tensors and the packed vectors of ``mamlkit.engines.closed_form``; letters as there.
+"""Convert between named tensors and the packed vectors of ``mamlkit.engines.closed_form``; letters as there.
 
-All is linear and keeps every number, so that derivatives are packed and unpacked as what they are derivatives by.
+All conversions are linear and keep every number, so derivatives are packed and unpacked like their tensors.
 ``P`` packed tensors, ``D`` packed numbers of a chunk, ``K`` inner steps.
 """
 
@@ -23,18 +23,18 @@ def shape_of(model: Conv4, params: Params, images: Tensor) -> Shape:
 
 
 def pack(shape: Shape, params: Params) -> Tensor:
-    """Return ``params`` as the packed weights [D] of every task; batch norm and the convolutions' biases are left."""
+    """Return ``params`` as the packed weights [D] of every task; without batch norm and the convolutions' biases."""
     tasks = (shape.n_tasks, -1)
     return torch.cat([_inwards(shape, name, params[name]).expand(tasks).flatten() for name in shape.tensors])
 
 
 def unpack_sum(shape: Shape, vector: Tensor) -> Params:
-    """Return the sum over tasks of a packed vector, by name."""
+    """Return the tensors of a packed vector, summed over tasks, by name."""
     return {name: _outwards(shape, name, part.sum(0)) for name, part in zip(shape.tensors, shape.unpack(vector))}
 
 
 def unpack_tasks(shape: Shape, vector: Tensor) -> list[Params]:
-    """Return a packed vector of each task, by name."""
+    """Return the tensors of a packed vector for each task, by name."""
     parts = dict(zip(shape.tensors, shape.unpack(vector)))
     return [{name: _outwards(shape, name, part[g]) for name, part in parts.items()} for g in range(shape.n_tasks)]
 
@@ -47,7 +47,7 @@ def norms(params: Params, step: int) -> tuple[Tensor, Tensor]:
 
 
 def unpack_norms(params: Params, gamma: Tensor, beta: Tensor) -> Params:
-    """Return derivatives [K, L, F] by name, in the shapes of ``params``: summed over steps where they share a row."""
+    """Return derivatives [K, L, F] by name, in the shapes of ``params``; summed over steps if these share a row."""
     found = {}
     for kind, table in (("weight", gamma), ("bias", beta)):
         for i, rows in enumerate(table.unbind(1)):  # [K, L, F] -> L x [K, F]
@@ -60,13 +60,13 @@ def unpack_norms(params: Params, gamma: Tensor, beta: Tensor) -> Params:
 
 
 def scale(shape: Shape, vector: Tensor, rates: dict[str, Tensor]) -> Tensor:
-    """Return a packed vector with each tensor times its own rate; one that has none becomes 0."""
+    """Return a packed vector with each tensor times its own rate; a tensor without a rate becomes 0."""
     parts = zip(shape.tensors, torch.split(vector, shape.sizes))
     return torch.cat([part * rates[name] if name in rates else torch.zeros_like(part) for name, part in parts])
 
 
 def products(shape: Shape, a: Tensor, b: Tensor) -> Tensor:
-    """Return the scalar product of each packed tensor of ``a`` with that of ``b``, summed over tasks, [P]."""
+    """Return the scalar products of the packed tensors of ``a`` and ``b``, summed over tasks, [P]."""
     return torch.stack([torch.dot(*pair) for pair in zip(torch.split(a, shape.sizes), torch.split(b, shape.sizes))])
 
 
@@ -76,7 +76,7 @@ def task_norms(shape: Shape, vector: Tensor) -> dict[str, Tensor]:
 
 
 def _inwards(shape: Shape, name: str, w: Tensor) -> Tensor:
-    if name == "head.weight":  # the head reads [H, W, F] where the network reads [F, H, W]
+    if name == "head.weight":  # the packed head has the order [H, W, F], the network's [F, H, W]
         w = torch.unflatten(w, 1, (shape.filters, shape.side, shape.side)).permute(0, 2, 3, 1)
     elif name.startswith("convs.") and name != "convs.0.weight":
         w = w.permute(0, 2, 3, 1)  # [F, C, 3, 3] -> [F, 3, 3, C]

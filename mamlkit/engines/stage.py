@@ -1,15 +1,15 @@
-"""One stage of ``Conv4`` in closed form: its value, its derivative, and the tangents of both along a direction.
+"""One stage of ``Conv4`` in closed form: its output, its derivative, and the tangents of both along a direction.
 
-A stage is convolution, batch norm, leaky ReLU and 2x2 max-pooling. It pools before it normalises, which is the same
-function (normalising is monotone: where its weight is negative, the smallest value of a window is picked) and touches
-a quarter of the memory. The convolution's bias is left out: batch norm takes it away again.
+A stage is convolution, batch norm, leaky ReLU and 2x2 max-pooling. It pools before it normalises: the function is the
+same, because normalising is monotone (if its weight is negative, the smallest value of a window is picked), and it uses
+a quarter of the memory. The convolution's bias is left out: batch norm subtracts it again.
 
     z = W * h                 u = (pick(z) - mean z) r,   r = 1 / sqrt(var z + 1e-5)
     a = gamma u + beta        above = a if a > 0 else 0.01 a
 
 Axis letters: ``G`` tasks at once, ``B`` images of each, ``H, W`` height and width (``H', W'`` pooled), ``C`` channels
-in, ``F`` filters, ``k`` side of the kernel. Activations are [B, H, W, G, C], which a grouped convolution reads as
-channels-last images of G C channels. In names, ``d`` is a derivative of the loss and ``_t`` a tangent: d/de at
+in, ``F`` filters, ``k`` side of the kernel, ``L`` loss. Activations are [B, H, W, G, C]; a grouped convolution reads
+them as channels-last images of G C channels. In names, ``d`` is a derivative of the loss and ``_t`` a tangent: d/de at
 theta + e v.
 """
 
@@ -27,7 +27,7 @@ from mamlkit.core.networks import LEAK
 
 
 class Layer(NamedTuple):
-    """What a stage shares among tasks, and what it is built of."""
+    """Batch-norm parameters that all tasks share, and the settings of a stage."""
 
     gamma: Tensor  # [F] batch-norm weight
     beta: Tensor  # [F] batch-norm bias
@@ -45,39 +45,39 @@ class Layer(NamedTuple):
 
 
 class Half(NamedTuple):
-    """What the forward pass leaves for the backward pass."""
+    """Tensors that the backward pass needs from the forward pass."""
 
     z: Tensor  # [B, H, W, G, F]
     mean: Tensor  # [G, F] of z
     var: Tensor  # [G, F] of z, biased
-    picked: Tensor  # [B, H', W', G, F] place in its window, 0 to 3; [0] without pooling
+    picked: Tensor  # [B, H', W', G, F] position in its window, 0 to 3; [0] without pooling
     u: Tensor  # [B, H', W', G, F]
 
 
 class Saved(NamedTuple):
-    """What forward and backward pass leave for the tangent pass."""
+    """Tensors that the tangent pass needs from the forward and backward pass."""
 
     z: Tensor  # [B, H, W, G, F]
     mean: Tensor  # [G, F]
     r: Tensor  # [G, F] inverse standard deviation
     picked: Tensor  # [B, H', W', G, F]
     u: Tensor  # [B, H', W', G, F]
-    du: Tensor  # [B, H', W', G, F], by gamma u + beta
+    du: Tensor  # [B, H', W', G, F], dL/d(gamma u + beta)
     dgamma: Tensor  # [G, F]
     dbeta: Tensor  # [G, F]
 
 
 class HalfTangent(NamedTuple):
-    """What the forward tangent leaves for the backward tangent."""
+    """Tensors that the backward tangent needs from the forward tangent."""
 
     z: Tensor  # [B, H, W, G, F]
     mean: Tensor  # [G, F]
-    sd: Tensor  # [G, F] of the standard deviation 1/r: that of r is -r^2 times this
+    sd: Tensor  # [G, F] of the standard deviation 1/r; the tangent of r is -r^2 times this
     u: Tensor  # [B, H', W', G, F]
 
 
 def forward(h: Tensor, w: Tensor, layer: Layer) -> tuple[Half, Tensor]:
-    """Return what the stage makes of ``h`` [B, H, W, G, C] with ``w`` [G, F, k, k, C]: its inside, and its value."""
+    """Forward pass: return the saved tensors and the output, for ``h`` [B, H, W, G, C] and ``w`` [G, F, k, k, C]."""
     z = convolve(h, w, layer)
     mean = z.mean((0, 1, 2))
     var = (z - mean).square().mean((0, 1, 2))
@@ -87,7 +87,7 @@ def forward(h: Tensor, w: Tensor, layer: Layer) -> tuple[Half, Tensor]:
 
 
 def backward(half: Half, h: Tensor, w: Tensor, dabove: Tensor, layer: Layer) -> tuple[Saved, Tensor, Tensor]:
-    """Return what the tangent pass needs, and the derivatives by ``h`` and ``w``, for the derivative by the value."""
+    """Backward pass: given dL/d(output), return saved tensors, dL/dh and dL/dw."""
     saved = Saved(half.z, half.mean, inverse(half.var), half.picked, half.u, *through_activation(dabove, half.u, layer))
     return saved, *convolve_backward(_through_norm(saved, layer), h, w, layer)
 
@@ -95,7 +95,7 @@ def backward(half: Half, h: Tensor, w: Tensor, dabove: Tensor, layer: Layer) -> 
 def forward_tangent(
     saved: Saved, inputs: tuple[Tensor, Tensor], tangents: tuple[Tensor, Tensor], layer: Layer
 ) -> tuple[HalfTangent, Tensor]:
-    """Return the tangents of the stage's inside and value; ``inputs`` are h and w, ``tangents`` theirs."""
+    """Forward tangent: given (h, w) and their tangents, return the tangents of the saved tensors and of the output."""
     (h, w), (h_t, w_t) = inputs, tangents
     z_t = convolve(h, w_t, layer) + convolve(h_t, w, layer)
     mean_t = z_t.mean((0, 1, 2))
@@ -113,14 +113,14 @@ def backward_tangent(
     *,
     layer: Layer,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the tangents of the derivatives by h, w, gamma and beta, for that of the derivative by the value."""
+    """Backward tangent: given the tangent of dL/d(output), return the tangents of dL/dh, dL/dw, dL/dgamma, dL/dbeta."""
     (h, w), (h_t, w_t) = inputs, tangents
     du_t, dgamma_t, dbeta_t = through_activation_tangent(saved, half.u, dabove_t, layer)
     dz = _through_norm(saved, layer)
     n = saved.z[..., 0, 0].numel()
     z_hat = (saved.z - saved.mean) * saved.r
     z_hat_t = saved.r * (half.z - half.mean - z_hat * half.sd)
-    direct = spread(du_t, saved.picked, saved.z.shape[1:3], layer) - dbeta_t / n
+    direct = unpool(du_t, saved.picked, saved.z.shape[1:3], layer) - dbeta_t / n
     by_variance = (z_hat_t * saved.dgamma + z_hat * dgamma_t) / n
     dz_t = saved.r * (layer.gamma * (direct - by_variance) - half.sd * dz)
     dh_t, dw_t = convolve_backward(dz_t, h, w, layer)
@@ -129,12 +129,12 @@ def backward_tangent(
 
 
 def inverse(var: Tensor) -> Tensor:
-    """Return r, the inverse standard deviation, for the biased variance."""
+    """Return r, the inverse standard deviation, from the biased variance."""
     return torch.rsqrt(var + NORM_EPS)
 
 
 def through_activation(dabove: Tensor, u: Tensor, layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the derivatives by gamma u + beta, gamma and beta."""
+    """Given dL/d(output), return the derivatives with respect to gamma u + beta, gamma and beta."""
     du = layer.through_leaky(dabove, u)
     return du, (du * u).sum((0, 1, 2)), du.sum((0, 1, 2))
 
@@ -142,7 +142,7 @@ def through_activation(dabove: Tensor, u: Tensor, layer: Layer) -> tuple[Tensor,
 def through_activation_tangent(
     saved: Any, u_t: Tensor, dabove_t: Tensor, layer: Layer
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the tangents of what ``through_activation`` returns; ``saved`` is a stage's ``Saved``."""
+    """Return the tangents of ``through_activation``'s results; ``saved`` is a stage's ``Saved``."""
     du_t = layer.through_leaky(dabove_t, saved.u)
     return du_t, (du_t * saved.u + saved.du * u_t).sum((0, 1, 2)), du_t.sum((0, 1, 2))
 
@@ -155,20 +155,20 @@ def convolve(h: Tensor, w: Tensor, layer: Layer) -> Tensor:
 
 
 def convolve_backward(dz: Tensor, h: Tensor, w: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
-    """Return the derivatives by ``h`` and by ``w`` for ``dz`` [B, H, W, G, F]."""
+    """Given dL/dz [B, H, W, G, F], return dL/dh and dL/dw."""
     dh, dw = _convolution_backward(dz, h, w, layer, [True, True, False])
     return _activation(dh.to(h.dtype), len(w)), _weight(dw, w)
 
 
 def convolve_backward_by_weight(dz: Tensor, h: Tensor, w: Tensor, layer: Layer) -> Tensor:
-    """Return the derivative by ``w`` alone, of which only the shape matters."""
+    """Given dL/dz, return only dL/dw; of ``w`` only the shape matters."""
     return _weight(_convolution_backward(dz, h, w, layer, [False, True, False])[1], w)
 
 
 def pick_largest(z: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
-    """Return where in its window the value stands that is largest once normalised (the first of equals), and z there.
+    """Return the position in each window of the largest normalised value (the first of equals), and z there.
 
-    Places are numbers of the type of z: a vector instruction takes one type.
+    Positions have the dtype of z, because a vector instruction takes one dtype.
     """
     if not layer.pool:
         return z.new_empty(0), z
@@ -181,7 +181,7 @@ def pick_largest(z: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
 
 
 def pick(z: Tensor, picked: Tensor, layer: Layer) -> Tensor:
-    """Return ``z`` where it was picked: [B, H', W', G, F]."""
+    """Return ``z`` at the picked positions: [B, H', W', G, F]."""
     if not layer.pool:
         return z
     found, *others = _corners(z)
@@ -190,8 +190,8 @@ def pick(z: Tensor, picked: Tensor, layer: Layer) -> Tensor:
     return found
 
 
-def spread(d: Tensor, picked: Tensor, size: Sequence[int], layer: Layer) -> Tensor:
-    """Return ``d`` [B, H', W', G, F] at the places that were picked, 0 elsewhere: [B, H, W, G, F] of that ``size``."""
+def unpool(d: Tensor, picked: Tensor, size: Sequence[int], layer: Layer) -> Tensor:
+    """Return ``d`` [B, H', W', G, F] at the picked positions, 0 elsewhere: [B, H, W, G, F], (H, W) = ``size``."""
     if not layer.pool:
         return d
     images, height, width, *channels = d.shape
@@ -204,7 +204,7 @@ def spread(d: Tensor, picked: Tensor, size: Sequence[int], layer: Layer) -> Tens
 def _through_norm(saved: Saved, layer: Layer) -> Tensor:
     n = saved.z[..., 0, 0].numel()
     z_hat = (saved.z - saved.mean) * saved.r
-    du = spread(saved.du, saved.picked, saved.z.shape[1:3], layer)
+    du = unpool(saved.du, saved.picked, saved.z.shape[1:3], layer)
     return saved.r * layer.gamma * (du - saved.dbeta / n - z_hat * saved.dgamma / n)
 
 

@@ -1,4 +1,4 @@
-"""How much arithmetic a meta-iteration is, counted from its configuration."""
+"""The number of floating-point operations of a meta-iteration, from its configuration."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from mamlkit.core.config import Config
 from mamlkit.core.resnet import widths
 from mamlkit.core.schedules import StepConfig
 
-PASSES_FIRST_ORDER = 3  # a forward pass, and two of its size backward
-PASSES_SECOND_ORDER = 9  # and six through the backward pass
+PASSES_FIRST_ORDER = 3  # a forward pass, and a backward pass of twice its size
+PASSES_SECOND_ORDER = 9  # and six more through the backward pass
 
 
 def forward_flop(config: Config, image_shape: tuple[int, ...]) -> float:
     """Return the floating-point operations of one image's forward pass, a multiply-add as two.
 
     Args:
-        config: whose ``backbone``, ``filters``, ``max_pool`` and ``n_way`` count.
+        config: its ``backbone``, ``filters``, ``max_pool`` and ``n_way`` count.
         image_shape: (C, H, W).
-
-    Pure: no state.
 
     >>> round(forward_flop(Config(), (1, 28, 28)) / 1e6, 1)
     19.5
@@ -27,7 +25,7 @@ def forward_flop(config: Config, image_shape: tuple[int, ...]) -> float:
         return 2.0 * config.filters * (channels * side**2 + config.filters + config.n_way)
     total = 0.0
     if config.backbone == "resnet12":
-        for filters in widths(config.filters):  # a 3x3 and a 1x1 convolution of the input, and two 3x3 behind
+        for filters in widths(config.filters):  # a 3x3 and a 1x1 convolution of the input, then two 3x3
             total += 2.0 * side**2 * filters * (10 * channels + 18 * filters)
             channels, side = filters, side // 2
         return total + 2.0 * config.n_way * channels
@@ -42,11 +40,9 @@ def iteration_flop(config: Config, step: StepConfig, image_shape: tuple[int, ...
     """Return the floating-point operations of one meta-iteration.
 
     Args:
-        config: whose episodes, steps and tasks count.
-        step: whose derivative order and number of query passes count.
+        config: its episodes, steps and tasks count.
+        step: its derivative order and number of query passes count.
         image_shape: (C, H, W).
-
-    Pure: no state.
     """
     passes = PASSES_SECOND_ORDER if step.second_order else PASSES_FIRST_ORDER
     query_passes = sum(weight != 0 or step.track_query for weight in step.loss_weights)

@@ -1,1 +1,1 @@
-"""Meta-training: the learner, the loop over epochs, evaluation, several processes."""
+"""Meta-training: the learner, the training loop, evaluation, and parallel processes."""

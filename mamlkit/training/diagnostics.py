@@ -1,4 +1,4 @@
-"""Turn traces and histories into tidy tables: lists of rows, each a dict with the same keys.
+"""Convert traces and histories to tidy tables: lists of rows, each a dict with the same keys.
 
 Axis letters: ``T`` tasks, ``K`` inner steps, ``C`` channels.
 """
@@ -24,10 +24,10 @@ Rows = list[dict[str, Any]]
 
 
 def trace_batch(learner: MetaLearner, batch: Episode, *, norm: str = "batch") -> InnerTrace:
-    """Return the trace of a learner's inner loops as at evaluation, with a query pass after every step.
+    """Return the trace of a learner's inner loops at evaluation, with a query pass after every step.
 
     Args:
-        learner: is only read.
+        learner: a learner; it stays unchanged.
         batch: a meta-batch, all four tensors with a leading [T].
         norm: statistics of the query passes, ``"batch"`` or ``"running"``.
 
@@ -41,27 +41,25 @@ def trace_batch(learner: MetaLearner, batch: Episode, *, norm: str = "batch") ->
     settings, batch = eval_config(learner.config, norm, track_query=True), learner.to_device(batch)
     traces = []
     with torch.no_grad():
-        for one in split(batch, 1):  # one after the other: more of them do not fit a core's cache
+        for one in split(batch, 1):  # one after the other: several do not fit into a core's cache
             _, trace = run_tasks(learner.problem.at_evaluation, learner.meta, learner.buffers, one, settings)
             traces.append(trace)
     return pytree.tree_map(lambda *tasks: torch.cat(tasks), *traces)  # type: ignore[no-any-return]  # -> [T, ...]
 
 
 def bn_drift(trace: InnerTrace) -> Rows:
-    """Return how far each layer's batch statistics move over the inner steps.
+    """Return the drift of each layer's batch statistics over the inner steps.
 
         shift = mean over channels of |mean_k - mean_0| / sqrt(var_0),    spread = mean of sqrt(var_k / var_0)
 
     where step 0 is the support pass before any update.
 
     Args:
-        trace: of a meta-batch, with a leading [T].
+        trace: the trace of a meta-batch, with a leading [T].
 
     Returns:
         One row for each layer, step and pass: ``layer``, ``step`` (from 0), ``pass`` (``"support"`` or ``"query"``),
         ``shift`` (standard deviations) and ``spread`` (ratio), each a mean over tasks.
-
-    Pure: nothing is changed.
     """
     rows: Rows = []
     for layer, support in trace.support_stats.items():
@@ -93,19 +91,13 @@ def inner_rates(learner: MetaLearner) -> Rows:
 
 
 def training(history: Sequence[EpochRecord]) -> Rows:
-    """Return one row for each meta-iteration: ``iteration``, ``loss``, ``accuracy``, ``grad_norm``, ``finite``.
-
-    Pure: nothing is changed.
-    """
+    """Return one row for each meta-iteration: ``iteration``, ``loss``, ``accuracy``, ``grad_norm``, ``finite``."""
     keys = ("iteration", "loss", "accuracy", "grad_norm", "finite")
     return [{key: getattr(i, key) for key in keys} for record in history for i in record.iterations]
 
 
 def inner_grad_norms(history: Sequence[EpochRecord]) -> Rows:
-    """Return the support gradient's norm, mean over tasks: ``iteration``, ``step`` (from 0), ``norm``.
-
-    Pure: nothing is changed.
-    """
+    """Return the support gradient's norm, mean over tasks: ``iteration``, ``step`` (from 0), ``norm``."""
     return [
         {"iteration": iteration.iteration, "step": k, "norm": norm}
         for record in history
@@ -115,10 +107,7 @@ def inner_grad_norms(history: Sequence[EpochRecord]) -> Rows:
 
 
 def validation(history: Sequence[EpochRecord]) -> Rows:
-    """Return one row for each epoch: ``epoch``, ``iteration``, ``accuracy``, ``ci95``, ``loss``.
-
-    Pure: nothing is changed.
-    """
+    """Return one row for each epoch: ``epoch``, ``iteration``, ``accuracy``, ``ci95``, ``loss``."""
     return [
         {
             "epoch": record.epoch,

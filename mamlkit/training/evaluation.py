@@ -1,4 +1,4 @@
-"""Measure a meta-learner, or an ensemble of its epochs, on fixed episodes, with a 95 % interval.
+"""Evaluate a meta-learner, or an ensemble of its epochs, on fixed episodes, with a 95 % interval.
 
 Axis letters: ``E`` episodes, ``M`` normalisations, ``T`` tasks at once, ``Q`` query images, ``N`` way.
 """
@@ -29,7 +29,7 @@ Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 class Sampler(Protocol):
-    """What episodes are drawn from: see ``mamlkit.core.episodes.EpisodeSampler``."""
+    """A source of episodes, see ``mamlkit.core.episodes.EpisodeSampler``."""
 
     def batch(self, first_index: int, n_tasks: int) -> Episode:
         """Return episodes ``first_index .. first_index + n_tasks - 1`` with a leading [T]."""
@@ -43,9 +43,9 @@ class Evaluation:
         accuracy: mean over episodes, fraction in [0, 1]; NaN for a regression.
         ci95: half the width of its 95 % interval over episodes.
         loss: mean query loss, nats for a classification.
-        episodes: how many.
-        norm: ``"batch"`` (transductive: the query set is normalised by itself) or ``"running"`` (recorded statistics:
-            a prediction does not depend on the other query images).
+        episodes: number of episodes.
+        norm: ``"batch"`` (transductive: the query set's own statistics) or ``"running"`` (recorded statistics: a
+            prediction does not depend on the other query images).
     """
 
     accuracy: float
@@ -58,7 +58,7 @@ class Evaluation:
 def mean_ci95(values: Tensor) -> tuple[float, float]:
     """Return the mean of ``values`` [E] and half the width of its 95 % interval, 1.96 * sd / sqrt(E).
 
-    Both are computed on the CPU in double precision. The mean is of the exact sum, whatever the order of the values.
+    Both are computed on the CPU in double precision. The mean uses the exact sum and does not depend on the order.
 
     >>> mean, half = mean_ci95(torch.tensor([0.5, 0.75]))
     >>> mean, round(half, 6)
@@ -67,7 +67,7 @@ def mean_ci95(values: Tensor) -> tuple[float, float]:
     exact = values.cpu().double()
     try:
         mean = math.fsum(exact.tolist()) / len(exact)
-    except (OverflowError, ValueError):  # the sum is beyond all numbers, or of both infinities
+    except (OverflowError, ValueError):  # the sum overflows, or has both infinities
         mean = float(exact.mean())
     half = Z95 * float(exact.std()) / math.sqrt(len(exact)) if len(exact) > 1 else math.nan
     return mean, half
@@ -82,7 +82,7 @@ def evaluate(
     on_episodes: Callable[[int], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Return ``evaluate_norms`` of one normalisation; default: the configuration's ``norm_eval``."""
+    """Return the result of ``evaluate_norms`` for one normalisation; default: the configuration's ``norm_eval``."""
     norms = [norm] if norm else [learner.config.norm_eval for learner in learners[:1]]
     [evaluation] = evaluate_norms(
         learners, sampler, episodes, norms=norms, on_episodes=on_episodes, ranks=ranks
@@ -99,21 +99,21 @@ def evaluate_norms(
     on_episodes: Callable[[int], None] | None = None,
     ranks: Ranks = ALONE,
 ) -> dict[str, Evaluation]:
-    """Adapt every learner to each episode by itself, and score the mean of their logits, by normalisation.
+    """Adapt every learner separately to each episode, and evaluate the mean of their logits, by normalisation.
 
     Args:
-        learners: one, or an ensemble of equal configuration.
-        sampler: where episodes ``0 .. episodes - 1`` are drawn from.
+        learners: one learner, or an ensemble with the same configuration.
+        sampler: the source of episodes ``0 .. episodes - 1``.
         episodes: E, at least 2.
         norms: statistics of the query pass, ``"batch"`` or ``"running"``.
-        on_episodes: called with the number of episodes just done, for a progress bar.
-        ranks: the processes over which the episodes are split; each returns the evaluation of all.
+        on_episodes: called with the number of newly finished episodes, for a progress bar.
+        ranks: the processes over which the episodes are split; each process returns the evaluation of all episodes.
 
     Raises:
-        InputError: there is no learner, fewer than 2 episodes, or no such norm.
+        InputError: there is no learner, there are fewer than 2 episodes, or a norm is unknown.
 
-    Pure: no learner is changed. Source: the mean of logits over epochs is the authors' code's; the paper only says
-    that the best three epochs form an ensemble (section 4.2).
+    Source: the mean of logits over epochs is from the authors' code; the paper only says that the best three epochs
+    form an ensemble (section 4.2).
     """
     if not learners:
         raise InputError("learners is empty; one or more are needed")
@@ -123,10 +123,10 @@ def evaluate_norms(
         check_choice("norm", norm, NORMS)
     at_once = learners[0].config.tasks_per_chunk or EVALUATED_AT_ONCE
     chunk = at_once * torch.get_num_threads()
-    # Whole chunks: on any number of processes an episode is computed with the same others, to the same bits.
+    # Whole chunks: with any number of processes, an episode is in the same chunk and has the same bits.
     shares = ranks.share(math.ceil(episodes / at_once))
     mine = range(shares.start * at_once, min(shares.stop * at_once, episodes))
-    # Accuracies and losses by normalisation, on the CPU; 0 where another process has them.
+    # Accuracies and losses by normalisation, on the CPU; 0 for the episodes of other processes.
     scores = torch.zeros(len(norms), 2, episodes, dtype=torch.float64)
     with prefetch(lambda first: sampler.batch(first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
         for first, batch in zip(mine[::chunk], map(learners[0].to_device, drawn)):
@@ -156,7 +156,7 @@ def _scores(problem: Problem, outputs: Any, batch: Episode, n_norms: int) -> Ten
 
 
 def _exact(tree: Any) -> Any:
-    """Return tensors on the CPU, real numbers in double precision."""
+    """Return tensors on the CPU, floating-point tensors in double precision."""
     return pytree.tree_map(lambda x: x.cpu().double() if x.is_floating_point() else x.cpu(), tree)
 
 
@@ -164,7 +164,7 @@ def check_metric(problem: Problem, values: Tensor) -> None:
     """Raise unless all values of the problem's metric are in [0, 1] or NaN.
 
     Raises:
-        InputError: one is not.
+        InputError: a value is outside [0, 1].
     """
     wrong = values[(values < 0) | (values > 1)]
     if len(wrong):

@@ -1,4 +1,4 @@
-"""What happened in a training: meta-iterations and epochs."""
+"""The history of a training: meta-iterations and epochs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ class Iteration:
     """One meta-iteration.
 
     Attributes:
-        iteration: from 1 over the whole run.
+        iteration: number of the meta-iteration, from 1 over the whole run.
         loss: meta-loss, nats.
-        accuracy: of the query sets after the last inner step, fraction in [0, 1]; the problem's metric, if it has one
-            of its own.
-        grad_norm: l2 norm of the whole meta-gradient of what Adam moves, before any clamp or clip.
+        accuracy: accuracy on the query sets after the last inner step, fraction in [0, 1]; or the problem's own metric.
+        grad_norm: l2 norm of the meta-gradient of all tensors that Adam updates, before any clamp or clip.
         inner_grad_norms: [K] l2 norm of the support gradient at each inner step, mean over tasks.
-        second_order: whether the inner gradient was differentiated through.
+        second_order: whether the derivative went through the inner gradient.
         outer_lr: Adam's rate.
-        finite: False where the meta-gradient was not, and the step was not taken.
+        finite: False if the meta-gradient was not finite, and the step was skipped.
     """
 
     iteration: int
@@ -40,9 +39,9 @@ class EpochRecord:
     """One epoch.
 
     Attributes:
-        epoch: epochs done, from 1.
+        epoch: number of the epoch, from 1.
         iterations: every meta-iteration of the epoch.
-        validation: on the fixed validation episodes after the epoch.
+        validation: evaluation on the fixed validation episodes after the epoch.
         seconds: wall-clock time of training and validation.
     """
 
@@ -53,7 +52,7 @@ class EpochRecord:
 
     @property
     def nonfinite(self) -> int:
-        """Number of steps that were not taken because the meta-gradient was not finite."""
+        """Number of steps that were skipped because the meta-gradient was not finite."""
         return sum(not iteration.finite for iteration in self.iterations)
 
     @property
@@ -68,9 +67,9 @@ class EpochRecord:
 
 
 def best_epochs(history: Sequence[EpochRecord], n: int) -> list[int]:
-    """Return the ``n`` epochs with the best validation accuracy, best first; of equals the earlier one.
+    """Return the ``n`` epochs with the best validation accuracy, best first; among equals, the earlier epoch first.
 
-    Where there is no accuracy, as in a regression, the lowest loss is the best.
+    Without an accuracy, as in a regression, the lowest loss is the best.
     """
     ranked = sorted(history, key=lambda record: -_rank(record.validation))
     return [record.epoch for record in ranked[:n]]
@@ -79,7 +78,7 @@ def best_epochs(history: Sequence[EpochRecord], n: int) -> list[int]:
 def _rank(evaluation: Evaluation) -> float:
     if math.isnan(evaluation.accuracy):
         return -evaluation.loss
-    return round(evaluation.accuracy, 12)  # equally many right answers are equal, whatever the last bit of their mean
+    return round(evaluation.accuracy, 12)  # equal numbers of correct answers rank equally, despite rounding
 
 
 def _mean(values: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""The one owner of what meta-training changes: parameters, inner rates, buffers and Adam's moments."""
+"""The owner of all tensors that meta-training changes: parameters, inner rates, buffers and Adam's moments."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class MetaLearner:
     """A problem under meta-training.
 
     Args:
-        problem: see ``mamlkit.core.problem.Problem``; the network's weights are copied, the module stays as it is.
-        config: see ``mamlkit.core.config.Config``; says what the problem leaves open.
+        problem: see ``mamlkit.core.problem.Problem``; the network's weights are copied, the module stays unchanged.
+        config: see ``mamlkit.core.config.Config``; it sets the problem's open fields.
 
     Attributes:
-        problem: with rule and adapted tensors settled.
-        params: every trained parameter by name, moved by Adam alone.
+        problem: the problem with its rule and adapted tensors.
+        params: every trained parameter by name; only Adam updates them.
         rule_tensors: the tensors of the rule by name, see ``MetaParams``.
         buffers: the network's other tensors, with the recorded batch-norm statistics.
         choice: the engine that computes meta-gradients, see ``mamlkit.engines``; None before it is chosen.
@@ -59,14 +59,14 @@ class MetaLearner:
 
     @classmethod
     def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> MetaLearner:
-        """Return a learner of the network that the configuration names, see ``Problem.from_config``."""
+        """Return a learner of the configuration's network, see ``Problem.from_config``."""
         return cls(Problem.from_config(config, image_shape), config)
 
     def reconfigure(self, config: Config) -> MetaLearner:
-        """Return a learner with these tensors, copied, that is evaluated as ``config`` says.
+        """Return a learner with copies of these tensors and another configuration, for evaluation.
 
         Args:
-            config: of the same network; may differ in all that concerns evaluation alone, as ``eval_steps``.
+            config: a configuration of the same network; only settings of evaluation may differ, such as ``eval_steps``.
         """
         own = self.problem if self.problem.rule != rule_of(self.config) else replace(self.problem, rule=None)
         other = MetaLearner(own, config)
@@ -82,7 +82,7 @@ class MetaLearner:
 
     @property
     def meta(self) -> MetaParams:
-        """Return what the outer loop learns, without a copy."""
+        """The meta-parameters, without a copy."""
         return MetaParams(self.params, self.rule_tensors)
 
     @property
@@ -97,7 +97,7 @@ class MetaLearner:
 
     @property
     def device(self) -> torch.device:
-        """Where the learner computes."""
+        """The device of the learner's tensors."""
         return self._like.device
 
     @property
@@ -105,18 +105,18 @@ class MetaLearner:
         return next(iter(self.params.values()))
 
     def to_device(self, batch: Episode) -> Episode:
-        """Return a meta-batch on the learner's device, its real numbers in the learner's precision."""
+        """Return a meta-batch on the learner's device, its floating-point tensors in the learner's dtype."""
         return like(batch, self._like)
 
     def use(self, choice: Choice) -> None:
-        """Take the engine of a choice for all meta-gradients.
+        """Use the engine of a choice for all meta-gradients.
 
         Writes: ``choice``.
         """
         self.choice, self._engine = choice, engines.make(choice, self.problem, self.config)
 
     def choose_engine(self, batch: Episode, *, on_part: Callable[[int, int], None] | None = None) -> Choice:
-        """Choose an engine for such meta-batches, unless one is chosen already, and return the choice.
+        """Choose an engine for meta-batches of this shape, unless there is a choice already, and return the choice.
 
         Args:
             batch: a meta-batch.
@@ -128,7 +128,7 @@ class MetaLearner:
         Writes: ``choice``; the cache of compiled code.
         """
         if self.choice is None:
-            with drawn_from(self.config.seed, device=self.device):  # a trial may draw, and leaves torch's own state
+            with drawn_from(self.config.seed, device=self.device):  # a trial may draw; torch's state is restored
                 self.problem.check_forward(self.meta, self.buffers, self.to_device(batch))
                 choice = engines.prepare(self.problem, self.config, batch, on_part=on_part)
             for sentence in choice.why:
@@ -139,7 +139,7 @@ class MetaLearner:
     def meta_step(self, batch: Episode, epoch: int) -> MetaStep:
         """Return the meta-gradient of a batch in an epoch.
 
-        Nothing that is learned is changed; ``apply`` takes the step. The first call chooses the engine.
+        The learned tensors stay unchanged; ``apply`` takes the step. The first call chooses the engine.
         """
         if self._engine is None:
             self.choose_engine(batch)
@@ -147,7 +147,7 @@ class MetaLearner:
         return cast(Engine, self._engine)(self.meta, self.buffers, self.to_device(batch), step)
 
     def query_logits(self, batch: Episode, norms: Sequence[str]) -> Any:
-        """Return the query outputs [M, T, Q, ...] after adapting to each task, as at evaluation.
+        """Return the query outputs [M, T, Q, ...] after adapting to each task, in evaluation mode.
 
         Args:
             batch: a meta-batch on the learner's device.
@@ -155,22 +155,22 @@ class MetaLearner:
         """
         if self._evaluator is None:
             problem, choice = self.problem.at_evaluation, self.choice
-            if choice is None:  # nothing is compiled for an evaluation alone, unless it is asked for
+            if choice is None:  # auto compiles nothing only for an evaluation
                 asked = "vmap" if self.config.engine == "auto" else self.config.engine
                 choice = engines.choose(problem, replace(self.config, engine=asked), batch)
             self._evaluator = engines.make_evaluator(choice, problem, self.config)
         return self._evaluator(self.meta, self.buffers, batch, [eval_config(self.config, norm) for norm in norms])
 
     def learned(self, meta: MetaParams) -> list[Tensor]:
-        """Return those tensors of ``meta``, or of a gradient of its shape, that Adam moves."""
+        """Return the tensors of ``meta``, or of a gradient with its structure, that Adam updates."""
         rule = [meta.rule[name] for name in self.problem.need_rule.learned]
         return [*meta.model.values(), *pytree.tree_leaves(rule)]
 
     def apply(self, step: MetaStep, epoch: int) -> bool:
-        """Take one Adam step and the new buffers, but no step in which a number is not finite.
+        """Take one Adam step and the new buffers, unless the step has a non-finite number.
 
         Returns:
-            False where the step was refused; then nothing was changed.
+            False if the step was skipped; then nothing changed.
 
         Writes: params, the learned tensors of the rule, buffers, Adam's moments.
         """
@@ -191,9 +191,9 @@ class MetaLearner:
         return True
 
     def state(self) -> dict[str, Tensor]:
-        """Return every tensor that a checkpoint must hold, by a flat name; no copy.
+        """Return every tensor of a checkpoint by a flat name, without a copy.
 
-        ``model/<name>``, ``buffers/<name>``, the rule's such as ``inner_lrs``, ``adam/<i>/<moment>``.
+        The names are ``model/<name>``, ``buffers/<name>``, ``adam/<i>/<moment>`` and the rule's, as ``inner_lrs``.
         """
         state = {f"model/{name}": value for name, value in self.params.items()}
         state |= {f"buffers/{name}": value for name, value in self.buffers.items()}
@@ -203,7 +203,7 @@ class MetaLearner:
         return state
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take over what ``state`` returned, of a learner with the same configuration.
+        """Load the result of ``state`` from a learner with the same configuration.
 
         Raises:
             InputError: a tensor is missing, unknown or of another shape.
@@ -211,11 +211,11 @@ class MetaLearner:
         Writes: params, the rule's tensors, buffers, Adam's moments.
         """
         mine = {name: value for name, value in self.state().items() if not name.startswith("adam/")}
-        if any(name.startswith("adam/") for name in state):  # it has taken a step
+        if any(name.startswith("adam/") for name in state):  # the other learner has taken a step
             mine |= self._blank_moments()
         if mine.keys() != state.keys():
             odd = ", ".join(sorted(mine.keys() ^ state.keys()))
-            raise InputError(f"the checkpoint's tensors are not this network's; {odd} stand in one of them only")
+            raise InputError(f"the checkpoint's tensors are not this network's; only one of them has {odd}")
         for name, value in mine.items():
             if value.shape != state[name].shape:
                 shapes = f"{list(state[name].shape)}; this network needs {list(value.shape)}"

@@ -1,9 +1,9 @@
-"""One run over several processes, on one machine or on many, as torchrun starts them.
+"""One run over several processes of torchrun, on one machine or on many.
 
     torchrun --nproc-per-node 2 -m mamlkit train --recipe mamlpp
 
 Each process holds the whole learner and computes its share of each meta-batch. The meta-gradients are summed, so all
-take the same step from the same weights. An episode depends on its index alone, never on the process that draws it.
+processes take the same step from the same weights. An episode depends only on its index, never on the process.
 
 Axis letters: ``R`` processes, ``T`` tasks.
 """
@@ -35,9 +35,9 @@ class Ranks:
     """The place of this process among all of a run.
 
     Attributes:
-        rank: from 0; the first process alone writes files and speaks.
-        size: R, processes in all.
-        local_rank: from 0 on each machine.
+        rank: number of the process, from 0; only the first process writes files and prints.
+        size: R, number of processes.
+        local_rank: number of the process on its machine, from 0.
     """
 
     rank: int
@@ -45,7 +45,7 @@ class Ranks:
     local_rank: int
 
     def share(self, n: int) -> range:
-        """Return which of ``n`` things in a row are this process's; no share is larger than another by more than one.
+        """Return this process's share of ``n`` consecutive items; shares differ in size by at most one.
 
         >>> [[*Ranks(rank, 3, rank).share(7)] for rank in range(3)]
         [[0, 1], [2, 3], [4, 5, 6]]
@@ -53,10 +53,10 @@ class Ranks:
         return range(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
     def tasks(self, n_tasks: int) -> range:
-        """Return which tasks of a meta-batch are this process's.
+        """Return this process's tasks of a meta-batch.
 
         Raises:
-            InputError: the processes would not have equally many.
+            InputError: the tasks cannot be split equally.
         """
         if n_tasks % self.size:
             *most, last = [str(size) for size in range(1, n_tasks + 1) if n_tasks % size == 0]
@@ -65,7 +65,7 @@ class Ranks:
         return self.share(n_tasks)
 
     def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the sums over processes, the same bits on each, of tensors that have the same shapes on each."""
+        """Return the sums over processes of tensors with the same shapes on each; all processes get the same bits."""
         if self.size == 1:
             return [*tensors]
         flat = _flat(tensors)
@@ -92,14 +92,12 @@ class Ranks:
             gradient = 1/R sum_r gradient(tasks of r)
 
         Args:
-            step: that of this process's tasks.
+            step: the meta-step of this process's tasks.
             buffers: the model's buffers before the step.
             config: see ``mamlkit.core.outer_loop.fold_batch_stats``.
 
         Returns:
             The mean gradient and loss, the trace of all T tasks in order, and the buffers with all their statistics.
-
-        Pure: no argument is changed.
         """
         if self.size == 1:
             return step
@@ -110,7 +108,7 @@ class Ranks:
         return MetaStep(gradient, loss, trace, fold_batch_stats(buffers, trace, config))
 
     def from_first(self, make: Callable[[], Made]) -> Made:
-        """Return on each process what ``make`` returns on the first, where alone it is called."""
+        """Call ``make`` on the first process only, and return its result on each process."""
         made = [make() if self.rank == 0 else None]
         if self.size > 1:
             dist.broadcast_object_list(made)
@@ -118,7 +116,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def first_here(self) -> Iterator[None]:
-        """Let the first process of each machine go before the others, who then find what it put into the cache."""
+        """Run the first process of each machine before the others, so that they find its files in the cache."""
         if self.local_rank:
             self._wait_for_all()
         yield
@@ -130,7 +128,7 @@ class Ranks:
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """Return tensors end to end, on the CPU if their device has no NCCL."""
+    """Return the tensors concatenated and flat, on the CPU if their device has no NCCL."""
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     return flat if f"{flat.device.type}:nccl" in dist.get_backend_config() else flat.cpu()
 
@@ -158,13 +156,12 @@ def choose_backend(*, cuda: bool, nccl: bool) -> str:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the processes that torchrun started, and part at the end; without torchrun this one is alone.
+    """Join the process group of torchrun, and leave it at the end; without torchrun, this process is alone.
 
-    Of several processes the first that fails raises its error. The others, who fail alike or for want of it, end
-    without a word.
+    The first failing rank raises; the others exit with code 2.
 
     Raises:
-        SystemExit: with code 2, on a process that failed after another.
+        SystemExit: with code 2, on a process that fails after another process.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ALONE

@@ -1,4 +1,4 @@
-"""Draw the next meta-batch while the caller computes with the present one."""
+"""Draw the next meta-batch while the caller computes with the current one."""
 
 from __future__ import annotations
 
@@ -13,27 +13,25 @@ Drawn = TypeVar("Drawn")
 
 @contextlib.contextmanager
 def prefetch(draw: Callable[[Key], Drawn], keys: Iterable[Key]) -> Iterator[Iterator[Drawn]]:
-    """Give ``draw(key)`` for each key in order, drawn on another thread while the caller uses the one before.
+    """Yield ``draw(key)`` for each key in order, drawn on another thread while the caller uses the previous result.
 
         with prefetch(draw, range(3)) as results:
             for result in results:
                 ...
 
     Args:
-        draw: runs on one other thread, one call at a time; what it raises is raised when its result is due.
-        keys: what to draw; never further ahead than the one after the result that the caller uses.
+        draw: runs on one other thread, one call at a time; its exception is raised when its result is due.
+        keys: arguments of ``draw``; at most one result is drawn ahead.
 
     Returns:
-        A context; however it is left, its thread has ended then.
-
-    Pure: one result is kept, and no more.
+        A context; its thread has ended when the context is left, also after an exception.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
         yield _one_ahead(pool, draw, keys)
 
 
 def _one_ahead(pool: Executor, draw: Callable[[Key], Drawn], keys: Iterable[Key]) -> Iterator[Drawn]:
-    futures: Iterator[Future[Drawn]] = (pool.submit(draw, key) for key in keys)  # each begins when it is asked for
+    futures: Iterator[Future[Drawn]] = (pool.submit(draw, key) for key in keys)  # submitted lazily
     following = next(futures, None)
     while following is not None:
         drawn = following.result()

@@ -1,7 +1,7 @@
-"""Meta-training: notebooks, command line, live pages and tests share this one loop.
+"""The training loop of notebooks, command line, live pages and tests.
 
-``Trainer.iterations()`` is a generator, and so is ``Trainer.epochs()`` on top of it, which validates. Whoever drives
-them decides what to show, when to save and when to stop.
+``Trainer.iterations()`` is a generator, and so is ``Trainer.epochs()``, which adds validation. The caller decides what
+to show, when to save and when to stop.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from mamlkit.training.prefetch import prefetch
 
 
 def make_sampler(store: ImageStore, config: Config, split: str, *, training: bool = False) -> EpisodeSampler:
-    """Return the episodes of a split as a configuration asks for them, for evaluation or for training.
+    """Return the sampler of a split with the settings of a configuration, for evaluation or for training.
 
     Raises:
-        InputError: the split cannot supply such episodes.
+        InputError: the split cannot supply these episodes.
     """
     turned_in_training_only = config.rotation == "episodes" and not training
     return EpisodeSampler(
@@ -50,22 +50,21 @@ class Trainer:
     """Train a meta-learner on one sampler and validate it on another.
 
     Args:
-        learner: what is trained.
-        train: training episodes; iteration ``i`` takes the ``n_tasks`` from ``i * n_tasks`` on, so none comes twice.
+        learner: the learner to train.
+        train: training episodes; iteration ``i`` takes ``n_tasks`` episodes from ``i * n_tasks`` on, so none repeats.
         val: validation episodes, the same after each epoch.
         ranks: the processes over which each meta-batch and the validation are split, see ``mamlkit.training.parallel``;
-            all of them train, and come to the same weights and history.
-
+            all of them train, with the same resulting weights and history.
         on_part: called while the engine compiles, see ``mamlkit.engines.prepare``.
 
     Attributes:
-        history: the epochs done.
-        current: the meta-iterations done of the next epoch.
-        tasks: which tasks of each meta-batch this process computes.
-        choice: the engine, and why.
+        history: the finished epochs.
+        current: the finished meta-iterations of the current epoch.
+        tasks: this process's tasks of each meta-batch.
+        choice: the engine and the reasons for it.
 
     Raises:
-        InputError: ``n_tasks`` cannot be split over so many processes; see ``MetaLearner.choose_engine``.
+        InputError: ``n_tasks`` cannot be split over the processes; see ``MetaLearner.choose_engine``.
 
     Source: section 4.2 of the paper (an epoch, validation after each).
     """
@@ -95,16 +94,16 @@ class Trainer:
         ranks: Ranks = ALONE,
         on_part: Callable[[int, int], None] | None = None,
     ) -> Trainer:
-        """Build the learner and both samplers that a configuration names.
+        """Build the learner and both samplers of a configuration.
 
         Args:
             config: see ``mamlkit.core.config.Config``.
             store: the data.
-            problem: see ``MetaLearner``; None: the network that the configuration names.
+            problem: see ``MetaLearner``; None: the configuration's network.
             ranks, on_part: see the class.
 
         Raises:
-            InputError: the data cannot supply the episodes, or the trainer cannot be made.
+            InputError: the data cannot supply the episodes, or the trainer cannot be built.
         """
         train, val = make_sampler(store, config, "train", training=True), make_sampler(store, config, "val")
         learner = MetaLearner(problem or Problem.from_config(config, train.image_shape), config)
@@ -118,16 +117,16 @@ class Trainer:
 
     @property
     def ended(self) -> bool:
-        """Whether no epoch is left: all are done, or the training stopped early."""
+        """Whether all epochs are finished, or the training stopped early."""
         return len(self.history) >= self.learner.config.epochs or self.stopped_early
 
     @property
     def done(self) -> int:
-        """Meta-iterations done."""
+        """Number of finished meta-iterations."""
         return len(self.history) * self.learner.config.iterations_per_epoch + len(self.current)
 
     def iterations(self) -> Generator[Iteration]:
-        """Train and yield meta-iteration after meta-iteration, from the first that is not done to the last of all.
+        """Train and yield one meta-iteration after the other, from the first unfinished one to the last of the run.
 
         Raises:
             InputError: a meta-gradient is not finite and ``on_nonfinite`` is ``"stop"``; the metric is outside [0, 1].
@@ -149,7 +148,7 @@ class Trainer:
                 yield iteration
 
     def epochs(self, *, on_iteration: Callable[[Iteration], None] | None = None) -> Iterator[EpochRecord]:
-        """Train and yield epoch after epoch, from the first that ``history`` lacks.
+        """Train and yield one epoch after the other, from the first that is not in ``history``.
 
         Args:
             on_iteration: called after each meta-iteration, for a progress bar.
@@ -191,7 +190,7 @@ def _describe(step: MetaStep, iteration: int, learner: MetaLearner, epoch: int, 
     inner = step.trace.grad_norm.square().sum(2).sqrt().mean(0)  # [T, K, n_adapted] -> [K]
     outer = torch.stack([gradient.norm() for gradient in learner.learned(step.gradient)]).norm()
     numbers = torch.stack([step.loss, step.trace.query_metric[:, -1].mean(), outer, *inner])
-    loss, accuracy, grad_norm, *inner_grad_norms = numbers.tolist()  # waits for the device, once
+    loss, accuracy, grad_norm, *inner_grad_norms = numbers.tolist()  # one synchronisation with the device
     return Iteration(
         iteration=iteration,
         loss=loss,

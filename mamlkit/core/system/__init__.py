@@ -1,1 +1,1 @@
-"""What touches the machine: files, locks, threads, versions."""
+"""Access to the machine: files, locks, imports, devices, threads, versions."""

@@ -1,4 +1,4 @@
-"""The device on which tensors live."""
+"""The device of the tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where files go; write them whole or not at all, say in one sentence why not, and know a damaged archive."""
+"""The cache folder, atomic writes with a clear error sentence, and the errors of damaged archives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from platformdirs import user_cache_dir
 
 from mamlkit.core.errors import InputError
 
-# What zipfile and numpy.load raise on an archive that is damaged, cut short or something else altogether.
+# Exceptions of zipfile and numpy.load for an archive that is damaged, truncated or a file of another kind.
 BAD_ARCHIVE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,10 +39,10 @@ def cache_dir() -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, whatever stops the program in between.
+    """Write a file atomically: it is complete or absent, even if the program is stopped in between.
 
     Raises:
-        InputError: the file cannot be written, as on a full disk; then no part of it is left.
+        InputError: the file cannot be written, for example on a full disk; no part of it is left.
 
     Writes: ``path``, and its folder if that is missing.
     """
@@ -60,12 +60,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Rename a file over another; wait half a second for a reader, because Windows keeps an open file in its place.
+    """Rename a file over another; wait up to half a second for readers, because Windows does not replace an open file.
 
     Raises:
-        OSError: the file cannot be renamed, or somebody keeps the other one open.
+        OSError: the file cannot be renamed, or another program keeps the target open.
 
-    Writes: ``target``; ``source`` is gone.
+    Writes: ``target``; ``source`` no longer exists.
     """
     for _ in range(REPLACE_TRIES - 1):
         with contextlib.suppress(PermissionError):
@@ -76,10 +76,10 @@ def replace(source: Path, target: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a place that cannot be written to, before time is spent on what shall stand there.
+    """Raise if a file cannot be written, before time is spent on its content.
 
     Raises:
-        InputError: the folder of ``path`` cannot be made, or no file can be made in it.
+        InputError: the folder of ``path`` cannot be created or is not writable, or ``path`` is a folder.
 
     Writes: the folder of ``path``, if it is missing.
     """
@@ -94,10 +94,10 @@ def check_writable(path: Path) -> None:
 
 
 def append_whole(path: Path, content: bytes) -> None:
-    """Append to a file; where that fails the file is as it was before.
+    """Append to a file; after a failure, restore its earlier content.
 
     Raises:
-        InputError: the file cannot be written, as on a full disk.
+        InputError: the file cannot be written, for example on a full disk.
 
     Writes: ``path``.
     """
@@ -116,7 +116,7 @@ def append_whole(path: Path, content: bytes) -> None:
 
 
 def dump_json(value: Any, indent: int | None = None) -> bytes:
-    """Return a value as JSON, with null for a number that is not finite: JSON has no NaN.
+    """Return a value as JSON, with null for non-finite numbers: JSON has no NaN.
 
     >>> dump_json({"loss": float("nan")})
     b'{"loss": null}'
@@ -133,13 +133,13 @@ def _plain(value: Any) -> Any:
 
 
 def why(error: Exception) -> str:
-    """Return an error's words in one line, without the advice that NumPy gives to run code from a file."""
+    """Return an error's message on one line, without NumPy's advice to run code from a file."""
     return " ".join(str(error).split()).split(" If you trust")[0].rstrip(".")
 
 
 def discard(path: Path) -> None:
-    """Delete a file where that is possible; Windows keeps a file that a program has open or mapped."""
-    with contextlib.suppress(OSError):  # or its folder is a file, or cannot be written to
+    """Delete a file if possible; Windows keeps a file that a program has open or mapped."""
+    with contextlib.suppress(OSError):  # also if its folder is a file or not writable
         path.unlink(missing_ok=True)
 
 

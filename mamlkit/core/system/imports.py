@@ -1,6 +1,6 @@
-"""Import by name: what a user names, what is slow to load, and what only an extra of the installation brings.
+"""Import by name: the user's own functions, modules that load slowly, and packages of the extras.
 
-This is the one place where an import does not stand at the top of a module.
+This is the only module that imports anywhere else than at the top.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mamlkit.core.errors import InputError
 
 
 def load_by_name(name: str) -> Any:
-    """Return the attribute of a module that ``"module:attribute"`` names; the module is imported.
+    """Import a module and return its attribute, both named by ``"module:attribute"``.
 
     Args:
         name: a dotted module on Python's path, a colon, and an attribute of it, which may be dotted too.
@@ -44,7 +44,7 @@ def check_installed(purpose: str, packages: Sequence[str], *, extra: str) -> Non
     """Raise unless the packages of an extra are installed; none of them is imported.
 
     Args:
-        purpose: what needs them, the beginning of the error's sentence.
+        purpose: the user of the packages, at the beginning of the error sentence.
         packages: their names for ``import``.
         extra: the extra of mamlkit that installs them.
 
@@ -60,8 +60,8 @@ def check_installed(purpose: str, packages: Sequence[str], *, extra: str) -> Non
 class Lazy:
     """A module that is imported when one of its attributes is first used.
 
-    ``importlib.util.LazyLoader`` is no help: it puts the module among ``sys.modules``, where torch asks each for
-    something.
+    ``importlib.util.LazyLoader`` does not work here: it puts the module into ``sys.modules``, and torch reads an
+    attribute of every module there.
     """
 
     def __init__(self, name: str) -> None:

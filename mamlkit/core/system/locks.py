@@ -1,4 +1,4 @@
-"""A folder that one program at a time may write; the lock ends with the program, however that ends."""
+"""A lock on a folder that only one program at a time may write; it ends with the program, even after a crash."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ NAME = ".lock"
 
 
 def lock(folder: Path, who: str, *, seconds: float = 0.0) -> AcquireReturnProxy[FileLock]:
-    """Take a folder for this program, until the lock is released, forgotten, or the program ends.
+    """Lock a folder for this program, until the lock is released or garbage-collected, or the program ends.
 
     Args:
-        folder: made when missing.
-        who: what else may hold it, for the error.
-        seconds: how long to wait for another one to end; less than 0: as long as it takes.
+        folder: created if missing.
+        who: the possible other owner, for the error sentence.
+        seconds: longest wait for the other owner; negative: without limit.
 
     Returns:
-        The lock, to be held on to, or for a ``with``. Where this program has it already, it is taken once more.
+        The lock; keep a reference to it, or use it in a ``with`` statement. This program may take it several times.
 
     Raises:
-        InputError: another program has it.
+        InputError: another program holds the lock, or the folder cannot be written.
 
     Writes: ``.lock`` in the folder.
     """
@@ -41,17 +41,17 @@ def lock(folder: Path, who: str, *, seconds: float = 0.0) -> AcquireReturnProxy[
 
 
 def lock_for(owner: object, folder: Path, who: str, *, seconds: float = 0.0) -> Callable[[], object]:
-    """Take a folder for an object of this program, and return the function that releases it.
+    """Lock a folder for an object of this program, and return the function that releases the lock.
 
-    It is released by itself when the object is forgotten or the program ends, before temporary folders are deleted
-    that were there already: Windows does not delete a file that is open.
+    The lock is also released when the object is garbage-collected or the program ends, before temporary folders that
+    existed earlier are deleted: Windows does not delete an open file.
 
     Args:
         owner: the object.
         folder, who, seconds: see ``lock``.
 
     Raises:
-        InputError: another program has it.
+        InputError: see ``lock``.
 
     Writes: ``.lock`` in the folder.
     """

@@ -1,23 +1,23 @@
-"""How long the threads of OpenMP, which torch computes with, wait for each other before they sleep.
+"""The time that torch's OpenMP threads wait for each other before they sleep.
 
-By default they spin for milliseconds. Beside other programs one of them is often descheduled while the others spin, and
-an iteration takes ten times as long. This module must not import torch, which reads the settings once, as it is loaded.
+By default they spin for milliseconds. Beside other programs, a thread is often descheduled while the others spin, and
+an iteration takes ten times as long. This module must not import torch, which reads the settings once, when it loads.
 """
 
 from __future__ import annotations
 
 import os
 
-# A fraction of a millisecond for the runtime of GCC (Linux), one for those of LLVM and Intel (macOS, Windows):
-# long enough for the threads of a quiet machine, which begin the next operation at once.
+# A fraction of a millisecond for the runtime of GCC (Linux), a millisecond for the runtimes of LLVM and Intel (macOS,
+# Windows): long enough on a quiet machine, where the threads begin the next operation at once.
 BRIEF = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
 POLICY = "OMP_WAIT_POLICY"
 
 
 def wait_briefly() -> None:
-    """Let the threads of a process that has not loaded torch yet, and of all that it starts, wait briefly.
+    """Make the OpenMP threads of this process and of its child processes wait briefly; call it before torch loads.
 
-    A setting of the user's own wins.
+    The user's own setting has priority.
 
     Writes: the environment of this process.
     """
