@@ -26,7 +26,7 @@ store = load("glyphs")
 def make(recipe, rate):
     sizes = {"filters": 4, "engine": "vmap", "device": "cpu", "on_nonfinite": "skip"}
     theatre = Theatre(configure("maml", inner_lr=1e38 if recipe == "wild" else rate, **sizes), store)
-    theatre.train = None if recipe == "broken" else theatre.train
+    theatre.trainer.train = None if recipe == "broken" else theatre.trainer.train
     return theatre
 
 

@@ -49,7 +49,8 @@ class Theatre:
         look_every: meta-iterations between two measurements on the fixed task.
 
     Attributes:
-        learner: the learner in training; do not use it while ``running``.
+        trainer: the training loop; do not use it while ``running``.
+        learner: the learner of ``trainer``.
         task: the fixed task.
         query: index of the classified query drawing, a drawing of the middle class.
         rate: the inner rate in force, see ``set_rate``.
@@ -67,8 +68,8 @@ class Theatre:
             raise InputError(f"look_every = {look_every} is not positive; 1 or more is allowed")
         self.config, self.look_every = config, look_every
         val = make_sampler(store, config, "val")
-        self._trainer = Trainer.from_config(config, store)  # loads torch._dynamo: not in the thread
-        self.learner = self._trainer.learner
+        self.trainer = Trainer.from_config(config, store)  # loads torch._dynamo: not in the thread
+        self.learner = self.trainer.learner
         self.task = self.learner.to_device(val.episode(0))
         self.query = len(self.task.query_y) // 2
         self.rate = self._wanted = config.inner_lr
@@ -129,7 +130,7 @@ class Theatre:
         self._train(n, lambda: False)
 
     def _train(self, n: int, halted: Callable[[], bool]) -> None:
-        with contextlib.closing(self._trainer.iterations()) as iterations:
+        with contextlib.closing(self.trainer.iterations()) as iterations:
             for _ in range(min(n, self.total - len(self.history))):
                 if halted():
                     return
@@ -138,10 +139,10 @@ class Theatre:
                 try:
                     next(iterations)
                 except InputError as stopped:
-                    if self._trainer.done == len(self.history):  # the error came before the iteration
+                    if self.trainer.done == len(self.history):  # the error came before the iteration
                         raise
                     error = stopped
-                self._measure(self._trainer.current[-1])
+                self._measure(self.trainer.current[-1])
                 if error is not None:
                     raise error
 
