@@ -74,12 +74,11 @@ def choose(problem: Problem, config: Config, batch: Episode) -> Choice:
         if not reason and name == "compiled" and config.engine == "auto":
             worth, reason = COMPILED.repays(problem, config, batch)
             if worth:
-                return Choice(name, _chunk(name, config, batch, passed), (f"engine {name}: {reason}", *passed))
+                return _choice(name, config, batch, f"engine {name}: {reason}")
         if not reason:
             break
         passed.append(f"{name} is not used: {reason}")
-    why = [] if name == config.engine or not passed else [f"engine {name}: {'; '.join(passed)}"]
-    return Choice(name, _chunk(name, config, batch, why), tuple(why))
+    return _choice(name, config, batch, *([f"engine {name}: {'; '.join(passed)}"] if passed else []))
 
 
 def prepare(
@@ -101,8 +100,7 @@ def prepare(
         try:
             compile_parts(COMPILED.parts(problem, config, batch, choice.tasks_per_chunk), on_part)
         except (InputError, OSError) as error:
-            why = [*choice.why, f"engine vmap: compiled cannot be used, {error}"]
-            return Choice("vmap", _chunk("vmap", config, batch, why), tuple(why))
+            return _choice("vmap", config, batch, *choice.why, f"engine vmap: compiled cannot be used, {error}")
     return choice
 
 
@@ -135,8 +133,8 @@ def _refusal(name: str, unknown: str) -> str:
     return f"engine = {name!r} does not know {unknown}; 'auto', 'vmap' and 'eager' do"
 
 
-def _chunk(name: str, config: Config, batch: Episode, why: list[str]) -> int:
+def _choice(name: str, config: Config, batch: Episode, *why: str) -> Choice:
     chunk = ENGINES[name].tasks_per_chunk(config, batch)
     if config.tasks_per_chunk > chunk:
-        why.append(f"tasks_per_chunk = {config.tasks_per_chunk} is more than n_tasks = {chunk}; {chunk} is used")
-    return chunk
+        why = (*why, f"tasks_per_chunk = {config.tasks_per_chunk} is more than n_tasks = {chunk}; {chunk} is used")
+    return Choice(name, chunk, why)

@@ -35,7 +35,7 @@ def query_logits(
         problem, meta, buffers, batch: see ``mamlkit.core.outer_loop.meta_gradient``.
         steps: M settings that differ only in the statistics of the query pass.
         make: returns the functions for the shape of a chunk's support images.
-        tasks_per_chunk: tasks adapted at once; the last chunk may be smaller.
+        tasks_per_chunk: tasks adapted at once; T is a multiple of it.
 
     Raises:
         InputError: see ``mamlkit.core.inner_loop.adapt``.

@@ -86,9 +86,7 @@ class Compiled(Eager):
 
     def tasks_per_chunk(self, config: Config, batch: Episode) -> int:
         """Return 2 for an even number of small tasks, else 1."""
-        small = max(config.k_shot, config.q_query) * config.n_way <= SMALL_TASK
-        best = 2 if small and count(batch) % 2 == 0 else 1
-        return min(config.tasks_per_chunk or best, count(batch))
+        return _tasks_per_chunk(config, count(batch))
 
     def parts(self, problem: Problem, config: Config, batch: Episode, chunk: int) -> list[compiler.Part]:
         """Return the parts to compile for batches of this shape."""
@@ -119,16 +117,28 @@ class Compiled(Eager):
         return engine
 
     def make_evaluator(self, problem: Problem, config: Config) -> Evaluator:
-        """Return the function ``(meta, buffers, batch, M steps) -> query logits [M, T, Q, N]``."""
-        load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))
-        chunk = config.tasks_per_chunk or (2 if config.k_shot * config.n_way <= SMALL_TASK else 1)
+        """Return the function ``(meta, buffers, batch, M steps) -> query logits [M, T, Q, N]``.
+
+        It needs only the code of training. Evaluation has no autocast, and a batch that is not a multiple of the chunk
+        would need code of its own; both go through the graph.
+        """
+        load, through_the_graph = functools.cache(compiler.load), super().make_evaluator(problem, config)
+        chunk = _tasks_per_chunk(config, config.n_tasks)
 
         def evaluator(meta: MetaParams, buffers: Params, batch: Episode, steps: Sequence[StepConfig]) -> torch.Tensor:
             for step in steps:
                 _check_step(dataclasses.replace(step, norm=KNOWN_STEP.norm))  # the last query pass accepts any norm
+            if config.autocast or count(batch) % chunk:
+                return cast(torch.Tensor, through_the_graph(meta, buffers, batch, steps))
             return answers.query_logits(problem, meta, buffers, batch, steps, make=load, tasks_per_chunk=chunk)
 
         return evaluator
+
+
+def _tasks_per_chunk(config: Config, n_tasks: int) -> int:
+    small = max(config.k_shot, config.q_query) * config.n_way <= SMALL_TASK
+    best = 2 if small and n_tasks % 2 == 0 else 1
+    return min(config.tasks_per_chunk or best, n_tasks)
 
 
 def _is_conv4(network: nn.Module) -> bool:
