@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import sys
@@ -75,7 +76,13 @@ def find(origin: dict[str, Any], config: Config, run: Path) -> None:
         raise InputError(f"{run} was trained with a network of {origin['file']}, but {error}") from error
     file = Path(str(sys.modules[config.backbone.partition(":")[0]].__file__)).resolve()
     if _sha256(file) != origin["sha256"]:
-        log.warning("%s has changed since %s began: the network may differ", file, run)
+        _say_changed(file, run)
+
+
+@functools.cache
+def _say_changed(file: Path, run: Path) -> None:
+    """Warn once, however often the network of the run is needed."""
+    log.warning("%s has changed since %s began: the network may differ", file, run)
 
 
 def _sha256(file: Path) -> str:

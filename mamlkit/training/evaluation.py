@@ -146,10 +146,11 @@ def evaluate_norms(
 def _scores(problem: Problem, outputs: Any, batch: Episode, n_norms: int) -> Tensor:
     """Return metrics and losses, [M, 2, T] on the CPU, of outputs [M, T, Q, ...]."""
     metrics, losses = [], []
+    exact, exact_y = _exact(outputs), _exact(batch.query_y)  # one transfer from the device for all tasks
     for m, t in itertools.product(range(n_norms), range(count(batch))):
-        answer, y = pytree.tree_map(itemgetter((m, t)), outputs), pytree.tree_map(itemgetter(t), batch.query_y)
-        losses.append(problem.loss(answer, y))
-        metrics.append(problem.score(_exact(answer), _exact(y)))
+        answer, target = itemgetter((m, t)), itemgetter(t)
+        losses.append(problem.loss(pytree.tree_map(answer, outputs), pytree.tree_map(target, batch.query_y)))
+        metrics.append(problem.score(pytree.tree_map(answer, exact), pytree.tree_map(target, exact_y)))
     check_metric(problem, torch.stack(metrics))
     table = torch.stack([torch.stack(metrics), torch.stack(losses).cpu()])  # [2, M T]
     return table.reshape(2, n_norms, -1).transpose(0, 1)
