@@ -84,12 +84,12 @@ def test_a_package_is_named_by_all_that_it_depends_on(monkeypatch: pytest.Monkey
     names = {compiler.package(("gradient", SHAPE)), compiler.package(("hessian_product", SHAPE))}
     for field, value in {"n_images": 3, "dtype": "float32", "autocast": True, "pool": False}.items():
         names.add(compiler.package(("gradient", dataclasses.replace(SHAPE, **{field: value}))))
-    for facts in ({"source": "other"}, {"torch": "0"}, {"processor": "other"}):
+    for facts in ({"source": "other"}, {"torch": "0"}, {"processor": "other"}, {"constants": "other"}):
         with monkeypatch.context() as patch:
             patch.setattr(compiler, "facts", lambda changed=facts: changed)
             names.add(compiler.package(("gradient", SHAPE)))
-    assert len(names) == 9
-    assert set(compiler.facts()) == {"torch", "processor", "source"}
+    assert len(names) == 10
+    assert set(compiler.facts()) == {"torch", "processor", "source", "constants"}
 
 
 def test_code_that_differs_from_its_source_is_refused() -> None:
