@@ -104,7 +104,10 @@ def main(seeds: int, changed: tuple[str, ...], n_processes: int) -> None:
     torch.set_num_threads(1)
     budget = BUDGET | {name: int(number) for name, _, number in (pair.partition("=") for pair in changed)}
     base = configure("maml", **budget)
-    options = [*(["--seeds", str(seeds)] if seeds != 5 else []), *(part for pair in changed for part in ("--set", pair))]
+    options = [
+        *(["--seeds", str(seeds)] if seeds != 5 else []),
+        *(part for pair in changed for part in ("--set", pair)),
+    ]
     command = " ".join(["python", "data/build_extend.py", *options])
     wanted = [json.dumps(job) for job in jobs(seeds)]
     same = stored.COMPARISON.exists() and stored.about_comparison()["config"] == base.to_dict()
