@@ -362,17 +362,17 @@ print("equal")
 # **Run and explore.** Move the slider (drag it, or click it and press the arrow keys).
 
 # %%
-wave_index = 1
+wave_index = 3
 waves = Sinusoids("test", k_shot=5, q_query=50, seed=seed)
 amplitude, phase = waves.wave(wave_index)
 wave = Episode(*(part.double() for part in waves.episode(wave_index)))
-grid = torch.linspace(-5, 5, 101)[:, None]
+grid = torch.linspace(-5, 5, 61)[:, None]
 curve_network = MLP(1, 1)
 
 
-def follow(strength, steps=30):
+def follow(strength, steps=100):
     """Return the fit [K + 1, G] and the query loss [K + 1] after 0..K inner steps."""
-    problem = Problem(curve_network, F.mse_loss, chain(WeightDecay(strength), SGD(0.03, steps)))
+    problem = Problem(curve_network, F.mse_loss, chain(WeightDecay(strength), SGD(0.05, steps)))
     meta, buffers = problem.start()
     with torch.no_grad():
         taken = [step.params for step in adapt(problem, meta, buffers, wave, StepConfig(last_step_only(steps)))]
@@ -391,17 +391,25 @@ FitExplorer(
     losses={name: loss for name, (_, loss) in followed.items()},
     support=(wave.support_x.squeeze(1).numpy(), wave.support_y.squeeze(1).numpy()),
     title="The fit with and without weight decay",
-    step=30,
+    step=100,
 )
 
 # %% [markdown]
-# **Check.** The stronger the decay, the farther the fit stays from the support points, and the smaller the curve.
+# **Check.** Decay costs support loss: the fit stays farther from the five points.
 
 # %%
+misfit = {}
 for name, (fit, loss) in followed.items():
     at_support = np.interp(wave.support_x.squeeze(1).numpy(), x, fit[-1])
-    misfit = np.mean((at_support - wave.support_y.squeeze(1).numpy()) ** 2)
-    print(f"{name}: support loss {misfit:.2f}, query loss {loss[-1]:.2f}, height of the curve {np.ptp(fit[-1]):.1f}")
+    misfit[name] = np.mean((at_support - wave.support_y.squeeze(1).numpy()) ** 2)
+    print(
+        f"{name}: support loss {misfit[name]:.1f}, query loss {loss[-1]:.2f}, height of the curve {np.ptp(fit[-1]):.1f}"
+    )
+assert misfit["decay 1.0"] > misfit["decay 0.0"]
+
+# %% [markdown]
+# The query loss may gain by it: on this wave (of seed 0) a little decay helps a little, and much decay hurts. One wave
+# proves nothing. The ablation below asks many tasks, and a start that was trained for them.
 
 # %% [markdown]
 # ### As a setting
@@ -418,7 +426,7 @@ for name, (fit, loss) in followed.items():
 # %%
 for place, part in (("config.py", Config), ("rules.py", rules.rule_of), ("recipes.py", recipes.maml_wd)):
     for line in inspect.getsource(part).splitlines():
-        if re.search(r"\b(inner_)?decay\b.*[=*]|\*decay", line):
+        if re.search(r"inner_decay|\*decay", line):
             print(f"{place:11} {line.strip()}")
 print("maml+wd differs from maml in", recipes.RECIPES["maml+wd"].changes(base))
 
