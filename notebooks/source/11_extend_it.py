@@ -20,7 +20,9 @@ n_steps = 2
 # ## Set-up
 
 # %%
+import contextlib
 import inspect
+import io
 import re
 import sys
 import tempfile
@@ -41,7 +43,7 @@ from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import adapt
 from mamlkit.core.networks import MLP, Conv4
-from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.outer_loop import meta_gradient, run_tasks
 from mamlkit.core.problem import Problem
 from mamlkit.core.recipes import configure
 from mamlkit.core.rules import SGD, chain
@@ -53,7 +55,7 @@ from mamlkit.engines import choose
 from mamlkit.show.course import check, hint
 from mamlkit.show.widgets import FitExplorer
 from mamlkit.study import stored
-from mamlkit.training.evaluation import evaluate
+from mamlkit.training.evaluation import evaluate, mean_ci95
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.trainer import Trainer, make_sampler
 
@@ -61,7 +63,8 @@ torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)  # so that the printed digits are the same on every machine
 torch.manual_seed(seed)
 size = 16  # pixels
-glyphs = load("glyphs", image_size=size)
+with contextlib.redirect_stderr(io.StringIO()):  # a progress bar, while the pictures are resized for the first time
+    glyphs = load("glyphs", image_size=size)
 tasks = {"n_way": n_way, "k_shot": k_shot, "q_query": 3, "eval_query": 5, "n_steps": n_steps, "image_size": size}
 small = {**tasks, "device": "cpu", "dtype": "float64", "epochs": 1, "val_episodes": 2, "ensemble": 1}
 
@@ -362,7 +365,7 @@ print("equal")
 # **Run and explore.** Move the slider (drag it, or click it and press the arrow keys).
 
 # %%
-wave_index = 3
+wave_index = 5
 waves = Sinusoids("test", k_shot=5, q_query=50, seed=seed)
 amplitude, phase = waves.wave(wave_index)
 wave = Episode(*(part.double() for part in waves.episode(wave_index)))
@@ -373,7 +376,7 @@ curve_network = MLP(1, 1)
 
 def follow(strength, steps=100):
     """Return the fit [K + 1, G] and the query loss [K + 1] after 0..K inner steps."""
-    problem = Problem(curve_network, F.mse_loss, chain(WeightDecay(strength), SGD(0.05, steps)))
+    problem = Problem(curve_network, F.mse_loss, chain(WeightDecay(strength), SGD(0.02, steps)))
     meta, buffers = problem.start()
     with torch.no_grad():
         taken = [step.params for step in adapt(problem, meta, buffers, wave, StepConfig(last_step_only(steps)))]
@@ -396,24 +399,25 @@ FitExplorer(
 )
 
 # %% [markdown]
-# **Check.** Decay costs support loss: the fit stays farther from the five points.
+# On this wave, with `seed = 0`, decay helps: the five points say little about the rest of the curve, and a smaller
+# curve is a safer guess. One wave proves nothing. **Check** with 100 of them: the mean query loss, and the mean
+# difference from no decay with its 95 % interval over waves.
 
 # %%
-misfit = {}
-for name, (fit, loss) in followed.items():
-    at_support = np.interp(wave.support_x.squeeze(1).numpy(), x, fit[-1])
-    misfit[name] = np.mean((at_support - wave.support_y.squeeze(1).numpy()) ** 2)
-    print(
-        f"{name}: support loss {misfit[name]:.2f}, query loss {loss[-1]:.2f}, height of the curve {np.ptp(fit[-1]):.1f}"
-    )
-assert misfit["decay 1.0"] > misfit["decay 0.0"]
+exam = Episode(*(part.double() for part in waves.batch(0, 100)))
+query_loss = {}
+for strength in (0.0, 0.1, 1.0):
+    problem = Problem(curve_network, F.mse_loss, chain(WeightDecay(strength), SGD(0.02, 100)))
+    with torch.no_grad():
+        _, trace = run_tasks(problem, *problem.start(), exam, StepConfig(last_step_only(100), second_order=False))
+    query_loss[strength] = trace.query_loss[:, -1]  # [T, K] -> [T]
+    mean, half = mean_ci95(query_loss[strength] - query_loss[0.0])
+    print(f"decay {strength}: {query_loss[strength].mean():.2f}, difference {mean:+.2f} +- {half:.2f}")
 
 # %% [markdown]
-# The query loss may gain by it. On this wave, with `seed = 0`, a little decay helps a little and much decay hurts; the
-# wave was chosen because it shows both. The ablation below asks many tasks that nobody chose, from a start that was
-# trained for them.
-
-# %% [markdown]
+# This is a network that nobody trained. In MAML the start is learned, *together with* the decay: it can make up for
+# the pull, or use it. So the question must be asked again, of a meta-trained start.
+#
 # ### As a setting
 #
 # **Explain.** For runs that others can repeat, the fix needs a name in three places, and no engine is touched:
