@@ -1,4 +1,4 @@
-"""Train the runs that notebook 11 compares: ``python data/build_extend.py`` (an hour or two on one core; it resumes).
+"""Train the runs that notebook 11 compares: ``python data/build_extend.py`` (some hours on one core; it resumes).
 
 ``mamlkit/study/stored/comparison.jsonl`` holds a run on glyphs, 5-way 1-shot, on each line: MAML and MAML++, Meta-SGD,
 Reptile and prototypical networks, and MAML with weight decay in the inner loop, at two strengths. All runs of a seed
@@ -95,6 +95,17 @@ def write(lines: list[dict[str, Any]], base: Config, command: str, seeds: int) -
     write_whole(stored.COMPARISON, "".join(json.dumps(line) + "\n" for line in [about, *ordered]).encode())
 
 
+def smaller(pairs: tuple[str, ...]) -> dict[str, int]:
+    """Return the numbers of a smaller budget, from pairs such as ``filters=8``."""
+    changed = {}
+    for name, _, number in (pair.partition("=") for pair in pairs):
+        allowed = [key for key, value in BUDGET.items() if isinstance(value, int)]
+        if name not in allowed or not number.isdigit():
+            raise click.BadParameter(f"{name}={number} is not NAME=NUMBER with a name of {', '.join(allowed)}")
+        changed[name] = int(number)
+    return changed
+
+
 @click.command(help=__doc__)
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(3), help="Seeds of each variant.")
 @click.option("--set", "changed", multiple=True, metavar="NAME=NUMBER", help="A smaller budget, as filters=8.")
@@ -102,7 +113,7 @@ def write(lines: list[dict[str, Any]], base: Config, command: str, seeds: int) -
 def main(seeds: int, changed: tuple[str, ...], n_processes: int) -> None:
     """Train the missing runs."""
     torch.set_num_threads(1)
-    budget = BUDGET | {name: int(number) for name, _, number in (pair.partition("=") for pair in changed)}
+    budget = BUDGET | smaller(changed)
     base = configure("maml", **budget)
     options = [
         *(["--seeds", str(seeds)] if seeds != 5 else []),
