@@ -42,3 +42,20 @@ def test_the_accuracy_table_has_both_statistics_and_three_ways_to_ask() -> None:
     assert re.search(r"whole +one by one +unbalanced", text)
     table = re.findall(r"MAML(?:\+\+)? +(batch|running)((?: +\d+ \+- \d+ %){3})", text)
     assert [norm for norm, _ in table] == ["batch", "running"] * 2
+
+
+def test_each_engine_computes_the_seventh_fix_equal_or_refuses_it() -> None:
+    text = printed("11")
+    for engine in ("eager", "vmap", "auto"):
+        assert re.search(rf"^{engine}: equal\.", text, re.MULTILINE)
+    assert re.search(r"^compiled: refused\. engine = 'compiled' does not know inner_decay", text, re.MULTILINE)
+
+
+def test_the_ablation_of_the_seventh_fix_has_a_difference_and_a_verdict_for_each_strength() -> None:
+    line = r"decay (0\.\d+) .* difference +[+-][\d.]+ \+- +[\d.]+ points: (?:no difference is seen|decay is \w+)"
+    assert re.findall(line, printed("11")) == ["0.001", "0.1"] * 2  # made in the notebook, and stored
+
+
+def test_five_methods_stand_beside_each_other_with_three_intervals_each() -> None:
+    rows = re.findall(r"^([\w+-]+)((?: +[+-]?[\d.]+ \+- +[\d.]+\*?){3})$", printed("11"), re.MULTILINE)
+    assert [name for name, _ in rows] == ["MAML", "MAML++", "Meta-SGD", "Reptile", "prototypes"]

@@ -45,6 +45,7 @@ ODD = {  # one unusual set of parameters for each notebook
     "08_maml_plus_plus": {"seed": 3, "n_way": 3, "n_steps": 3},
     "09_reproduce": {"seed": 3, "recipe": "anil", "n_way": 3, "k_shot": 2, "epochs": 1, "iterations_per_epoch": 2},
     "10_your_own_data": {"seed": 3, "k_shot": 2, "q_query": 2, "n_places": 2},
+    "11_extend_it": {"seed": 3, "n_way": 4, "k_shot": 2, "n_steps": 3},
 }
 ODD_PAGES = {  # and for each live page
     "draw": {"seed": 3, "n_way": 10},
@@ -209,8 +210,8 @@ def printed(path: Path) -> str:
     return "".join(output.get("text", "") for cell in read(path).cells for output in cell.get("outputs", []))
 
 
-def test_the_course_has_eleven_notebooks_a_source_and_a_solution_for_each() -> None:
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(11)]
+def test_the_course_has_twelve_notebooks_a_source_and_a_solution_for_each() -> None:
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(12)]
     assert [path.stem for path in NOTEBOOKS] == [path.stem for path in SOLUTIONS] == builder.names()
     assert [name_of(path) for path in PAGES] == builder.pages()
 

@@ -17,6 +17,7 @@ from mamlkit import InputError
 from mamlkit.core.episodes import EpisodeSampler, as_bytes
 from mamlkit.core.recipes import configure
 from mamlkit.datasets.drawings import Sheet, read_sheet
+from mamlkit.runs.configurations import read_config
 from mamlkit.show.live.pictures import as_drawing
 from mamlkit.show.widgets import DrawingPad
 from mamlkit.study import stored
@@ -153,3 +154,38 @@ def test_on_omniglots_test_characters_the_pad_with_the_mamlpp_start_is_right_in_
             sheet = read_sheet(Sheet(classes, query).to_json(), "it")
             rights.append(pad.answer(sheet, "MAML++")[0][-1].argmax() == label)
     assert np.mean(rights) >= 0.95
+
+
+@pytest.fixture(scope="module")
+def comparer() -> ModuleType:
+    """data/build_extend.py as a module."""
+    return load_script(DATA / "build_extend.py")
+
+
+def test_the_comparison_has_every_variant_with_every_seed_in_the_order_of_its_builder(comparer: ModuleType) -> None:
+    found = stored.comparison()
+    seeds = {run["seed"] for run in found}
+    assert seeds >= {0, 1, 2}
+    assert [comparer.key(run) for run in found] == [json.dumps(job) for job in comparer.jobs(len(seeds))]
+
+
+def test_the_comparison_says_its_budget_its_versions_and_its_command(comparer: ModuleType) -> None:
+    about = stored.about_comparison()
+    config = read_config(about["config"], stored.COMPARISON)
+    assert config == configure("maml", **{name: getattr(config, name) for name in comparer.BUDGET})
+    assert about["command"].startswith("python data/build_extend.py")
+    assert about["episodes"] == config.test_episodes
+    assert {"torch", "numpy", "mamlkit"} <= about["versions"].keys()
+    for run in stored.comparison():
+        assert all(0 <= run[name] <= 1 for name in ("test", "running"))
+        assert all(0 < run[name] < 0.2 for name in ("test_ci95", "running_ci95"))
+
+
+def test_a_run_is_trained_again_to_the_same_line(comparer: ModuleType) -> None:
+    budget = {"filters": 3, "image_size": 16, "epochs": 1, "iterations_per_epoch": 1, "val_episodes": 2}
+    budget |= {"test_episodes": 4, "ensemble": 1, "device": "cpu", "engine": "vmap", "n_tasks": 1}
+    job = ("maml+wd", {"inner_decay": 0.1}, 1)
+    line = comparer.run(job, budget)
+    assert line == comparer.run(job, budget)
+    assert comparer.key(line) == json.dumps(job)
+    assert line.keys() == stored.comparison()[0].keys()

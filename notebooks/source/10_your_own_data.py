@@ -393,6 +393,7 @@ print(f"recorded statistics          {100 * recorded.accuracy:.0f} +- {100 * rec
 # - Compare with nearest neighbour and with a random start, on the same episodes.
 # - Look at the wall before you trust the percentage.
 # - To train on your pictures: `mamlkit train --dataset folder --data-path pictures`; that needs many classes.
+# - Next: [11 Extend it](11_extend_it.ipynb).
 #
 # ## References
 #

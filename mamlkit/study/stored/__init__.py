@@ -1,7 +1,7 @@
 """Results of earlier training that ship with the package: starts to adapt from, and short runs to compare.
 
-All files here are written by ``python data/build_stored.py`` and ``python data/build_drawing_starts.py``. They
-contain no code.
+All files here are written by ``python data/build_stored.py``, ``python data/build_extend.py`` and
+``python data/build_drawing_starts.py``. They contain no code.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mamlkit.training.learner import MetaLearner
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs.jsonl"
+COMPARISON = HERE / "comparison.jsonl"
 STARTS = HERE / "starts"
 IMAGE = (1, 28, 28)  # of glyphs and Omniglot
 
@@ -72,16 +73,42 @@ def runs(**wanted: Any) -> list[dict[str, Any]]:
     >>> len({tuple(run["fixes"]) for run in runs(group="switchboard")})
     32
     """
-    lines = RUNS.read_text("utf-8").splitlines()[1:]
-    return [run for run in map(json.loads, lines) if all(run[key] == value for key, value in wanted.items())]
+    return _runs(RUNS, wanted)
 
 
 def about_runs() -> dict[str, Any]:
     """Return the data common to stored runs: ``config`` of plain MAML, test ``episodes``, ``versions``, ``command``."""
-    about: dict[str, Any] = json.loads(RUNS.read_text("utf-8").splitlines()[0])
-    return about
+    return _about(RUNS)
 
 
 def base_config() -> Config:
     """Return the base configuration of the stored runs, plain MAML."""
     return read_config(about_runs()["config"], RUNS)
+
+
+def comparison(**wanted: Any) -> list[dict[str, Any]]:
+    """Return the runs that compare methods and strengths of inner weight decay, and that have all given values.
+
+    Each run has ``recipe``, ``changes`` (other differences from plain MAML), ``seed``, ``test``, ``test_ci95``,
+    ``running`` (test accuracy with recorded statistics) and ``running_ci95``. Runs of one seed have the same test
+    episodes.
+
+    >>> {run["recipe"] for run in comparison(seed=0, changes={})} >= {"maml", "maml+wd", "protonet"}
+    True
+    """
+    return _runs(COMPARISON, wanted)
+
+
+def about_comparison() -> dict[str, Any]:
+    """Return the data common to these runs: ``config`` of plain MAML, ``episodes``, ``versions``, ``command``."""
+    return _about(COMPARISON)
+
+
+def _runs(path: Path, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    lines = path.read_text("utf-8").splitlines()[1:]
+    return [run for run in map(json.loads, lines) if all(run[key] == value for key, value in wanted.items())]
+
+
+def _about(path: Path) -> dict[str, Any]:
+    about: dict[str, Any] = json.loads(path.read_text("utf-8").splitlines()[0])
+    return about
