@@ -98,7 +98,7 @@ def test_a_function_may_return_a_problem_with_its_own_loss_and_metric(own: str) 
         ("absent", "has no attribute 'absent'"),
         ("number", "returns 3; a torch.nn.Module is needed"),
         ("failing", "cannot be built (RuntimeError: no such size)"),
-        ("counting", "the network Counting writes 'seen' in place; return statistics instead"),
+        ("counting", "the network Counting changes its tensor 'seen' when called; return statistics instead"),
         ("too_small", "the network Sequential cannot take inputs of shape [2, 1, 16, 16]"),
     ],
 )

@@ -309,6 +309,14 @@ class Counting(nn.Module):
         return self.layer(x.flatten(1))  # type: ignore[no-any-return]
 
 
+class Rebinding(Counting):
+    """The same without a write in place: the name gets a new tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        return self.layer(x.flatten(1))  # type: ignore[no-any-return]
+
+
 class Single(nn.Module):
     """A network that takes the step, and forgets the statistics."""
 
@@ -337,7 +345,8 @@ def on_two_devices() -> nn.Module:
             lambda: convolution(nn.BatchNorm2d(4)),
             f"{BATCH_NORM}, or mamlkit.core.batch_norm.PerStepBatchNorm2d",
         ),
-        (Counting, "the network Counting writes 'calls' in place; return statistics instead"),
+        (Counting, "the network Counting changes its tensor 'calls' when called; return statistics instead"),
+        (Rebinding, "the network Rebinding changes its tensor 'calls' when called; return statistics instead"),
         (Single, r"the network Single takes the step, so it must return a pair \(outputs, statistics\)"),
         (nn.Flatten, "the network Flatten has no parameters; parameters on one device are needed"),
         (on_two_devices, "the network Sequential has parameters on cpu, meta; parameters on one device are needed"),

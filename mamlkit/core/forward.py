@@ -46,21 +46,21 @@ def check(network: nn.Module, tensors: Params, x: Any) -> None:
     """Pass inputs through a network once, and raise if the network cannot be used.
 
     Raises:
-        InputError: the network cannot take the inputs, writes a tensor in place, or does not return the required pair.
+        InputError: the network cannot take the inputs, changes a tensor when called, or does not return the required pair.
     """
     if type(network) in SHIPPED:
         return
     own = {name: tensor.clone() for name, tensor in tensors.items()}
-    versions, kind = {name: tensor._version for name, tensor in own.items()}, type(network).__name__
+    before, kind = {name: (tensor, tensor._version) for name, tensor in own.items()}, type(network).__name__
     try:
         with torch.no_grad():
             answer = call_network(network, own, x, 0, "batch")
     except (RuntimeError, TypeError, ValueError) as error:
         shapes = ", ".join(str(list(leaf.shape)) for leaf in pytree.tree_leaves(x))
         raise InputError(f"the network {kind} cannot take inputs of shape {shapes}: {error}") from error
-    written = [name for name, tensor in own.items() if tensor._version != versions[name]]
-    if written:
-        raise InputError(f"the network {kind} writes {written[0]!r} in place; return statistics instead")
+    for name, (tensor, version) in before.items():
+        if own[name] is not tensor or tensor._version != version:
+            raise InputError(f"the network {kind} changes its tensor {name!r} when called; return statistics instead")
     if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict)):
         raise InputError(f"the network {kind} takes the step, so it must return a pair (outputs, statistics)")
 
