@@ -11,6 +11,7 @@ from mamlkit.core.config import Config
 from mamlkit.core.errors import InputError
 
 CASES = [(field, value, name) for (field, value), allowed in contradictions.ALLOWED.items() for name in allowed]
+NEEDED: dict[str, dict[str, Any]] = {"batch_norm": {"backbone": "deep"}}
 ODD: dict[str, Any] = {"norm_eval": "running", "adapt": "head", "memory": "low", "inner_rule": "adam"}
 
 
@@ -18,7 +19,7 @@ ODD: dict[str, Any] = {"norm_eval": "running", "adapt": "head", "memory": "low",
 def test_a_setting_without_a_meaning_is_refused_by_name(field: str, value: str, name: str) -> None:
     only = contradictions.ALLOWED[field, value][name]
     odd = ODD[name] if name in ODD else not only if isinstance(only, bool) else only + 1
-    values = {**Config().to_dict(), **contradictions.ALLOWED[field, value], field: value}
+    values = {**Config().to_dict(), **contradictions.ALLOWED[field, value], field: value, **NEEDED.get(field, {})}
     Config(**values)
     with pytest.raises(InputError) as error:
         Config(**{**values, name: odd})

@@ -199,6 +199,8 @@ def test_the_mlp_is_linear_layers_with_relu_between_them() -> None:
         ({"backbone": "mlp", "max_pool": True}, "layers.0.weight", (6, 3 * 32 * 32)),
         ({"backbone": "mlp", "max_pool": True}, "layers.1.weight", (6, 6)),
         ({"backbone": "mlp", "max_pool": True}, "head.weight", (5, 6)),
+        ({"backbone": "deep", "max_pool": True}, "convs.7.weight", (6, 6, 3, 3)),
+        ({"backbone": "deep", "max_pool": True, "per_step_bn": True}, "norms.7.weight", (5, 6)),
         ({"backbone": "resnet12", "max_pool": True}, "head.weight", (5, 60)),
         ({"backbone": "resnet12", "max_pool": True, "per_step_bn": True}, "blocks.1.norms.3.weight", (5, 15)),
     ],

@@ -65,10 +65,13 @@ class Config:
         "conv4",
         "Network",
         "Network, or your own as module:function; the function takes (config, image_shape) and returns the network.",
-        choices=("conv4", "resnet12", "mlp"),
+        choices=("conv4", "deep", "resnet12", "mlp"),
         own=True,
     )
     filters: int = _option(64, "Network", "Filters of a convolution, or units of a hidden layer.", low=1, high=4096)
+    depth: int = _option(8, "Network", "Convolutions of the backbone deep.", low=4, high=12)
+    batch_norm: bool = _option(True, "Network", "Batch norm in the backbone deep.")
+    skips: bool = _option(False, "Network", "Skip connections in the backbone deep.")
     max_pool: bool = _option(True, "Network", "2x2 max-pooling; off: stride-2 convolutions and one global mean.")
     per_step_bn: bool = _option(False, "Network", "Separate batch-norm weights and biases for each inner step.")
     per_step_stats: bool = _option(False, "Network", "Separate running batch-norm statistics for each inner step.")

@@ -29,9 +29,14 @@ NO_INNER_LOOP = {
     "inner_decay": 0.0,
     "adapt_norms": False,
 }
-ALLOWED: dict[tuple[str, str], dict[str, Any]] = {
-    ("backbone", "mlp"): {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch", "max_pool": True},
-    ("backbone", "resnet12"): {"max_pool": True},
+NO_NORM = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch"}
+NOT_DEEP = {"depth": 8, "batch_norm": True, "skips": False}
+ALLOWED: dict[tuple[str, Any], dict[str, Any]] = {
+    ("backbone", "conv4"): NOT_DEEP,
+    ("backbone", "mlp"): {**NOT_DEEP, **NO_NORM, "max_pool": True},
+    ("backbone", "resnet12"): {**NOT_DEEP, "max_pool": True},
+    ("backbone", "deep"): {"max_pool": True},
+    ("batch_norm", False): NO_NORM,
     ("method", "reptile"): NO_INNER_DERIVATIVE,
     ("method", "protonet"): {**NO_INNER_DERIVATIVE, **NO_INNER_LOOP},
 }

@@ -46,7 +46,7 @@ def check(network: nn.Module, tensors: Params, x: Any) -> None:
     """Pass inputs through a network once, and raise if the network cannot be used.
 
     Raises:
-        InputError: the network cannot take the inputs, changes a tensor when called, or does not return the required pair.
+        InputError: the network cannot take the inputs, changes a tensor, or does not return the required pair.
     """
     if type(network) in SHIPPED:
         return

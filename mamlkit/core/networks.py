@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mamlkit.core.batch_norm import BatchStats, PerStepBatchNorm2d
 from mamlkit.core.config import Config
+from mamlkit.core.deep import DeepConv
 from mamlkit.core.errors import InputError
 from mamlkit.core.resnet import ResNet12
 from mamlkit.core.system.imports import load_by_name
@@ -103,7 +104,7 @@ def _xavier(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-SHIPPED = (Conv4, MLP, ResNet12)  # they draw no random numbers, and torch.vmap maps them over tasks
+SHIPPED = (Conv4, DeepConv, MLP, ResNet12)  # they draw no random numbers, and torch.vmap maps them over tasks
 
 
 def build(config: Config, image_shape: tuple[int, int, int]) -> Any:
@@ -144,4 +145,7 @@ def _with_head(config: Config, channels: int, height: int, width: int) -> nn.Mod
     }
     if config.backbone == "resnet12":
         return ResNet12(channels, min(height, width), config.n_way, **same)
+    if config.backbone == "deep":
+        switches = {name: getattr(config, name) for name in ("depth", "batch_norm", "skips")}
+        return DeepConv(channels, height, config.n_way, **switches, **same)
     return Conv4(channels, height, config.n_way, max_pool=config.max_pool, **same)

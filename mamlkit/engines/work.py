@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mamlkit.core.config import Config
+from mamlkit.core.deep import last_convs
 from mamlkit.core.resnet import widths
 from mamlkit.core.schedules import StepConfig
 
@@ -14,7 +15,7 @@ def forward_flop(config: Config, image_shape: tuple[int, ...]) -> float:
     """Return the floating-point operations of one image's forward pass, a multiply-add as two.
 
     Args:
-        config: its ``backbone``, ``filters``, ``max_pool`` and ``n_way`` count.
+        config: its ``backbone``, ``depth``, ``filters``, ``max_pool`` and ``n_way`` count.
         image_shape: (C, H, W).
 
     >>> round(forward_flop(Config(), (1, 28, 28)) / 1e6, 1)
@@ -29,6 +30,11 @@ def forward_flop(config: Config, image_shape: tuple[int, ...]) -> float:
             total += 2.0 * side**2 * filters * (10 * channels + 18 * filters)
             channels, side = filters, side // 2
         return total + 2.0 * config.n_way * channels
+    if config.backbone == "deep":
+        for i in range(config.depth):
+            total += 2.0 * side**2 * 9 * channels * config.filters
+            channels, side = config.filters, side // 2 if i in last_convs(config.depth) else side
+        return total + 2.0 * config.n_way * channels * side**2
     for _ in range(4):
         side = side if config.max_pool else -(-side // 2)
         total += 2.0 * side**2 * 9 * channels * config.filters
