@@ -18,7 +18,11 @@ from mamlkit.core.contradictions import ALLOWED
 from mamlkit.core.recipes import RECIPES, configure
 
 # What else must be said where a field is not at its default.
-NEEDED: dict[str, dict[str, Any]] = {"method": {"second_order": False}, "inner_lr_per": {"learn_inner_lrs": True}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "method": {"second_order": False},
+    "inner_lr_per": {"learn_inner_lrs": True},
+    **dict.fromkeys(("depth", "batch_norm", "skips"), {"backbone": "deep"}),
+}
 
 
 def parse(*arguments: str) -> dict[str, Any]:
