@@ -21,7 +21,7 @@ from mamlkit.core.recipes import RECIPES, configure
 NEEDED: dict[str, dict[str, Any]] = {
     "method": {"second_order": False},
     "inner_lr_per": {"learn_inner_lrs": True},
-    **dict.fromkeys(("depth", "batch_norm", "skips"), {"backbone": "deep"}),
+    **{name: {"backbone": "deep"} for name in ("depth", "batch_norm", "skips")},
 }
 
 

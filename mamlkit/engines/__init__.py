@@ -130,7 +130,7 @@ def _knowing(choice: Choice, problem: Problem, config: Config) -> Eager:
 
 
 def _refusal(name: str, unknown: str) -> str:
-    return f"engine = {name!r} does not know {unknown}; 'auto', 'vmap' and 'eager' do"
+    return f"engine = {name!r} does not know {unknown}; choose 'auto', 'vmap' or 'eager'"
 
 
 def _choice(name: str, config: Config, batch: Episode, *why: str) -> Choice:

@@ -70,7 +70,7 @@ small = {**tasks, "device": "cpu", "dtype": "float64", "epochs": 1, "val_episode
 
 
 def say(sentence):
-    print(textwrap.fill(str(sentence), 100))
+    print(textwrap.fill(str(sentence), 80))
 
 
 def or_refusal(make, *arguments):
@@ -89,13 +89,13 @@ def or_refusal(make, *arguments):
 # | part | form | here |
 # |---|---|---|
 # | network | any `nn.Module` of one input | a recurrent network, which reads a character row by row |
-# | loss | `(outputs, targets) -> scalar` | cross-entropy against softened labels |
+# | loss | `(outputs, targets) -> scalar` | cross-entropy with label smoothing |
 # | rule | how an inner step moves the parameters | gradient descent with momentum |
 # | metric | `(outputs, targets) -> scalar` in [0, 1] | the mean probability of the right class |
 #
-# The input need not be a picture: `x` may be any nest of tensors. Here it is a dictionary with the rows of the picture
-# and its amount of ink. The first axis of every tensor is the input's number; in a meta-batch there is an axis for the
-# task before it.
+# The input need not be a picture: `x` is a tensor, or a dictionary, list or tuple of tensors. Here it is a dictionary
+# with the rows of the picture and its amount of ink. The first axis counts the inputs. In a meta-batch one more axis,
+# in front, counts the tasks.
 
 
 # %%
@@ -110,15 +110,16 @@ class RowReader(nn.Module):
         return self.head(torch.cat([states[:, -1], x["ink"]], 1))  # -> [B, n_way]
 
 
-def softened(outputs, targets):
+def smoothed(outputs, targets):
     return F.cross_entropy(outputs, targets, label_smoothing=0.1)
 
 
-def trust(outputs, targets):
+def true_class_probability(outputs, targets):
     return outputs.softmax(1).gather(1, targets[:, None]).mean()
 
 
-reader = Problem(RowReader(size, n_way), softened, chain(Momentum(0.5), SGD(1.0, n_steps)), trust)
+rule = chain(Momentum(0.5), SGD(1.0, n_steps))
+reader = Problem(RowReader(size, n_way), smoothed, rule, true_class_probability)
 print("adapted:", ", ".join(reader.adapted))
 
 # %% [markdown]
@@ -145,9 +146,12 @@ batch = samplers["train"].batch(0, 2)
 print({name: list(value.shape) for name, value in batch.support_x.items()})
 
 # %% [markdown]
-# **Predict.** There are three engines: *eager* takes one task after the other, *vmap* takes several at once, *compiled*
-# is a closed form of one network. Which of them can compute this problem? What should the others do: compute something
-# near it, stop, or pass it on?
+# **Explain.** An *engine* is a program that computes the meta-gradient. All engines give the same gradient; they differ
+# in speed. *eager* takes one task after the other, *vmap* takes several at once, *compiled* has the derivatives of one
+# network written out by hand, without autograd.
+#
+# **Predict.** Which of them can compute this problem? What should the others do: compute something near it, stop, or
+# pass it on?
 #
 # **Run.** Ask for each of them.
 
@@ -166,11 +170,11 @@ for engine in ("eager", "vmap", "compiled"):
 # %% [markdown]
 # - *eager* takes any problem. It is the reference for the others.
 # - *vmap* tried two tasks, could not map the recurrent layer, and passed the work on to eager, with a sentence.
-# - *compiled* knows the numbers of one network, one loss and one rule. It must refuse all else: a wrong gradient would
-#   look like a right one.
+# - *compiled* has formulas for one network, one loss and one rule only. It must refuse everything else: a wrong
+#   gradient would look like a right one.
 #
-# An engine has a list of what it knows. A setting that is not on the list is refused, so a setting that you add later
-# is refused too until somebody teaches it to the engine.
+# *compiled* has a list of the settings that it knows, and refuses every other setting. So it also refuses a setting
+# that you add later, until somebody teaches it to the engine.
 #
 # **Run.** The trainer is the same as for pictures. It chooses the engine once, at the start.
 
@@ -188,14 +192,14 @@ print(f"{after.accuracy:.2f} +- {after.ci95:.2f} after; guessing is {1 / n_way:.
 # %% [markdown]
 # This is a training of seconds; it only shows that the parts fit together. With `fast = False` it is ten times as long.
 #
-# **Check.** The metric of the evaluation is your own: it agrees with the same number by hand on one task.
+# **Check.** The metric of the evaluation is your own: it agrees with the same number by hand on two tasks.
 
 # %%
 one = learner.to_device(test.batch(0, 2))
 outputs = learner.query_logits(one, ["batch"])[0]  # [T, Q, n_way]
-mine = [trust(answers, targets).item() for answers, targets in zip(outputs, one.query_y)]
+mine = [true_class_probability(answers, targets).item() for answers, targets in zip(outputs, one.query_y)]
 assert abs(np.mean(mine) - evaluate([learner], test, 2).accuracy) < 1e-12
-print("the evaluation uses trust()")
+print("the evaluation uses true_class_probability()")
 
 
 # %% [markdown]
@@ -217,14 +221,16 @@ check("11.1", in_two_guesses)
 # %% [markdown]
 # ### From the command line
 #
-# **Explain.** `mamlkit train` takes a network of your own by its place: `--backbone module:function`. The function gets
-# the configuration and the shape of a picture. It returns a module, or a whole `Problem`.
+# **Explain.** `mamlkit train` can train your own network: name its module and function, `--backbone module:function`.
+# The function gets the configuration and the shape of a picture. It returns a module, or a whole `Problem`.
 #
 # ```
-# mamlkit train --backbone row_networks:make --n-way 3 --image-size 16
+# mamlkit train --recipe maml --backbone row_networks:make --n-way 3 --image-size 16
 # ```
 #
-# **Run.** The same in Python, with a file as you would write it:
+# (The recipe `mamlpp` has per-step batch norm, and this network has no batch norm: it is refused.)
+#
+# **Run.** The same network in Python, built but not trained, from a file as you would write it:
 
 # %%
 folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -249,8 +255,8 @@ found = Problem.from_config(own, (1, size, size))
 print(f"{found.name}: {sum(p.numel() for p in found.network.parameters()):,} parameters")
 
 # %% [markdown]
-# The run's folder keeps the place of the module, so `mamlkit train --resume` and `mamlkit evaluate` find the network
-# again. **Check.** A name that leads nowhere is one sentence.
+# The run's folder keeps the text `row_networks:make` and the folder of the file, so `mamlkit train --resume` and
+# `mamlkit evaluate` find the network again. **Check.** A wrong name gives one clear sentence.
 
 # %%
 for place in ("row_networks:mak", "row_network:make"):
@@ -262,18 +268,20 @@ for place in ("row_networks:mak", "row_network:make"):
 # **Explain.** MAML++ is six small changes, each with an idea and a test. Here is a seventh, from the idea to its test.
 #
 # *The idea.* The inner loop fits a few inputs with many parameters. Weight decay is the usual remedy against
-# overfitting: each step also pulls the parameters towards 0. Nobody's paper promises that it helps in an inner loop.
+# overfitting: each step also pulls the parameters towards 0. It is not one of the six fixes of MAML++. A related idea
+# is published: in ALFA a small network chooses the decay at each inner step. Here it is one fixed number, $\lambda$.
 #
 # $$\theta_{k+1} = \theta_k - \alpha \left( \nabla L_S(\theta_k) + \lambda\, \theta_k \right)$$
 #
 # ### By hand
 #
-# One number $\theta$, with support loss $c\,(\theta - a)^2 / 2$. A step is linear, so the outer loop's derivative after
-# $K$ steps can be written down:
+# One number $\theta$, with support loss $c\,(\theta - a)^2 / 2$. Each step is linear and multiplies by the same factor,
+# so the outer loop's derivative after $K$ steps can be written down:
 #
-# $$\frac{d\theta_K}{d\theta_0} = \big(1 - \alpha\,(c + \lambda)\big)^K$$
+# $$\frac{d\theta_{k+1}}{d\theta_k} = 1 - \alpha\,(c + \lambda), \qquad
+# \frac{d\theta_K}{d\theta_0} = \big(1 - \alpha\,(c + \lambda)\big)^K$$
 #
-# **Predict.** At $\alpha c < 1$, does decay make this derivative larger or smaller? Where do the steps end for
+# **Predict.** At $\alpha c < 1$, does a small decay make this derivative larger or smaller? Where do many steps end for
 # $\lambda > 0$: at $a$, at 0, or between them?
 #
 # **Run.**
@@ -298,30 +306,33 @@ for strength in (0.0, 0.1, 1.0):
     print(f"decay {strength:3}: from 5.00 to {end:.2f}, which nears {c * a / (c + strength):.2f}; slope {slope:.4f}")
 
 # %% [markdown]
-# The steps end between 0 and $a$, at $c\,a / (c + \lambda)$: the decay does not know which part of $\theta$ is useful.
-# The derivative shrinks: a start matters less, because more of it is forgotten. For $\alpha c > 1$ it is the other way
-# round, as decay adds curvature: compare notebook [03](03_exploding_gradients.ipynb).
+# With more steps, $\theta$ goes to $c\,a / (c + \lambda)$, which lies between 0 and $a$: the decay does not know which
+# part of $\theta$ is useful. After five steps it is not there yet. For a small $\lambda$ the derivative shrinks: the
+# start matters less, because more of it is forgotten. Beyond $\alpha\,(2c + \lambda) = 2$ it grows, as decay adds
+# curvature: compare notebook [03](03_exploding_gradients.ipynb).
 #
 # ### Exercise 11.2
 #
-# Write the change for dictionaries of tensors, as the inner loop has them: return the gradients with the decay added.
+# Another pull, of the kind that iMAML uses: towards the *start* of the inner loop, in place of 0. It adds
+# $\lambda\,(\theta_k - \theta_0)$ to the gradient. Write it for dictionaries of tensors, as the inner loop has them:
+# return new gradients with the pull added, and keep the graph.
 
 
 # %%
-def decayed(gradients, params, strength):
+def pulled(gradients, params, start, strength):
     # answer: a new dictionary with the same names
-    return {name: gradients[name] + strength * params[name] for name in params}
+    return {name: gradients[name] + strength * (params[name] - start[name]) for name in params}
     # end of answer
 
 
-check("11.2", decayed)
+check("11.2", pulled)
 # hint("11.2")
 
 # %% [markdown]
 # ### As a part of a rule
 #
 # **Explain.** A *transform* changes the gradient before a rule moves the parameters by it, and `chain` puts both
-# together, in the manner of Optax. It has a state, which momentum needs and decay does not.
+# together. A transform may keep a state between steps: momentum keeps its running sum, decay keeps nothing.
 #
 # **Run.**
 
@@ -386,7 +397,7 @@ def follow(strength, steps=100):
     return fits.numpy(), np.array([F.mse_loss(answer, wave.query_y).item() for answer in answers])
 
 
-followed = {f"decay {strength}": follow(strength) for strength in (0.0, 0.1, 1.0)}
+followed = {f"λ {strength}": follow(strength) for strength in (0.0, 0.1, 1.0)}
 x = grid.squeeze(1).numpy()
 FitExplorer(
     x,
@@ -399,9 +410,11 @@ FitExplorer(
 )
 
 # %% [markdown]
-# On this wave, with `seed = 0`, decay helps: the five points say little about the rest of the curve, and a smaller
+# Without decay the fit comes nearest to the five points; the strongest decay gives the flattest curve. On this wave,
+# with `seed = 0`, decay makes the loss smaller: the five points say little about the rest of the curve, and a smaller
 # curve is a safer guess. One wave proves nothing. **Check** with 100 of them: the mean query loss, and the mean
-# difference from no decay with its 95 % interval over waves.
+# difference from no decay with its 95 % interval over waves. For comparison: the network before any step, and the line
+# $y = 0$.
 
 # %%
 exam = Episode(*(part.double() for part in waves.batch(0, 100)))
@@ -413,19 +426,27 @@ for strength in (0.0, 0.1, 1.0):
     query_loss[strength] = trace.query_loss[:, -1]  # [T, K] -> [T]
     mean, half = mean_ci95(query_loss[strength] - query_loss[0.0])
     print(f"decay {strength}: {query_loss[strength].mean():.2f}, difference {mean:+.2f} +- {half:.2f}")
+meta, buffers = problem.start()
+with torch.no_grad():
+    untouched = problem.forward(meta.model, buffers, exam.query_x.flatten(0, 1), 0)[0]
+print(f"no step:   {F.mse_loss(untouched, exam.query_y.flatten(0, 1)):.2f}")
+print(f"y = 0:     {exam.query_y.square().mean():.2f}")
 
 # %% [markdown]
-# This is a network that nobody trained. In MAML the start is learned, *together with* the decay: it can make up for
-# the pull, or use it. So the question must be asked again, of a meta-trained start.
+# With `seed = 0` all three fits are worse than no step at all: five points say too little. Decay only makes the harm
+# smaller, because it makes the curve flatter. But this is a network that nobody trained. In MAML the start is learned
+# while the decay is switched on, so the start can make up for the pull, or use it. So the question must be asked again,
+# of a meta-trained start.
 #
 # ### As a setting
 #
-# **Explain.** For runs that others can repeat, the fix needs a name in three places, and no engine is touched:
+# **Explain.** For runs that others can repeat, the fix needs a name in three files, and no engine is touched:
 #
-# 1. `mamlkit/core/config.py`: a field, with its default *off*, its range and its help. Runs that were stored before the
-#    field existed have its default, and `--inner-decay` of `mamlkit train` follows by itself.
+# 1. `mamlkit/core/config.py`: a field, with its default *off*, its range and its help. Older stored runs are read with
+#    the default, and the option `--inner-decay` of `mamlkit train` exists without further work.
 # 2. `mamlkit/core/rules.py`: `rule_of` reads the field.
-# 3. `mamlkit/core/recipes.py`: a recipe, that is a name for plain MAML with this one change.
+# 3. `mamlkit/core/recipes.py`: a recipe, that is a name for plain MAML with this one change, and its line in the list
+#    `RECIPES`.
 #
 # **Run.** The lines that do it:
 
@@ -467,6 +488,7 @@ for engine in ("eager", "vmap", "compiled", "auto"):
 # over the *differences* of the seeds (notebook [08](08_maml_plus_plus.ipynb)), by Student's $t$.
 #
 # How strong is the recipe's decay? Each step multiplies the parameters by $1 - \alpha\lambda = 1 - 0.1 \cdot 0.001$.
+# The stored runs below take five steps:
 
 # %%
 for strength in (0.001, 0.1):
@@ -491,6 +513,19 @@ def accuracy_of(recipe, number, **changes):
     return evaluate([trainer.learner], make_sampler(glyphs, config, "test"), 40).accuracy
 
 
+# %% [markdown]
+# **Check.** The first test of any ablation: with the switch off, the new code is the old code, to the bit.
+
+# %%
+plain = np.array([accuracy_of("maml", number) for number in range(n_seeds)])
+assert accuracy_of("maml+wd", 0, inner_decay=0.0) == plain[0]
+print("without decay: the same run")
+
+# %% [markdown]
+# **Run.** Now with the decay.
+
+
+# %%
 def interval(values):
     """Return mean and half of the 95 % interval by Student's t, in points."""
     n = len(values)
@@ -505,7 +540,6 @@ def verdict(mean, half):
     return "no difference is seen" if abs(mean) <= half else f"decay is {'better' if mean > 0 else 'worse'}"
 
 
-plain = np.array([accuracy_of("maml", number) for number in range(n_seeds)])
 mean, half = interval(plain)
 print(f"{'MAML':12} {mean:5.1f} +- {half:4.1f} %")
 for strength in (0.001, 0.1):
@@ -516,13 +550,9 @@ for strength in (0.001, 0.1):
     )
 
 # %% [markdown]
-# **Check.** The first test of any ablation: with the switch off, the new code is the old code, to the bit.
-
-# %%
-assert accuracy_of("maml+wd", 0, inner_decay=0.0) == plain[0]
-print("without decay: the same run")
-
-# %% [markdown]
+# An interval of MAML alone contains the variation of the seeds. In a difference it cancels: an easy seed is easy for
+# both runs of a pair.
+#
 # **Run.** Larger runs, of four convolutions, were stored. `python data/build_extend.py` makes them in a clone of the
 # repository; the file has their configuration, versions and command.
 
@@ -548,22 +578,22 @@ for name, changes in (("decay 0.001", {}), ("decay 0.1", {"inner_decay": 0.1})):
     print(f"{name:12} {interval(runs)[0]:5.1f} %; difference {said(mean, half)} points: {verdict(mean, half)}")
 
 # %% [markdown]
-# The sentence at the end of each line is the result, also where it is not the one that was hoped for. "No difference is
+# The sentence at the end of each line is the result, even if we hoped for another. "No difference is
 # seen" does not mean that there is none: the interval says how large it could still be. If an effect of that size
 # would matter to you, more seeds are needed.
 #
 # What a report of a seventh fix must say: the budget, the seeds, the strengths that were tried (all of them: the best
-# of many is flattered), and the interval.
+# of many looks better than it is), and the interval.
 #
 # ## 3. Other methods on the same episodes
 #
-# **Explain.** Three neighbours of MAML come as recipes. They differ in *what* is learned from a task.
+# **Explain.** Three neighbours of MAML come as recipes. Each learns something different.
 #
 # | method | in training | at a new task |
 # |---|---|---|
 # | Meta-SGD | the start, and an inner rate for each number of each tensor | inner steps |
 # | Reptile | moves the start towards the end of the inner loop | inner steps |
-# | prototypical network | an embedding | the nearest class mean; no inner loop |
+# | prototypical network | an embedding: the outputs without the head | the nearest class mean; no inner loop |
 #
 # **Run.** What the outer loop learns, in numbers:
 
@@ -574,11 +604,15 @@ lines["meta-sgd"] = MetaLearner.from_config(configure("meta-sgd", **tasks, filte
 for name, learner in lines.items():
     weights = sum(p.numel() for p in learner.params.values())
     learned = sum(p.numel() for p in learner.learned(learner.meta)) - weights
-    print(f"{name:9} {weights:4} numbers of the network and {learned:4} inner rates")
+    print(f"{name:9} {weights:4} numbers of the network and {learned:4} learned inner rates")
 
 # %% [markdown]
-# **Reptile.** Its "gradient" is the way from the end of the inner loop back to the start, $\theta_0 - \theta_K$. No
-# derivative goes through the inner loop. **Check** it with one inner step, which uses the support set:
+# MAML++ learns a rate for each adapted tensor and step; Meta-SGD one for each number of the adapted tensors, which are
+# all but those of batch norm.
+#
+# **Reptile.** Its "gradient" is the difference between the start and the end of the inner loop, $\theta_0 - \theta_K$.
+# No derivative goes through the inner loop. **Check** it with one inner step, which uses the support set. (The recipe
+# adapts batch norm too; here it is off, as in the network above.)
 
 # %%
 settings = {**small, "q_query": 9, "n_steps": 1, "eval_steps": 1, "filters": 4, "n_tasks": 2}
@@ -597,8 +631,9 @@ print("Reptile's gradient is the mean of the two ways")
 # %% [markdown]
 # ### Exercise 11.3
 #
-# **Prototypical networks** classify by the nearest class mean. Write the logits: minus the squared distance of each
-# query embedding `[Q, D]` to the mean of each class of the support embeddings `[S, D]`, whose labels are `[S]`.
+# **Prototypical networks** classify by the nearest class mean. Write the logits `[Q, n_way]`. The logit of a query and
+# a class is minus the squared distance between the query embedding and the class mean. `support` is `[S, D]`, `labels`
+# `[S]`, `query` `[Q, D]`.
 
 
 # %%
@@ -613,11 +648,15 @@ check("11.3", prototype_logits)
 # hint("11.3")
 
 # %% [markdown]
-# **Explain.** $-|z - c_n|^2 = 2\,c_n^\top z - |c_n|^2 - |z|^2$, and the last term is the same for every class. So a
-# prototypical network *is* a linear head with weights $2 c_n$ and biases $-|c_n|^2$, found without a single step.
-# MAML's inner loop must find such a head by gradients.
+# **Explain.** Let $z$ be a query embedding and $m_n$ the mean of class $n$:
 #
-# **Check.** Both give the same probabilities.
+# $$-\lVert z - m_n \rVert^2 = 2\,m_n^\top z - \lVert m_n \rVert^2 - \lVert z \rVert^2$$
+#
+# The last term is the same for every class. So a prototypical network *is* a linear head with weights $2 m_n$ and
+# biases $-\lVert m_n \rVert^2$, found without a single step. MAML's inner loop must find such a head by gradients.
+#
+# **Check.** Both give the same probabilities. Support and query pictures go through the network together, so they share
+# the statistics of batch norm; in MAML each set has its own.
 
 # %%
 embedder = MetaLearner.from_config(configure("protonet", **{**small, "n_steps": 1}, filters=4), shape)
@@ -631,28 +670,31 @@ assert torch.allclose(head.softmax(1), answers.softmax(1), rtol=1e-9)
 print("a prototypical network is a linear head")
 
 # %% [markdown]
-# **Predict.** All five methods have the same network, the same number of meta-iterations and the same test episodes.
-# Which is best? Which order would you trust after one seed?
+# **Predict.** All five methods have the same four convolutions, the same number of meta-iterations and the same test
+# episodes. Which is best? Which order would you trust after one seed?
 #
-# **Run.** The stored runs, with 95 % intervals by Student's $t$ over seeds. The second number is the difference from
-# MAML, seed by seed; a star stands where the interval excludes zero.
+# **Run.** The stored runs, with 95 % intervals by Student's $t$ over seeds. *batch*: the query pictures of an episode
+# are normalised together, by their own statistics, as the authors do. *recorded*: by the statistics of training, so
+# every query picture is answered by itself (notebook [06](06_batch_norm.ipynb)). The middle column is the difference
+# from MAML, seed by seed, for *batch*; a star stands where the interval excludes zero.
 
 # %%
 METHODS = {"maml": "MAML", "mamlpp": "MAML++", "meta-sgd": "Meta-SGD", "reptile": "Reptile", "protonet": "prototypes"}
 table = {name: interval(stored_accuracy(recipe)) for recipe, name in METHODS.items()}
-print(f"{'accuracy in %':12} normalised together   minus MAML        recorded statistics")
+print(f"{'accuracy (%)':12}     batch           minus MAML         recorded")
 for recipe, name in METHODS.items():
     gap, spread = interval(stored_accuracy(recipe) - maml)
     cells = [table[name], interval(stored_accuracy(recipe, "running"))]
     together, alone = (f"{mean:6.1f} +- {half:4.1f}" for mean, half in cells)
-    star = "*" if abs(gap) > spread else " "
-    print(f"{name:12}  {together}      {said(gap, spread)}{star}     {alone}")
+    change = f"{said(gap, spread)}{'*' if abs(gap) > spread else ' '}" if recipe != "maml" else " " * 14
+    print(f"{name:12} {together}   {change}   {alone}")
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 2.4))
 for row, (mean, half) in enumerate(table.values()):
     axes.errorbar(mean, row, xerr=half, fmt="o", capsize=4, color="#2077c4")
 axes.set(yticks=range(len(table)), yticklabels=table, xlabel="test accuracy in %, and its 95 % interval over seeds")
+axes.margins(y=0.15)
 axes.invert_yaxis()
 axes.grid(axis="x", alpha=0.3)
 plt.show()
@@ -671,14 +713,14 @@ print(f"{len(seeds)} seeds; different from MAML beyond the interval: {', '.join(
 # %% [markdown]
 # Read the table with care:
 #
-# - *Normalised together* is the authors' way: query pictures share their statistics. With *recorded statistics*
-#   every query picture is answered by itself (notebook [06](06_batch_norm.ipynb)). The order of the methods may depend
-#   on that choice.
-# - The same number of meta-iterations is not the same work: MAML goes through the inner loop twice, a prototypical
-#   network has none, and Reptile's recipe takes more steps on more pictures.
+# - The order of the methods may depend on the statistics: compare the two outer columns.
+# - Four differences are four chances for a star by luck: compare notebook [08](08_maml_plus_plus.ipynb).
+# - The same number of meta-iterations is not the same work: MAML goes through the inner loop forward and backward, a
+#   prototypical network has none, and Reptile's recipe takes more steps on more pictures.
 # - A short training favours what learns fast. The papers train a hundred times as long.
-# - No method was tuned here beyond its recipe. A method with more settings has more to gain from tuning.
-# - Glyphs are easy. An order on one data set is an order on one data set.
+# - Reptile's recipe was chosen on glyphs, so Reptile has an advantage here. The others were not tuned on this data set.
+#   A method with more settings has more to gain from tuning.
+# - Glyphs are easy. On another data set the order may be different.
 #
 # Longer runs of your own, one for each seed:
 #
@@ -688,8 +730,8 @@ print(f"{len(seeds)} seeds; different from MAML beyond the interval: {', '.join(
 #
 # ## Recap
 #
-# - A problem is a network, a loss, a rule and a metric; inputs and targets are any nest of tensors.
-# - An engine computes a problem exactly or refuses it. Eager takes everything.
+# - A problem is a network, a loss, a rule and a metric; inputs and targets may be nested tensors.
+# - An engine computes a problem exactly, passes it to another engine, or refuses it. Eager takes everything.
 # - A fix of the inner loop is a transform, a field and a recipe. First show it by hand, then that the library's is
 #   equal, then that off means off; only then ask whether it helps.
 # - An ablation is a difference with an interval over seeds. It is reported whatever comes out.
@@ -702,5 +744,9 @@ print(f"{len(seeds)} seeds; different from MAML beyond the interval: {', '.join(
 #   [arXiv:1803.02999](https://arxiv.org/abs/1803.02999).
 # - J. Snell, K. Swersky, R. Zemel, *Prototypical Networks for Few-shot Learning*, NeurIPS 2017,
 #   [arXiv:1703.05175](https://arxiv.org/abs/1703.05175).
+# - S. Baik and others, *Meta-Learning with Adaptive Hyperparameters* (ALFA), NeurIPS 2020,
+#   [arXiv:2011.00209](https://arxiv.org/abs/2011.00209).
+# - A. Rajeswaran, C. Finn, S. Kakade, S. Levine, *Meta-Learning with Implicit Gradients* (iMAML), NeurIPS 2019,
+#   [arXiv:1909.04630](https://arxiv.org/abs/1909.04630).
 # - E. Triantafillou and others, *Meta-Dataset*, ICLR 2020, whose Proto-MAML begins the inner loop at such a head,
 #   [arXiv:1903.03096](https://arxiv.org/abs/1903.03096).

@@ -40,35 +40,40 @@ def check_in_two_guesses(in_two_guesses: Callable[[Tensor, Tensor], Tensor]) -> 
 
 @exercise(
     "11.2",
-    "decayed(gradients, params, strength)",
-    "Build a new dictionary: each gradient plus the strength times the parameter of the same name.",
-    "Use params[name] itself, not params[name].detach(): the outer loop differentiates through it.",
-    "return {name: gradients[name] + strength * params[name] for name in params}",
+    "pulled(gradients, params, start, strength)",
+    "The pull on a parameter is the strength times its distance from the start: params[name] - start[name].",
+    "Build a new dictionary, and use the tensors without detach(): the outer loop differentiates through all of them.",
+    "return {name: gradients[name] + strength * (params[name] - start[name]) for name in params}",
 )
-def check_decayed(decayed: Callable[[Params, Params, float], Params]) -> None:
-    """Accept any pure function that adds the decay and keeps the graph to the parameters and the gradients."""
-    start = torch.tensor([1.0, -2.0], requires_grad=True)
-    params = {"head.weight": 1.0 * start, "head.bias": torch.tensor([3.0])}
-    gradients = {"head.weight": start**2, "head.bias": torch.tensor([0.5])}
+def check_pulled(pulled: Callable[[Params, Params, Params, float], Params]) -> None:
+    """Accept any pure function that adds the pull towards the start and keeps the graph."""
+    leaf = torch.tensor([1.0, -2.0], requires_grad=True)
+    start = {"head.weight": leaf, "head.bias": torch.tensor([1.0])}
+    params = {"head.weight": 3.0 * leaf, "head.bias": torch.tensor([3.0])}
+    gradients = {"head.weight": leaf**2, "head.bias": torch.tensor([0.5])}
     before = {name: g.detach().clone() for name, g in gradients.items()}
-    got = returned(decayed(gradients, params, 0.1))
+    got = returned(pulled(gradients, params, start, 0.1))
     same = all(torch.equal(gradients[name], g) for name, g in before.items())
     require(same, "it changed the gradients it was given; return new ones.")
     named = isinstance(got, dict) and got.keys() == params.keys()
     require(named, "the result should be a dictionary with the names of the parameters.")
-    weight, bias = got["head.weight"].detach(), float(got["head.bias"])
-    plain = before["head.weight"] + 0.1 * start.detach()  # [1.1, 3.8]
-    grown = torch.allclose(weight, before["head.weight"] - 0.1 * start.detach())
-    require(not grown, "the sign is wrong: a step goes against the gradient, so this pushes away from 0.")
-    require(not torch.allclose(weight, 0.9 * start.detach()), "that is a parameter; return the changed gradient.")
-    doubled = torch.allclose(weight, before["head.weight"] + 0.2 * start.detach())
-    require(not doubled, "the pull is twice too strong: the derivative of strength / 2 theta^2 is strength * theta.")
-    require(torch.allclose(weight, plain), f"head.weight should have {plain.tolist()}; it has {weight.tolist()}.")
-    require(abs(bias - 0.8) < 1e-6, f"head.bias should have 0.8; it has {bias:g}.")
+    weight, bias, way = got["head.weight"].detach(), float(got["head.bias"]), 2 * leaf.detach()  # params - start
+    g, here = before["head.weight"], params["head.weight"].detach()
+    wrong = {
+        "the sign is wrong: a step goes against the gradient, so this pushes away from the start.": g - 0.1 * way,
+        "that pulls towards 0, as weight decay does; subtract the start.": g + 0.1 * here,
+        "that is a parameter after a step; return the changed gradient.": here - 0.1 * way,
+        "the pull is twice too strong: the derivative of strength / 2 d^2 is strength * d.": g + 0.2 * way,
+    }
+    for sentence, value in wrong.items():
+        require(not torch.allclose(weight, value), sentence)
+    given = "for gradient [1, 4], parameter [3, -6], start [1, -2] and strength 0.1,"
+    require(torch.allclose(weight, g + 0.1 * way), f"{given} [1.2, 3.6] is right; this returns {weight.tolist()}.")
+    require(abs(bias - 0.7) < 1e-6, f"head.bias should have 0.7, the weight is right; it has {bias:g}.")
     require(got["head.weight"].requires_grad, "the result has lost its graph; the outer loop needs it.")
-    [slope] = torch.autograd.grad(got["head.weight"].sum(), start)  # 2 start + 0.1
-    whole = torch.allclose(slope, 2 * start.detach() + 0.1)
-    require(whole, "a part was detached; the outer loop differentiates through the gradient and the parameter.")
+    [slope] = torch.autograd.grad(got["head.weight"].sum(), leaf)  # of leaf^2 + 0.1 (3 leaf - leaf)
+    whole = torch.allclose(slope, 2 * leaf.detach() + 0.2)
+    require(whole, "a part was detached; the outer loop differentiates through gradient, parameter and start.")
 
 
 @exercise(
@@ -91,6 +96,10 @@ def check_prototype_logits(prototype_logits: Callable[[Tensor, Tensor, Tensor, i
     got = got.to(squares)
     require(not torch.allclose(got, squares), "the nearest class has the smallest number; logits need the largest.")
     require(not torch.allclose(got, -squares.sqrt()), "these are distances; the paper takes their squares.")
+    shared = bool((got >= 0).all()) and torch.allclose(got.sum(1), torch.ones(2))
+    require(not shared, "these are probabilities; return the logits, before the softmax.")
+    lacking = torch.allclose(got, query.square().sum(1, keepdim=True) - squares)
+    require(not lacking, "the probabilities are right, but the square of the query is missing in the distance.")
     by_order = torch.stack([support[:2].mean(0), support[2:4].mean(0), support[4:].mean(0)])
     mixed = torch.allclose(got, -torch.cdist(query, by_order).square(), atol=1e-4)
     require(not mixed, "the support inputs of a class need not stand together: choose them by their labels.")
@@ -98,4 +107,5 @@ def check_prototype_logits(prototype_logits: Callable[[Tensor, Tensor, Tensor, i
     summed = torch.allclose(got, -torch.cdist(query, sums).square(), atol=1e-4)
     require(not summed, "a prototype is the mean of its class, not the sum.")
     near = torch.allclose(got, -squares, atol=1e-3)
-    require(near, f"the logits of the test's queries are {(-squares).tolist()}; it gives {got.tolist()}.")
+    shown = [[round(value, 2) for value in row] for row in got.tolist()]
+    require(near, f"the logits of the test's queries are {(-squares).tolist()}; it gives {shown}.")
