@@ -56,6 +56,8 @@ def test_the_ablation_of_the_seventh_fix_has_a_difference_and_a_verdict_for_each
     assert re.findall(line, printed("11")) == ["0.001", "0.1"] * 2  # made in the notebook, and stored
 
 
-def test_five_methods_stand_beside_each_other_with_three_intervals_each() -> None:
-    rows = re.findall(r"^([\w+-]+)((?: +[+-]?[\d.]+ \+- +[\d.]+\*?){3})$", printed("11"), re.MULTILINE)
+def test_five_methods_stand_beside_each_other_with_both_statistics_and_their_difference_from_maml() -> None:
+    number = r" +[+-]?[\d.]+ \+- +[\d.]+\*?"
+    rows = re.findall(rf"^([\w+-]+)((?:{number}){{2,3}})$", printed("11"), re.MULTILINE)
     assert [name for name, _ in rows] == ["MAML", "MAML++", "Meta-SGD", "Reptile", "prototypes"]
+    assert [numbers.count("+- ") for _, numbers in rows] == [2, 3, 3, 3, 3]
