@@ -406,3 +406,24 @@ def test_a_step_of_training_passes_at_most_four_rooms_from_the_sampler_to_the_gr
     next(Trainer(MetaLearner(Problem(MLP(1, 1), loss), config), waves, waves).iterations())
     assert rooms <= {"training", "engines", "core"}
     assert "core" in rooms
+
+
+def test_an_epoch_keeps_the_largest_norm_of_each_tensor_and_step_over_all_its_tasks(glyphs: ImageStore) -> None:
+    trainer, seen = Trainer.from_config(but(epochs=2, n_tasks=2), glyphs), list[Tensor]()
+    step = trainer.learner.meta_step
+
+    def watched(batch: Episode, epoch: int) -> Any:
+        found = step(batch, epoch)
+        seen.append(found.trace.grad_norm.clone())  # [T, K, n_adapted]
+        if len(seen) == 2:  # of what is not a number nothing remains, of infinity the largest number
+            found.trace.grad_norm[0, 0, 0], found.trace.grad_norm[0, 0, 1] = math.nan, math.inf
+        return found
+
+    trainer.learner.meta_step = watched  # type: ignore[method-assign]
+    history = list(trainer.epochs())
+    assert torch.equal(torch.tensor(history[1].largest_inner_grad_norms), torch.cat(seen[2:]).amax(0))
+    first, expected = torch.tensor(history[0].largest_inner_grad_norms), torch.cat(seen[:2]).amax(0)
+    assert first[0, 1] == torch.finfo(torch.float32).max
+    assert first[0, 0] == torch.cat([seen[0][:, 0, 0], seen[1][1:, 0, 0]]).max()
+    assert torch.equal(first[1], expected[1])
+    assert len(first[0]) == len(trainer.learner.rows)

@@ -24,7 +24,8 @@ def encode(record: EpochRecord) -> bytes:
     ]
     values = {f"val_{name}": value for name, value in dataclasses.asdict(record.validation).items()}
     train = {"train_loss": record.train_loss, "train_accuracy": record.train_accuracy, "nonfinite": record.nonfinite}
-    lines.append({"kind": "epoch", "epoch": record.epoch, **train, **values, "seconds": record.seconds})
+    rest = {"seconds": record.seconds, "largest_inner_grad_norms": record.largest_inner_grad_norms}
+    lines.append({"kind": "epoch", "epoch": record.epoch, **train, **values, **rest})
     return b"".join(dump_json(line) + b"\n" for line in lines)
 
 
@@ -44,7 +45,9 @@ def read(path: Path) -> list[EpochRecord]:
                 iterations.append(_to_iteration(values))
                 continue
             validation = Evaluation(**{name: _number(values[f"val_{name}"]) for name in EVALUATION_FIELDS})
-            records.append(EpochRecord(len(records) + 1, tuple(iterations), validation, values["seconds"]))
+            largest = tuple(tuple(map(float, row)) for row in values.get("largest_inner_grad_norms", ()))
+            number, seconds = len(records) + 1, values["seconds"]
+            records.append(EpochRecord(number, tuple(iterations), validation, seconds, largest))
         except JSON_ERRORS as error:
             raise InputError(f"{path} is damaged at line {number} ({error})") from error
         iterations = []

@@ -43,12 +43,16 @@ class EpochRecord:
         iterations: every meta-iteration of the epoch.
         validation: evaluation on the fixed validation episodes after the epoch.
         seconds: wall-clock time of training and validation.
+        largest_inner_grad_norms: [K][n_adapted] largest l2 norm of each tensor's support gradient at each inner step,
+            over all tasks of the epoch. NaN is left out, and infinity counts as the largest number of the precision.
+            Empty in runs of earlier versions.
     """
 
     epoch: int
     iterations: tuple[Iteration, ...]
     validation: Evaluation
     seconds: float
+    largest_inner_grad_norms: tuple[tuple[float, ...], ...] = ()
 
     @property
     def nonfinite(self) -> int:

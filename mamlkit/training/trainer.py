@@ -82,6 +82,7 @@ class Trainer:
         self.tasks = ranks.tasks(learner.config.n_tasks)
         self.history: list[EpochRecord] = []
         self.current: list[Iteration] = []
+        self._largest: torch.Tensor | None = None
         self.choice = learner.choose_engine(self._batch(0), on_part=on_part)
 
     @classmethod
@@ -166,9 +167,10 @@ class Trainer:
                     if on_iteration is not None:
                         on_iteration(iteration)
                 validation = evaluate([self.learner], self.val, config.val_episodes, ranks=self.ranks)
-                seconds = time.perf_counter() - begin
-                self.history.append(EpochRecord(len(self.history) + 1, tuple(self.current), validation, seconds))
-                self.current = []
+                seconds, number = time.perf_counter() - begin, len(self.history) + 1
+                largest = () if self._largest is None else tuple(map(tuple, self._largest.tolist()))
+                self.history.append(EpochRecord(number, tuple(self.current), validation, seconds, largest))
+                self.current, self._largest = [], None
                 yield self.history[-1]
 
     def _batch(self, index: int) -> Episode:
@@ -182,6 +184,8 @@ class Trainer:
         meta_step = self.ranks.combine(own_step, self.learner.buffers, step_config(config, epoch))
         if self.learner.problem.metric is not accuracy:
             check_metric(self.learner.problem, meta_step.trace.query_metric[:, -1])
+        norms = meta_step.trace.grad_norm.nan_to_num(nan=0.0).amax(0)  # [T, K, n_adapted] -> [K, n_adapted]
+        self._largest = norms if self._largest is None else torch.maximum(self._largest, norms)
         finite = self.learner.apply(meta_step, epoch)
         return _describe(meta_step, index + 1, self.learner, epoch, finite=finite)
 
