@@ -88,7 +88,8 @@ def _epoch(config: Config, epoch: int, accuracy: float) -> EpochRecord:
         for i in range(1, config.iterations_per_epoch + 1)
     )
     validation = Evaluation(accuracy, 0.02, 1.0, 8, config.norm_eval)
-    return EpochRecord(epoch, iterations, validation, 30.0)
+    largest = tuple((norm, 2 * norm) for norm in _inner_norms(config))  # of the first two tensors
+    return EpochRecord(epoch, iterations, validation, 30.0, largest)
 
 
 def _inner_norms(config: Config) -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import doctest
 import shlex
 from typing import Any
 
@@ -11,11 +10,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mamlkit.commands import options
-from mamlkit.commands.options import GroupedCommand, command_line, config_options, flag
+from mamlkit.commands.options import GroupedCommand, config_options
 from mamlkit.core.config import Config
 from mamlkit.core.contradictions import ALLOWED
 from mamlkit.core.recipes import RECIPES, configure
+from mamlkit.runs.command_line import command_line, flag
 
 # What else must be said where a field is not at its default.
 NEEDED: dict[str, dict[str, Any]] = {
@@ -110,12 +109,3 @@ def test_each_field_changed_alone_comes_back_from_its_command(field: dataclasses
     words = shlex.split(command_line("maml", config))
     assert configure("maml", **{"dataset": config.dataset, **parse(*words[6:])}) == config
     assert config != configure("maml")
-
-
-def test_the_command_of_a_plain_recipe_is_short() -> None:
-    assert command_line("mamlpp", configure("mamlpp")) == "mamlkit train --dataset glyphs --recipe mamlpp"
-
-
-def test_the_examples_in_the_docstrings_hold() -> None:
-    result = doctest.testmod(options)
-    assert (result.attempted, result.failed) == (2, 0)

@@ -19,7 +19,9 @@ from click.testing import CliRunner, Result
 from waiting import wait_until
 
 from mamlkit.__main__ import main
-from mamlkit.study.reproduction import plan
+from mamlkit.commands.until import Deadline, DeadlineError
+from mamlkit.study.reproduction import atlas, plan
+from mamlkit.study.reproduction.atlas import Place
 
 PATIENCE = 300  # seconds that anything here may take on a busy machine
 
@@ -139,6 +141,30 @@ def test_a_grid_that_is_stopped_and_loses_a_worker_ends_whole_when_gone_on_with(
     assert first["loss"] != second["loss"]
 
 
+def test_short_runs_are_trained_without_notebooks_and_stop_at_a_time_to_go_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = tuple(Place("plain", method, 1, 0.1) for method in ("maml", "first-order"))
+    monkeypatch.setattr(atlas, "PLACES", places)
+    out, check = tmp_path / "out", Deadline.check
+    arguments = ["atlas", "--scale", "smoke", "--seeds", "0", "--out", str(out), "--until"]
+
+    def stop(self: Deadline) -> None:
+        check(self)  # the time of the command line is far away
+        raise DeadlineError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Deadline, "check", stop)
+        stopped = invoke(*arguments, "2999-01-01", code=0)
+    assert re.search(r"They will take about [\d:]+ on this machine", stopped.output)
+    assert re.search(r"Stopped; runs done since the start: [012]\. The same command continues", stopped.output)
+    assert not (out / "report.html").exists()
+    invoke(*arguments, "2999-01-01", code=0)
+    assert records(out).keys() == {f"{place.name}-seed0" for place in places}
+    assert not list(out.glob("cells/*/notebook.ipynb"))
+    assert "Where training breaks" in (out / "report.html").read_text("utf-8")
+
+
 def test_the_same_command_again_does_nothing_and_says_so(grid: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in grid.rglob("*") if path.is_file() and path.name != "plan.json"}
     done = subprocess.run(command(grid, "0"), capture_output=True, text=True, check=True)
@@ -173,6 +199,7 @@ def test_a_run_that_fails_is_told_with_its_traceback_and_the_others_go_on(grid: 
         (["stability", "--seeds", "0,a"], "--seeds 0,a is not a list of whole numbers; write it as 0,1,2"),
         (["stability", "--seeds", "0,0"], "--seeds 0,0: each must be 0 to 2147483647 and occur once"),
         (["stability", "--seeds", "-1"], "--seeds -1: each must be 0 to 2147483647 and occur once"),
+        (["stability", "--until", "2020-01-01"], "--until 2020-01-01 is in the past; a later time is allowed"),
         (["stability", "-p", "epoch", "3"], "notebook 09 has no parameter 'epoch' (= 3); did you mean 'epochs'?"),
         (["stability", "-p", "overrides", "{filter: 3}"], "unknown key 'filter' = 3 in the configuration"),
         (["stability", "--dataset", "gylphs"], "dataset = 'gylphs' is not allowed (did you mean 'glyphs'?)"),

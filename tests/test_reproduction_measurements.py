@@ -17,7 +17,7 @@ from grids import make_cell, make_grid
 
 from mamlkit.core.errors import InputError
 from mamlkit.runs.folder import RunFolder
-from mamlkit.study.reproduction import measurements
+from mamlkit.study.reproduction import measurements, summary
 from mamlkit.study.reproduction.cell import RECORD, folder_of
 from mamlkit.study.reproduction.measurements import COLUMNS, collect, plan_of, read, write
 from mamlkit.study.reproduction.plan import read_plan
@@ -68,7 +68,7 @@ def test_the_columns_are_those_that_the_module_documents(frame: pd.DataFrame) ->
     text = str(measurements.__doc__)
     heads = re.findall(r"^(\w+(?:, \w+)*)  ", text, re.MULTILINE)
     assert [name for head in heads for name in head.split(", ")] == list(COLUMNS)
-    assert set(re.findall(r"^    ([\w -]+?)  ", text, re.MULTILINE)) == set(frame.measure)
+    assert set(re.findall(r"^    ([\w -]+?)  ", text, re.MULTILINE)) == {*frame.measure, "time limit"}
 
 
 def test_every_run_is_there_with_its_task_setting_after_setting(frame: pd.DataFrame) -> None:
@@ -215,3 +215,22 @@ def test_what_is_no_such_table_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
     with pytest.raises(InputError, match=r"other\.parquet is no table of measurements; give the results\.parquet"):
         read(tmp_path / "other.parquet")
+
+
+def test_a_run_has_the_largest_inner_norm_of_each_tensor_and_step_and_a_stopped_one_its_limit(tmp_path: Path) -> None:
+    plan = make_grid(tmp_path, "stability", seeds=(0,))
+    stopped = tmp_path / "cells" / "mamlpp-strided-seed0" / "run" / "result.json"
+    stopped.write_text(
+        json.dumps({"stopped": "not finished in 60 seconds", "minutes": 1.0, "evaluations": {}}), "utf-8"
+    )
+    frame = collect(plan, tmp_path)
+    norms = frame[(frame.setting == "maml-strided") & (frame.measure == "largest inner gradient norm")]
+    found = norms.pivot_table(index="tensor", columns="step", values="value", sort=False)
+    assert list(found.index) == ["convs.0.weight", "convs.0.bias"]
+    inner = plan.cells[0].config["inner_lr"] + 2.0
+    assert found.loc["convs.0.weight"].tolist() == pytest.approx([inner - step / 10 for step in range(5)])
+    limit = frame[frame.measure == "time limit"]
+    assert (limit.setting.tolist(), limit.value.tolist()) == (["mamlpp-strided"], [60.0])
+    [run] = summary.runs(frame)[lambda runs: runs.setting == "mamlpp-strided"].itertuples()
+    assert (run.state, math.isnan(run.accuracy)) == ("diverged", True)
+    assert "not finished in 60 seconds" in run.why

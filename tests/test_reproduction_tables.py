@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mamlkit.core.recipes import RECIPES, configure
@@ -19,7 +21,7 @@ def settings(table: str, n_tasks: int = 4) -> list[Setting]:
 def test_the_names_of_a_table_are_unique_and_fit_for_folders(table: str) -> None:
     names = [setting.name for setting in settings(table)]
     assert len(set(names)) == len(names) > 1
-    assert all(name.replace("-", "").replace("+", "").isalnum() for name in names)
+    assert all(re.fullmatch(r"[\w+.-]+", name) for name in names)
     assert all(setting.recipe in RECIPES for setting in settings(table))
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from scripts import load_script
 
 from mamlkit.__main__ import main
-from mamlkit.commands.options import command_line
 from mamlkit.core.config import Config
+from mamlkit.runs.command_line import command_line
 from mamlkit.show.numbers import percent
 from mamlkit.study import stored
 

@@ -1,16 +1,15 @@
-"""Convert the fields of the configuration to the options of ``mamlkit train``, and back."""
+"""The options of ``mamlkit train``: one for each field of the configuration."""
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from mamlkit.core.config import FIELD_TYPES, Config
-from mamlkit.core.recipes import configure
+from mamlkit.runs.command_line import flag
 
 
 class FieldOption(click.Option):
@@ -52,35 +51,3 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for field in reversed(dataclasses.fields(Config)):  # decorators apply from the bottom up
         function = click.option(f"--{field.name}", cls=FieldOption, field=field)(function)
     return function
-
-
-def flag(field: str) -> str:
-    """Return the name of a field's option.
-
-    >>> flag("n_way")
-    '--n-way'
-    """
-    return f"--{field.replace('_', '-')}"
-
-
-def command_line(recipe: str, config: Config) -> str:
-    """Return the shortest ``mamlkit train`` command that gives this configuration.
-
-    >>> command_line("anil", configure("anil", dataset="omniglot", n_way=20))
-    'mamlkit train --dataset omniglot --recipe anil --n-way 20'
-    """
-    base = configure(recipe, dataset=config.dataset, k_shot=config.k_shot)
-    changes = {"k_shot": config.k_shot} if config.k_shot != Config().k_shot else {}
-    changes = {**config.difference(base), **changes}
-    named = {key: changes[key] for key in config.to_dict() if key in changes}  # in order of the fields
-    return shlex.join(["mamlkit", "train", "--dataset", config.dataset, "--recipe", recipe, *_arguments(named)])
-
-
-def _arguments(values: Mapping[str, Any]) -> list[str]:
-    arguments: list[str] = []
-    for key, value in values.items():
-        if isinstance(value, bool):
-            arguments.append(flag(key) if value else f"--no-{flag(key)[2:]}")
-        else:
-            arguments += [flag(key), str(value)]
-    return arguments

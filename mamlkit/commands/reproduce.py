@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from mamlkit.commands import progress
 from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.until import Deadline, DeadlineError, until_option
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 work = lazily("mamlkit.study.reproduction.cell")  # with papermill, Dask and pandas, which load slowly
 cluster = lazily("mamlkit.study.reproduction.cluster")
+estimate = lazily("mamlkit.study.reproduction.estimate")
 measurements = lazily("mamlkit.study.reproduction.measurements")
 report = lazily("mamlkit.study.reproduction.report")
 
@@ -54,6 +56,7 @@ def _seeds(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]
 @click.option("--seeds", default="", callback=_seeds, help="Seeds, as 0,1,2.  [default: the table's own]")
 @click.option("--dataset", default="", metavar="NAME", help="Data set.  [default: the table's own]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: results/<its name>]")
+@until_option
 @click.option("--scheduler", default="", metavar="ADDRESS", help="Address of your Dask cluster, as tcp://host:8786.")
 @click.option(
     "-p",
@@ -71,6 +74,7 @@ def command(
     seeds: tuple[int, ...],
     dataset: str,
     out: Path | None,
+    until: Deadline,
     scheduler: str,
     parameters: tuple[tuple[str, str], ...],
 ) -> None:
@@ -82,13 +86,16 @@ def command(
     mini-imagenet      1 to 5 inner steps
     paper-vs-code      differences between text and code, one at a time
     stability          how many of ten strided runs diverge
+    atlas              where training breaks: hundreds of short runs
 
-    Each run is notebook 09, executed by papermill. The folder OUT holds the runs, one tidy table, and the report.
-    Finished runs are not repeated, so the same command continues an interrupted grid.
+    Each run is notebook 09, executed by papermill; the short runs of the atlas are trained without a notebook. The
+    folder OUT holds the runs, one tidy table, and the report. Finished runs are not repeated, so the same command
+    continues an interrupted grid. The time that a grid will take is estimated before it starts.
 
     \b
     mamlkit reproduce omniglot-ablation --scale smoke --dataset glyphs
     mamlkit reproduce stability --seeds 0,1,2,3 -p epochs 40
+    mamlkit reproduce atlas --until 07:00
     """  # noqa: D301 - click's mark for lines that it must not wrap
     check_installed("a grid of runs", PACKAGES, extra="reproduce")
     notebook = notebooks_folder() / NOTEBOOK
@@ -104,20 +111,24 @@ def command(
         if not missing and report.is_written(folder):
             click.echo(f"Nothing to do. The report is {folder / report.PAGE}.")
             return
-        size = cluster.local_size(len(plan.cells))
         if missing and client is None:
             _compile(plan, choose=before is None)
         elif missing:
             cluster.check_workers(client, folder)
         plan.save(folder)
-        failed = _run(client, size, folder, missing, notebook) if missing else []
-        for outcome in failed:
-            click.echo(f"\n{outcome.cell} failed; its notebook is in {work.folder_of(folder, outcome.cell)}")
-            click.echo(outcome.error)
+        text = notebook.read_text(encoding="utf-8") if plan.in_notebooks else ""
+        failed = _run(client, plan, folder, missing, notebook=text, deadline=until) if missing else []
+        _say_failures(folder, failed)
         if len(failed) < len(plan.cells):
             _report(plan, folder)
     if failed:
         raise InputError(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again")
+
+
+def _say_failures(folder: Path, failed: list[Outcome]) -> None:
+    for outcome in failed:
+        click.echo(f"\n{outcome.cell} failed; its files are in {work.folder_of(folder, outcome.cell)}")
+        click.echo(outcome.error)
 
 
 def _compile(plan: Plan, *, choose: bool) -> None:
@@ -146,23 +157,44 @@ def _blank_batch(config: Config, image_shape: tuple[int, int, int]) -> Episode:
     return Episode(*sets)
 
 
-def _run(client: Any, size: Any, folder: Path, missing: list[Cell], notebook: Path) -> list[Outcome]:
+def _say_duration(plan: Plan, folder: Path, missing: list[Cell], workers: int) -> None:
+    """Print how long the missing runs will take on this machine."""
+    left = []
+    for cell in missing:
+        done = max(saved_epochs(work.folder_of(folder, cell.name) / work.RUN), default=0)
+        epochs = max(1, cell.config["epochs"] - done)
+        left.append(dataclasses.replace(cell, config={**cell.config, "epochs": epochs}))
+    seconds = estimate.seconds(plan, left, workers)
+    click.echo(f"They will take about {tqdm.format_interval(round(seconds))} on this machine (hours:minutes:seconds).")
+
+
+def _run(
+    client: Any, plan: Plan, folder: Path, missing: list[Cell], *, notebook: str, deadline: Deadline
+) -> list[Outcome]:
     own = client is None
     with contextlib.ExitStack() as stack:
         if own:
+            size = cluster.local_size(len(plan.cells))
+            _say_duration(plan, folder, missing, size.workers)
             click.echo(f"Runs at once on this machine: {size.workers}, each with threads: {size.threads}")
             client = stack.enter_context(cluster.local(size))
         bar = _Bar(folder, missing)
         stack.callback(bar.bar.close)
-        text = notebook.read_text(encoding="utf-8")
+
+        def tick() -> None:
+            bar.tick()
+            deadline.check()
+
         try:
-            cluster.run_cells(client, folder, missing, text, on_outcome=bar.outcome, on_tick=bar.tick)
-        except KeyboardInterrupt:
+            cluster.run_cells(client, folder, missing, notebook, on_outcome=bar.outcome, on_tick=tick)
+        except (KeyboardInterrupt, DeadlineError) as stop:
             done = sum(work.is_done(folder, cell) for cell in missing)
             click.echo(f"\nStopped; runs done since the start: {done}. The same command continues from here.")
             if not own:
                 click.echo("Runs that have started on your cluster finish there; the same command waits for them.")
-            raise
+            if isinstance(stop, KeyboardInterrupt):
+                raise
+            click.get_current_context().exit()
     return bar.failed
 
 

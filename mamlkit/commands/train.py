@@ -13,13 +13,14 @@ from torch import Tensor
 from mamlkit.commands import progress, tables
 from mamlkit.commands.evaluate import open_data
 from mamlkit.commands.events import check_tensorboard, event_log
-from mamlkit.commands.options import GroupedCommand, command_line, config_options
+from mamlkit.commands.options import GroupedCommand, config_options
 from mamlkit.core.config import Config, read_toml
 from mamlkit.core.episodes import SPLITS, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
 from mamlkit.runs import origin
+from mamlkit.runs.command_line import command_line
 from mamlkit.runs.folder import RunFolder
 from mamlkit.runs.results import result
 from mamlkit.training.history import EpochRecord, best_epochs

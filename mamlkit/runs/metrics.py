@@ -46,8 +46,8 @@ def read(path: Path) -> list[EpochRecord]:
                 continue
             validation = Evaluation(**{name: _number(values[f"val_{name}"]) for name in EVALUATION_FIELDS})
             largest = tuple(tuple(map(float, row)) for row in values.get("largest_inner_grad_norms", ()))
-            number, seconds = len(records) + 1, values["seconds"]
-            records.append(EpochRecord(number, tuple(iterations), validation, seconds, largest))
+            epoch, seconds = len(records) + 1, values["seconds"]
+            records.append(EpochRecord(epoch, tuple(iterations), validation, seconds, largest))
         except JSON_ERRORS as error:
             raise InputError(f"{path} is damaged at line {number} ({error})") from error
         iterations = []

@@ -41,12 +41,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from mamlkit.commands.options import command_line
 from mamlkit.core.config import Config
 from mamlkit.core.outer_loop import run_tasks
 from mamlkit.core.recipes import RECIPES, configure
 from mamlkit.core.schedules import eval_config
 from mamlkit.datasets import load
+from mamlkit.runs.command_line import command_line
 from mamlkit.runs.folder import RunFolder
 from mamlkit.runs.results import result
 from mamlkit.show import plots

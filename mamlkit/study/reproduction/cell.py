@@ -1,5 +1,7 @@
 """One cell of a grid: notebook 09, executed by papermill with its own parameters, and its record.
 
+In a table of hundreds of short runs a cell is trained without a notebook; otherwise its folder is the same.
+
 notebook.ipynb  the executed notebook; if the cell failed, up to the failure
 run/            the run, see ``mamlkit.runs.folder``: metrics, resolved configuration, checkpoints, result
 cell.json       parameters, versions, data set, git commit and seconds; written last, so that its presence means done
@@ -23,11 +25,13 @@ from nbclient.exceptions import DeadKernelError
 from nbconvert.filters import strip_ansi
 from papermill.exceptions import PapermillExecutionError
 
+from mamlkit.core.config import Config
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import write_whole
 from mamlkit.core.system.locks import lock
 from mamlkit.core.system.versions import versions
 from mamlkit.runs.folder import RunFolder
+from mamlkit.study.reproduction import training
 from mamlkit.study.reproduction.execution import execute
 from mamlkit.study.reproduction.plan import Cell
 
@@ -83,14 +87,14 @@ def read_values(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def run_cell(folder: Path, cell: Cell, notebook: str) -> Outcome:
-    """Execute notebook 09 with the parameters of a cell; a killed cell continues from its last complete epoch.
+    """Execute notebook 09 with the parameters of a cell, or train it; a killed cell continues from its last epoch.
 
     If another worker is still running the cell, wait for it. A finished cell is left unchanged.
 
     Args:
         folder: of the grid.
         cell: the cell.
-        notebook: the notebook as JSON text.
+        notebook: the notebook as JSON text; empty: train the cell without a notebook.
 
     Raises:
         InputError: the record cannot be written.
@@ -107,8 +111,13 @@ def _execute(folder: Path, cell: Cell, notebook: str) -> Outcome:
         if os.environ.get(name):
             os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     try:
-        source = nbformat.reads(notebook, as_version=4)  # type: ignore[no-untyped-call]
-        execute(source, place / NOTEBOOK, {**cell.parameters, "out": RUN})
+        if notebook:
+            source = nbformat.reads(notebook, as_version=4)  # type: ignore[no-untyped-call]
+            execute(source, place / NOTEBOOK, {**cell.parameters, "out": RUN})
+        else:
+            training.train(place / RUN, Config(**cell.config), cell.parameters["recipe"])
+    except InputError as error:
+        return Outcome(cell.name, str(error))
     except PapermillExecutionError as error:
         return Outcome(cell.name, strip_ansi("\n".join(error.traceback)))  # type: ignore[no-untyped-call]
     except DeadKernelError as error:
@@ -118,7 +127,7 @@ def _execute(folder: Path, cell: Cell, notebook: str) -> Outcome:
         "setting": cell.setting,
         "seed": cell.seed,
         "parameters": cell.parameters,
-        "notebook_sha256": hashlib.sha256(notebook.encode()).hexdigest(),
+        "notebook_sha256": hashlib.sha256(notebook.encode()).hexdigest() if notebook else "",
         "data_sha256": RunFolder.open(place / RUN).about["data_sha256"],
         "versions": versions(),
         "seconds": round(time.perf_counter() - begin, 1),

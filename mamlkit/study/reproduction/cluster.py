@@ -168,7 +168,7 @@ def run_cells(
         client: client of the cluster.
         folder: folder of the grid.
         cells: the cells, in the order of execution.
-        notebook: text of notebook 09.
+        notebook: text of notebook 09; empty: train the cells without a notebook.
         on_outcome: called as soon as a cell ends.
         on_tick: called about once a second.
 

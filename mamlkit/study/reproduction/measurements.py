@@ -17,7 +17,9 @@ seconds, flop                    since the start of the run: training and valida
     largest meta-gradient norm     of an epoch
     inner gradient norm            median over an epoch, for each step
     inner rate                     of the epoch that was best in validation, for each tensor and step, where learned
+    largest inner gradient norm    of the run, for each tensor and step
     refused steps                  of the run: their meta-gradient was not finite
+    time limit                     seconds; only for a run that reached it, and has no test accuracy
     minutes                        of the run: training, validation and test
 
 A column that does not apply is null. The table's ``attrs``, also stored in the file, are ``plan``, the content of
@@ -35,6 +37,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pyarrow import ArrowException
 
@@ -153,6 +156,8 @@ def _measured(path: Path, image_shape: tuple[int, int, int]) -> Rows:
     run, result = RunFolder.open(path), _read_json(path / "result.json")
     history = run.history()
     try:
+        if "stopped" in result:
+            yield {"measure": "time limit", "value": 60 * result["minutes"]}
         for norm, test in result["evaluations"].items():
             test_row = {"norm": norm, "value": test["accuracy"], "ci95": test["ci95"], "episodes": test["episodes"]}
             yield {"measure": "test accuracy", **test_row}
@@ -163,6 +168,7 @@ def _measured(path: Path, image_shape: tuple[int, int, int]) -> Rows:
         ) from error
     yield {"measure": "refused steps", "value": sum(record.nonfinite for record in history)}
     yield from _epochs(run, history, image_shape)
+    yield from _largest(run, history, image_shape)
     if run.config.learn_inner_lrs and run.config.inner_lr_per == "tensor":
         [epoch] = best_epochs(history, 1)
         here = RunFolder(path, dataclasses.replace(run.config, device="cpu"), run.about)  # any device may have run it
@@ -186,6 +192,15 @@ def _epochs(run: RunFolder, history: list[EpochRecord], image_shape: tuple[int, 
         yield {"measure": "largest meta-gradient norm", **when, "value": max(norms)}
         for step, column in enumerate(zip(*(iteration.inner_grad_norms for iteration in record.iterations))):
             yield {"measure": "inner gradient norm", **when, "step": step, "value": statistics.median(_finite(column))}
+
+
+def _largest(run: RunFolder, history: list[EpochRecord], image_shape: tuple[int, int, int]) -> Rows:
+    kept = [record.largest_inner_grad_norms for record in history if record.largest_inner_grad_norms]
+    if kept and run.config.method == "maml":
+        names = run.find_problem(image_shape).adapted
+        for step, row in enumerate(np.max(kept, axis=0)):  # [E, K, P] -> [K, P]
+            for name, value in zip(names, row):
+                yield {"measure": "largest inner gradient norm", "step": step, "tensor": name, "value": float(value)}
 
 
 def _finite(values: Any) -> list[float]:

@@ -24,7 +24,8 @@ from mamlkit.core.recipes import configure
 from mamlkit.core.system.files import write_whole
 from mamlkit.datasets import load
 from mamlkit.runs.configurations import differing, read_config
-from mamlkit.study.reproduction.tables import SCALES, TABLES, Setting, budget
+from mamlkit.study.reproduction.table import Setting
+from mamlkit.study.reproduction.tables import SCALES, TABLES, budget
 from mamlkit.training.trainer import make_sampler
 
 FORMAT = 1
@@ -80,6 +81,11 @@ class Plan:
         """All runs, seed after seed, so that an interrupted grid has complete rounds."""
         return [_cell(setting, seed) for seed in self.seeds for setting in self.settings]
 
+    @property
+    def in_notebooks(self) -> bool:
+        """Whether each run is notebook 09."""
+        return TABLES[self.table].in_notebooks
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: Path | str) -> Plan:
         """Return the plan from its JSON values; an option that a setting lacks has its default value.
@@ -112,7 +118,7 @@ def make_plan(table: str, scale: str, dataset: str, seeds: tuple[int, ...], para
     check_choice("table", table, tuple(TABLES))
     check_choice("scale", scale, tuple(SCALES))
     dataset = dataset or TABLES[table].dataset
-    sizes = budget(scale, dataset)
+    sizes = budget(scale, dataset, table)
     wanted = TABLES[table].settings(sizes.get("n_tasks", 4))
     base = {"dataset": dataset, **sizes}
     _check_free(table, wanted, base, parameters)

@@ -18,7 +18,7 @@ from rich.table import Table
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import write_whole
 from mamlkit.show.numbers import percent
-from mamlkit.study.reproduction import measurements, summary
+from mamlkit.study.reproduction import atlas_views, measurements, summary
 from mamlkit.study.reproduction.cell import RECORD
 from mamlkit.study.reproduction.execution import execute
 from mamlkit.study.reproduction.plan import Plan
@@ -27,7 +27,6 @@ from mamlkit.study.reproduction.tables import TABLES
 PAGE = "report.html"
 NOTEBOOK = "report.ipynb"
 TABLE = "results.parquet"
-SOURCE = Path(__file__).with_name("report.md")
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
@@ -51,7 +50,8 @@ def write(plan: Plan, folder: Path, command: str) -> Path:
     if frame.empty:
         raise InputError(f"no run in {folder} is done; there is nothing to report")
     measurements.write(frame, folder / TABLE)
-    notebook = jupytext.reads(SOURCE.read_text(encoding="utf-8"), fmt="md")
+    source = Path(__file__).with_name(TABLES[plan.table].report)
+    notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="md")
     try:
         done = execute(notebook, folder / NOTEBOOK, {"results": TABLE, "command": command})
     except PapermillExecutionError as error:
@@ -80,10 +80,16 @@ def is_written(folder: Path) -> bool:
 
 
 def show(frame: pd.DataFrame) -> None:
-    """Print one line for each setting: its accuracy with intervals over seeds and episodes, and its difference.
+    """Print a summary of a grid's results.
 
     Writes: standard output.
     """
+    source = TABLES[measurements.plan_of(frame).table].report
+    {"report.md": _show_settings, "atlas.md": atlas_views.show}[source](frame)
+
+
+def _show_settings(frame: pd.DataFrame) -> None:
+    """Print one line for each setting: its accuracy with intervals over seeds and episodes, and its difference."""
     effects = {row.setting: row for row in summary.effects(frame).itertuples()}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("setting", overflow="fold")

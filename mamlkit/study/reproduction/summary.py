@@ -7,7 +7,8 @@ over seeds             ``over_seeds``: Student's t for the mean of the runs; NaN
 over all episodes      ``pooled``: for the mean of exactly these runs: sqrt(sum of squares) / n
 
 A run DIVERGED if a step was refused because its meta-gradient was not finite; or if its last validation accuracy is
-below half of its best; or if it never rose above twice chance (for two classes: above 75 %). It was UNSTABLE if it did
+below half of its best; or if it never rose above twice chance (for two classes: above 75 %); or if it reached its time
+limit. It was UNSTABLE if it did
 not diverge, but its validation accuracy once fell more than 10 points below the best before.
 """
 
@@ -45,20 +46,23 @@ def runs(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``setting, label, seed, n_way, k_shot``; ``accuracy, ci95, episodes`` of the test, with the statistics that the
-        run's ``norm_eval`` names, and ``other_accuracy, other_ci95`` with the other statistics; ``minutes, refused``;
-        ``best, last`` validation accuracy, and the largest ``fall`` below an earlier best; ``state`` and ``why``.
+        run's ``norm_eval`` names, and ``other_accuracy, other_ci95`` with the other statistics, NaN if the run reached
+        its time ``limit`` (seconds, else NaN); ``minutes, refused``; ``best, last`` validation accuracy, and the
+        largest ``fall`` below an earlier best; ``state`` and ``why``.
     """
     headline = {setting["name"]: setting["config"]["norm_eval"] for setting in plan_of(frame).settings}
     found = []
     for (setting, _), run in bare(frame).groupby(["setting", "seed"], sort=False):
         about = run.iloc[0][["setting", "label", "seed", *TASK]].to_dict()
         tests = run[run.measure == "test accuracy"].set_index("norm")
-        own, other = (tests.loc[norm] for norm in sorted(tests.index, key=lambda norm: norm != headline[setting]))
-        about |= {"accuracy": own.value, "ci95": float(own.ci95), "episodes": int(own.episodes)}
-        about |= {"other_accuracy": other.value, "other_ci95": float(other.ci95)}
+        about |= dict.fromkeys(("accuracy", "ci95", "other_accuracy", "other_ci95"), math.nan) | {"episodes": 0}
+        for norm, test in tests.iterrows():
+            which = "" if norm == headline[setting] else "other_"
+            about |= {f"{which}accuracy": test.value, f"{which}ci95": float(test.ci95), "episodes": int(test.episodes)}
         values = {measure: rows.value.to_numpy() for measure, rows in run.groupby("measure")}
         about |= {"minutes": values["minutes"][0], "refused": int(values["refused steps"][0])}
-        found.append(about | _course(values["validation accuracy"], about))
+        about["limit"] = float(values["time limit"][0]) if "time limit" in values else math.nan
+        found.append(about | _course(values.get("validation accuracy", np.zeros(1)), about))
     return pd.DataFrame(found)
 
 
@@ -75,11 +79,11 @@ def settings(frame: pd.DataFrame) -> pd.DataFrame:
     for _, group in runs(frame).groupby("setting", sort=False):
         row = group.iloc[0][["setting", "label", *TASK]].to_dict() | {"n_seeds": len(group)}
         for which in ("", "other_"):
-            values, half = group[f"{which}accuracy"], group[f"{which}ci95"]
+            values, half = (group[f"{which}{name}"].dropna() for name in ("accuracy", "ci95"))
             row[f"{which}accuracy"], row[f"{which}sd"] = values.mean(), values.std(ddof=1)
             row[f"{which}over_seeds"], row[f"{which}ci95"] = over_seeds(values), half.mean()
-            row[f"{which}pooled"] = math.sqrt((half**2).sum()) / len(half)
-        row |= {"episodes": group.episodes.iloc[0], "minutes": group.minutes.mean(), "refused": group.refused.sum()}
+            row[f"{which}pooled"] = math.sqrt((half**2).sum()) / len(half) if len(half) else math.nan
+        row |= {"episodes": group.episodes.max(), "minutes": group.minutes.mean(), "refused": group.refused.sum()}
         rows.append(row | {state: (group.state == state).sum() for state in (DIVERGED, UNSTABLE)})
     return pd.DataFrame(rows)
 
@@ -148,6 +152,7 @@ def _course(values: np.ndarray[Any, np.dtype[np.float64]], run: dict[str, Any]) 
     fall = float((np.maximum.accumulate(values) - values).max())
     floor = min(2 / run["n_way"], (1 + 1 / run["n_way"]) / 2)
     reasons = {
+        f"not finished in {run['limit']:g} seconds": not math.isnan(run["limit"]),
         f"steps refused: {run['refused']}": run["refused"] > 0,
         f"ended at {100 * last:.0f} % after {100 * best:.0f} %": last < LOST_SHARE * best,
         f"never above {100 * floor:.0f} %": best <= floor,

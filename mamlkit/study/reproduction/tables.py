@@ -5,50 +5,10 @@ A table is a list of settings. The first setting of a task (way and shot) is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from mamlkit.study.reproduction import paper
-
-
-class Setting(NamedTuple):
-    """One line of a table.
-
-    Attributes:
-        name: unique in its table; part of folder names.
-        label: text for the reader.
-        recipe: see ``mamlkit.core.recipes.RECIPES``.
-        n_way, k_shot: way and shot of its episodes.
-        overrides: further fields of the configuration.
-    """
-
-    name: str
-    label: str
-    recipe: str
-    n_way: int = 20
-    k_shot: int = 1
-    overrides: Mapping[str, Any] = {}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the paper, or one that the paper lacks.
-
-    Attributes:
-        title: text for the reader.
-        about: the question that it answers, in one or two sentences.
-        dataset: the data set of the paper.
-        seeds: the default seeds.
-        settings: number of tasks in a meta-batch -> the lines of the table.
-    """
-
-    title: str
-    about: str
-    dataset: str
-    settings: Callable[[int], list[Setting]] = field(repr=False)
-    seeds: tuple[int, ...] = (0, 1, 2)
-
+from mamlkit.study.reproduction import atlas, paper
+from mamlkit.study.reproduction.table import Setting, Table
 
 LABELS = {  # the rows of the ablation; to add a fix of your own, give its recipe a label here
     "maml": "MAML",
@@ -153,6 +113,15 @@ TABLES = {
         stability,
         seeds=tuple(range(10)),
     ),
+    "atlas": Table(
+        "Where training breaks",
+        "Which networks, inner rates and numbers of inner steps make MAML's training fail, and which fix prevents it?",
+        "glyphs",
+        atlas.settings,
+        sizes=atlas.SIZES,
+        in_notebooks=False,
+        report="atlas.md",
+    ),
 }
 
 # Every scale has the protocol of the recipes; only the values below are smaller than the paper's. A short run of
@@ -176,7 +145,7 @@ SCALES: dict[str, dict[str, Any]] = {
 ONE_QUERY = {"q_query": 1, "eval_query": 1}  # per class
 
 
-def budget(scale: str, dataset: str) -> dict[str, Any]:
+def budget(scale: str, dataset: str, table: str = "") -> dict[str, Any]:
     """Return the fields of the configuration that a scale sets.
 
     At the scale of the paper, the recipes for mini-ImageNet have its tasks (4 or 2) and the code's 15 query images.
@@ -184,9 +153,11 @@ def budget(scale: str, dataset: str) -> dict[str, Any]:
     Args:
         scale: a name in ``SCALES``.
         dataset: a name in ``mamlkit.datasets``.
+        table: a name in ``TABLES`` whose own sizes apply; empty: none.
 
     Source: section 4.2; one query image per class comes from the authors' code, the text does not say.
     """
     if dataset == "mini-imagenet" and scale == "paper":
         return {key: value for key, value in SCALES[scale].items() if key != "n_tasks"}
-    return SCALES[scale] | ONE_QUERY
+    own = TABLES[table].sizes.get(scale, {}) if table else {}
+    return {**SCALES[scale], **ONE_QUERY, **own}
