@@ -24,7 +24,7 @@ from mamlkit.core.errors import InputError
 from mamlkit.core.forward import call_network, check, own_modules
 from mamlkit.core.metrics import accuracy
 from mamlkit.core.networks import SHIPPED, build
-from mamlkit.core.rules import Rule, Tensors, rule_of
+from mamlkit.core.rules import Rule, Tensors, is_shipped, rule_of, start
 from mamlkit.core.transforms import Params
 
 Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> scalar
@@ -163,8 +163,9 @@ class Problem:
 
     @property
     def may_draw(self) -> bool:
-        """Whether network or loss may draw random numbers: only the user's own may, for example with dropout."""
-        return type(self.network) not in SHIPPED or self.loss not in (F.cross_entropy, F.mse_loss)
+        """Whether network, loss or rule may draw random numbers: only the user's own may, for example with dropout."""
+        own = type(self.network) not in SHIPPED or self.loss not in (F.cross_entropy, F.mse_loss)
+        return own or not is_shipped(self.rule)
 
     @functools.cached_property
     def at_evaluation(self) -> Problem:
@@ -225,7 +226,7 @@ class Problem:
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         copies = {name: _copy(tensor, **place) for name, tensor in tensors.items()}
         params = {name: copies.pop(name) for name in self.trained}
-        return MetaParams(params, self.need_rule.tensors({name: params[name] for name in self.adapted})), copies
+        return MetaParams(params, start(self.need_rule, {name: params[name] for name in self.adapted})), copies
 
 
 # Field of the problem -> the fields of the configuration that it replaces.
