@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.errors import InputError
+from mamlkit.core.batch_norm import NORM_BASE
+from mamlkit.core.errors import InputError, described
 from mamlkit.core.networks import SHIPPED
 from mamlkit.core.transforms import Params
 
@@ -24,7 +25,8 @@ def call_network(network: nn.Module, tensors: Params, x: Any, step: int, norm: s
     """Return the outputs of a network with ``tensors``, and the statistics {layer: BatchStats} of its batch.
 
     Args:
-        network: called as ``network(x, step, norm)`` if its ``forward`` takes a ``step``, else as ``network(x)``.
+        network: called as ``network(x, step=step, norm=norm)`` if its ``forward`` takes a ``step``, else as
+            ``network(x)``.
         tensors: every parameter and buffer of the network, by name.
         x: the inputs, a tensor or any other value that the network takes.
         step: the inner step, from 0.
@@ -32,7 +34,8 @@ def call_network(network: nn.Module, tensors: Params, x: Any, step: int, norm: s
     """
     with contextlib.nullcontext() if type(network) in SHIPPED else _twice_differentiable():
         if takes_the_step(type(network).forward):
-            return functional_call(network, tensors, (x, step, norm), strict=True)  # type: ignore[no-any-return]
+            given = {"step": step, "norm": norm}
+            return functional_call(network, tensors, (x,), given, strict=True)  # type: ignore[no-any-return]
         return functional_call(network, tensors, (x,), strict=True), {}
 
 
@@ -42,11 +45,40 @@ def takes_the_step(function: Callable[..., Any]) -> bool:
     return "step" in inspect.signature(function).parameters
 
 
+def check_network(network: nn.Module) -> None:
+    """Raise unless a network has real parameters with values on one device, and layers that write no statistics.
+
+    Raises:
+        InputError: see above; or ``network`` is not a module.
+    """
+    if not isinstance(network, nn.Module):
+        raise InputError(f"the network {network!r} is not a torch.nn.Module; one is needed")
+    kind = type(network).__name__
+    devices = {str(parameter.device) for parameter in network.parameters()}
+    if len(devices) != 1:
+        where = f"parameters on {', '.join(sorted(devices))}" if devices else "no parameters"
+        raise InputError(f"the network {kind} has {where}; parameters on one device are needed")
+    for name, parameter in network.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.is_meta:
+            raise InputError(f"parameter {name!r} of the network {kind} has no values yet; give its size and values")
+        if not parameter.is_floating_point():
+            found = str(parameter.dtype).removeprefix("torch.")
+            raise InputError(f"parameter {name!r} of the network {kind} is {found}; only real numbers are allowed")
+    for name, layer in network.named_modules():
+        if isinstance(layer, NORM_BASE) and layer.track_running_stats and layer.training:
+            kind, own = type(layer).__name__, layer.num_features
+            raise InputError(
+                f"layer {name!r} of the network, {kind}({own}), writes its running statistics in place; write "
+                f"{kind}({own}, track_running_stats=False), or mamlkit.core.batch_norm.PerStepBatchNorm2d"
+            )
+
+
 def check(network: nn.Module, tensors: Params, x: Any) -> None:
     """Pass inputs through a network once, and raise if the network cannot be used.
 
     Raises:
-        InputError: the network cannot take the inputs, changes a tensor when called, or does not return the required pair.
+        InputError: the network cannot take the inputs, changes a tensor when called, or does not return the required
+            pair.
     """
     if type(network) in SHIPPED:
         return
@@ -55,9 +87,9 @@ def check(network: nn.Module, tensors: Params, x: Any) -> None:
     try:
         with torch.no_grad():
             answer = call_network(network, own, x, 0, "batch")
-    except (RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         shapes = ", ".join(str(list(leaf.shape)) for leaf in pytree.tree_leaves(x))
-        raise InputError(f"the network {kind} cannot take inputs of shape {shapes}: {error}") from error
+        raise InputError(f"the network {kind} cannot take inputs of shape {shapes}: {described(error)}") from error
     for name, (tensor, version) in before.items():
         if own[name] is not tensor or tensor._version != version:
             raise InputError(f"the network {kind} changes its tensor {name!r} when called; return statistics instead")
@@ -66,9 +98,9 @@ def check(network: nn.Module, tensors: Params, x: Any) -> None:
 
 
 def own_modules(network: nn.Module) -> nn.Module:
-    """Return a copy of a network's modules that shares the network's tensors."""
-    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    return copy.deepcopy(network, shared)
+    """Return a copy of a network's modules that shares the network's tensors, and those that its modules keep."""
+    kept = [pytree.tree_leaves(vars(module)) for module in network.modules()]  # such as an attention map to look at
+    return copy.deepcopy(network, {id(leaf): leaf for leaves in kept for leaf in leaves if isinstance(leaf, Tensor)})
 
 
 @contextlib.contextmanager

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.batch_norm import PerStepBatchNorm2d, check_tables
+from mamlkit.core.batch_norm import NORM_BASE, PerStepBatchNorm2d, check_tables
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.forward import call_network, check, own_modules
+from mamlkit.core.forward import call_network, check, check_network, own_modules
 from mamlkit.core.metrics import accuracy
 from mamlkit.core.networks import SHIPPED, build
 from mamlkit.core.rules import Rule, Tensors, is_shipped, rule_of, start
@@ -30,8 +30,7 @@ from mamlkit.core.transforms import Params
 Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> scalar
 Metric = Callable[[Any, Any], Tensor]  # (outputs, targets) of one task -> scalar in [0, 1], or NaN
 
-_NormBase = nn.modules.batchnorm._NormBase  # batch norm and instance norm
-NORM_LAYERS = (PerStepBatchNorm2d, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORM_LAYERS = (PerStepBatchNorm2d, NORM_BASE, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class MetaParams(NamedTuple):
@@ -68,8 +67,7 @@ class Problem:
         adapt_norms: whether normalisation layers adapt too; None: the configuration's ``adapt_norms``.
 
     Raises:
-        InputError: the network has no parameters, or parameters on several devices; a layer writes its statistics in
-            place.
+        InputError: see ``mamlkit.core.forward.check_network``.
     """
 
     network: nn.Module
@@ -81,17 +79,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         """Check the network."""
-        devices = {str(parameter.device) for parameter in self.network.parameters()}
-        if len(devices) != 1:
-            where = f"parameters on {', '.join(sorted(devices))}" if devices else "no parameters"
-            raise InputError(f"the network {self.name} has {where}; parameters on one device are needed")
-        for name, layer in self.network.named_modules():
-            if isinstance(layer, _NormBase) and layer.track_running_stats and layer.training:
-                kind, own = type(layer).__name__, layer.num_features
-                raise InputError(
-                    f"layer {name!r} of the network, {kind}({own}), writes its running statistics in place; write "
-                    f"{kind}({own}, track_running_stats=False), or mamlkit.core.batch_norm.PerStepBatchNorm2d"
-                )
+        check_network(self.network)
 
     @classmethod
     def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> Problem:
