@@ -82,9 +82,7 @@ def _inner_step(
 ) -> InnerStep:
     def support_loss(adapted: Params) -> tuple[Tensor, tuple[Tensor, Stats]]:
         outputs, stats = problem.forward({**params, **adapted}, buffers, episode.support_x, k)
-        loss = problem.loss(outputs, episode.support_y)
-        if loss.dim():
-            raise InputError(f"the loss returns a tensor of shape {list(loss.shape)}; a scalar is needed")
+        loss = problem.cost(outputs, episode.support_y)
         return loss, (loss.detach(), stats)
 
     adapted = {name: params[name] for name in problem.adapted}
@@ -169,7 +167,7 @@ def advance(
     if weight == 0 and not step.track_query:
         return taken.params, taken.state, absent.new_zeros(()), row
     logits, stats = problem.forward(taken.params, buffers, episode.query_x, k, step.norm)
-    loss, known = problem.loss(logits, episode.query_y), pytree.tree_map(Tensor.detach, logits)
+    loss, known = problem.cost(logits, episode.query_y), pytree.tree_map(Tensor.detach, logits)
     row = row._replace(
         query_loss=loss.detach(),
         query_metric=problem.score(known, episode.query_y),

@@ -172,6 +172,20 @@ class Problem:
         """Pass the support set of the first task through the network once; see ``mamlkit.core.forward.check``."""
         check(self.network, {**meta.model, **buffers}, pytree.tree_map(itemgetter(0), batch.support_x))
 
+    def cost(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the loss of one task.
+
+        Raises:
+            InputError: the loss is not a scalar tensor of real numbers.
+        """
+        loss: Any = self.loss(outputs, targets)
+        if not isinstance(loss, Tensor) or not (loss.dim() or loss.is_floating_point()):
+            found = str(loss.dtype) if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+            raise InputError(f"the loss returns {found}; a scalar tensor of real numbers is needed")
+        if loss.dim():
+            raise InputError(f"the loss returns a tensor of shape {list(loss.shape)}; a scalar is needed")
+        return loss
+
     def score(self, outputs: Any, targets: Any) -> Tensor:
         """Return the metric of one task as a scalar tensor.
 

@@ -149,7 +149,7 @@ def _scores(problem: Problem, outputs: Any, batch: Episode, n_norms: int) -> Ten
     exact, exact_y = _exact(outputs), _exact(batch.query_y)  # one transfer from the device for all tasks
     for m, t in itertools.product(range(n_norms), range(count(batch))):
         answer, target = itemgetter((m, t)), itemgetter(t)
-        losses.append(problem.loss(pytree.tree_map(answer, outputs), pytree.tree_map(target, batch.query_y)))
+        losses.append(problem.cost(pytree.tree_map(answer, outputs), pytree.tree_map(target, batch.query_y)))
         metrics.append(problem.score(pytree.tree_map(answer, exact), pytree.tree_map(target, exact_y)))
     check_metric(problem, torch.stack(metrics))
     table = torch.stack([torch.stack(metrics), torch.stack(losses).cpu()])  # [2, M T]
