@@ -23,6 +23,7 @@ from mamlkit.core.schedules import eval_config, outer_lr, step_config
 from mamlkit.core.system.devices import pick_device
 from mamlkit.engines import Choice, Engine, Evaluator
 
+from mamlkit.engines.trial import try_one_task
 log = logging.getLogger("mamlkit")
 
 
@@ -129,7 +130,9 @@ class MetaLearner:
         """
         if self.choice is None:
             with drawn_from(self.config.seed, device=self.device):  # a trial may draw; torch's state is restored
-                self.problem.check_forward(self.meta, self.buffers, self.to_device(batch))
+                own = self.meta, self.buffers, self.to_device(batch)
+                self.problem.check_forward(*own)
+                try_one_task(self.problem, self.config, *own)
                 choice = engines.prepare(self.problem, self.config, batch, on_part=on_part)
             for sentence in choice.why:
                 log.info(sentence)
