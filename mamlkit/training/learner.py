@@ -15,6 +15,7 @@ from mamlkit import engines
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, like
 from mamlkit.core.errors import InputError
+from mamlkit.core.methods import check_rule
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.randomness import drawn_from
@@ -22,8 +23,8 @@ from mamlkit.core.rules import flat, rule_of
 from mamlkit.core.schedules import eval_config, outer_lr, step_config
 from mamlkit.core.system.devices import pick_device
 from mamlkit.engines import Choice, Engine, Evaluator
-
 from mamlkit.engines.trial import try_one_task
+
 log = logging.getLogger("mamlkit")
 
 
@@ -49,6 +50,7 @@ class MetaLearner:
 
     def __init__(self, problem: Problem, config: Config) -> None:
         self.problem, self.config = problem.configured(config), config
+        check_rule(self.problem, config)
         self.choice: Choice | None = None
         self._engine: Engine | None = None
         self._evaluator: Evaluator | None = None
