@@ -99,6 +99,9 @@ def test_a_function_may_return_a_problem_with_its_own_loss_and_metric(own: str) 
         ("number", "returns 3; a torch.nn.Module is needed"),
         ("failing", "cannot be built (RuntimeError: no such size)"),
         ("counting", "the network Counting changes its tensor 'seen' when called; return statistics instead"),
+        ("leaving", "cannot be built (SystemExit: no licence)"),
+        ("each_loss", "the loss returns a tensor of shape [2]; a scalar is needed"),
+        ("one_output", "the problem fails on its first task (IndexError: Target 1 is out of bounds"),
         ("too_small", "the network Sequential cannot take inputs of shape [2, 1, 16, 16]"),
     ],
 )

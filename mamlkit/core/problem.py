@@ -85,7 +85,8 @@ class Problem:
     def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> Problem:
         """Build the network of a configuration, initialised from its seed; torch's generator stays unchanged.
 
-        The user's own function, ``backbone = "module:function"``, returns a network or a whole problem.
+        The user's own function, ``backbone = "module:function"``, returns a network or a whole problem. For
+        prototypical networks a layer called ``head`` becomes an identity: the outputs are the embeddings.
 
         Args:
             config: see ``mamlkit.core.config.Config``.
@@ -97,11 +98,12 @@ class Problem:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every GPU too
             made = build(config, image_shape)
-        if isinstance(made, Problem):
-            return made
-        if not isinstance(made, nn.Module):
+        if not isinstance(made, (Problem, nn.Module)):
             raise InputError(f"backbone = {config.backbone!r} returns {made!r}; a torch.nn.Module is needed")
-        return cls(made)
+        problem = made if isinstance(made, Problem) else cls(made)
+        if config.method == "protonet" and isinstance(getattr(problem.network, "head", None), nn.Module):
+            problem.network.head = nn.Identity()
+        return problem
 
     @property
     def name(self) -> str:
