@@ -528,3 +528,17 @@ def test_a_loss_may_have_tensors_of_its_own_that_require_a_gradient() -> None:
     expected = train(Problem(convolution()), pictures, engine="eager").learner.state()
     assert same(train(problem, pictures, engine="eager").learner.state(), expected)
     assert scale.grad is None
+
+
+def test_a_loss_and_a_metric_may_write_into_their_arguments() -> None:
+    def doubled(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs.mul_(2), targets.mul_(0))
+
+    def spoiling(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs.zero_().argmax(1) == targets.zero_()).to(outputs).mean()
+
+    pure = Problem(convolution(), lambda outputs, y: F.cross_entropy(2 * outputs, 0 * y), metric=lambda outputs, y: 1.0)
+    expected = train(pure, pictures)
+    found = train(Problem(convolution(), doubled, metric=spoiling), pictures)
+    assert same(found.learner.state(), expected.learner.state())
+    assert [a.validation for a in found.history] == [b.validation for b in expected.history]

@@ -1,4 +1,4 @@
-"""Call a network with given tensors, and check its behaviour."""
+"""Call a network with given tensors, check its behaviour, and apply a loss or metric to its outputs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -17,8 +18,11 @@ from torch.utils import _pytree as pytree
 
 from mamlkit.core.batch_norm import NORM_BASE
 from mamlkit.core.errors import InputError, described
+from mamlkit.core.metrics import accuracy
 from mamlkit.core.networks import SHIPPED
 from mamlkit.core.transforms import Params
+
+SHIPPED_FUNCTIONS = (F.cross_entropy, F.mse_loss, accuracy)
 
 
 def call_network(network: nn.Module, tensors: Params, x: Any, step: int, norm: str) -> tuple[Any, Any]:
@@ -37,6 +41,13 @@ def call_network(network: nn.Module, tensors: Params, x: Any, step: int, norm: s
             given = {"step": step, "norm": norm}
             return functional_call(network, tensors, (x,), given, strict=True)  # type: ignore[no-any-return]
         return functional_call(network, tensors, (x,), strict=True), {}
+
+
+def apply(function: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
+    """Return the value of a loss or metric; a function of the user's own gets copies, into which it may write."""
+    if function not in SHIPPED_FUNCTIONS:
+        outputs, targets = pytree.tree_map(torch.clone, (outputs, targets))
+    return function(outputs, targets)
 
 
 @functools.cache

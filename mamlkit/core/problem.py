@@ -21,7 +21,7 @@ from mamlkit.core.batch_norm import NORM_BASE, PerStepBatchNorm2d, check_tables
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.forward import call_network, check, check_network, own_modules
+from mamlkit.core.forward import SHIPPED_FUNCTIONS, apply, call_network, check, check_network, own_modules
 from mamlkit.core.metrics import accuracy
 from mamlkit.core.networks import SHIPPED, build
 from mamlkit.core.rules import Rule, Tensors, is_shipped, rule_of, start
@@ -154,7 +154,7 @@ class Problem:
     @property
     def may_draw(self) -> bool:
         """Whether network, loss or rule may draw random numbers: only the user's own may, for example with dropout."""
-        own = type(self.network) not in SHIPPED or self.loss not in (F.cross_entropy, F.mse_loss)
+        own = type(self.network) not in SHIPPED or self.loss not in SHIPPED_FUNCTIONS
         return own or not is_shipped(self.rule)
 
     @functools.cached_property
@@ -180,7 +180,7 @@ class Problem:
         Raises:
             InputError: the loss is not a scalar tensor of real numbers.
         """
-        loss: Any = self.loss(outputs, targets)
+        loss: Any = apply(self.loss, outputs, targets)
         if not isinstance(loss, Tensor) or not (loss.dim() or loss.is_floating_point()):
             found = str(loss.dtype) if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
             raise InputError(f"the loss returns {found}; a scalar tensor of real numbers is needed")
@@ -195,7 +195,8 @@ class Problem:
             InputError: the metric is not a scalar.
         """
         like = pytree.tree_leaves(outputs)[0]
-        value = torch.as_tensor(self.metric(outputs, targets), dtype=like.dtype, device=like.device)
+        found = apply(self.metric, outputs, targets)
+        value = torch.as_tensor(found, dtype=like.dtype, device=like.device)
         if value.dim():
             raise InputError(f"the metric returns a tensor of shape {list(value.shape)}; a scalar is needed")
         return value.detach()
