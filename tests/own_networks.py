@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mamlkit import Problem
+from mamlkit.core.networks import MLP
 
 
 class Recurrent(nn.Module):
@@ -70,5 +71,23 @@ def counting(config, image_shape):
     return Counting(image_shape[-1], config.n_way)
 
 
+def own_problem(config, image_shape):
+    return Problem(recurrent(config, image_shape))
+
+
+def leaving(config, image_shape):
+    raise SystemExit("no\nlicence")
+
+
+def each_loss(config, image_shape):
+    """A network of mamlkit with a loss that is no scalar."""
+    network = MLP(image_shape[-1] ** 2, config.n_way)
+    return Problem(network, lambda outputs, y: F.cross_entropy(outputs, y, reduction="none"))
+
+
 def too_small(config, image_shape):
     return nn.Sequential(nn.Flatten(), nn.Linear(7, config.n_way))
+
+
+def one_output(config, image_shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(image_shape[-1] ** 2, 1))

@@ -17,9 +17,12 @@ from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import inner_loop
 from mamlkit.core.methods import AT_EVALUATION, METHODS, check_inner_loop
+from mamlkit.core.networks import MLP
 from mamlkit.core.outer_loop import meta_gradient
+from mamlkit.core.problem import Problem
 from mamlkit.core.recipes import configure
 from mamlkit.core.reptile import reptile
+from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import step_config
 from mamlkit.show.live.classifier import Classifier
 from mamlkit.show.live.travel import travel
@@ -115,3 +118,24 @@ def test_a_baseline_is_trained_resumed_and_evaluated_from_the_command_line(
     report = json.loads(call("evaluate", run, "--json"))
     assert report["evaluations"] == tested["evaluations"]
     assert set(report["evaluations"]) == {"batch", "running"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rule", "sentence"),
+    [
+        (
+            "reptile",
+            SGD(0.1, 20, learn=True),
+            "learns inner_lrs, which has no meaning for method = 'reptile'; a rule without ",
+        ),
+        (
+            "protonet",
+            SGD(0.3, 1),
+            "has no meaning for method = 'protonet', which has no inner loop; rule = None is allowed$",
+        ),
+    ],
+)
+def test_a_rule_without_an_effect_on_the_method_is_refused(recipe: str, rule: SGD, sentence: str) -> None:
+    with pytest.raises(InputError, match=rf"^the rule SGD\(.*\) {sentence}"):
+        MetaLearner(Problem(MLP(256, 2), rule=rule), configure(recipe, **SIZES))
+    MetaLearner(Problem(MLP(256, 2), rule=SGD(0.1, 20)), configure("reptile", **SIZES))

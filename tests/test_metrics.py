@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mamlkit import InputError
-from mamlkit.core.metrics import accuracy
+from mamlkit.core.metrics import accuracy, check_metric
 
 
 def test_the_largest_output_is_the_answer() -> None:
@@ -33,3 +33,11 @@ def test_a_regression_has_none() -> None:
 def test_outputs_that_are_no_number_per_class_are_refused() -> None:
     with pytest.raises(InputError, match=r"outputs \[4\] do not have one number per class of targets \[4\]"):
         accuracy(torch.zeros(4), torch.zeros(4, dtype=torch.int64))
+
+
+def test_a_metric_is_a_share_or_nan() -> None:
+    check_metric(accuracy, torch.tensor([0.0, 1.0, math.nan]))
+    with pytest.raises(
+        InputError, match=r"^the metric accuracy is -inf on a task; a number in \[0, 1\] or NaN is allowed$"
+    ):
+        check_metric(accuracy, torch.tensor([0.5, -math.inf]))

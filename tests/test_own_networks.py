@@ -99,6 +99,9 @@ def test_a_function_may_return_a_problem_with_its_own_loss_and_metric(own: str) 
         ("number", "returns 3; a torch.nn.Module is needed"),
         ("failing", "cannot be built (RuntimeError: no such size)"),
         ("counting", "the network Counting changes its tensor 'seen' when called; return statistics instead"),
+        ("leaving", "cannot be built (SystemExit: no licence)"),
+        ("each_loss", "the loss returns a tensor of shape [2]; a scalar is needed"),
+        ("one_output", "the problem fails on its first task (IndexError: Target 1 is out of bounds"),
         ("too_small", "the network Sequential cannot take inputs of shape [2, 1, 16, 16]"),
     ],
 )
@@ -160,3 +163,40 @@ def test_a_problem_that_was_handed_to_a_run_must_be_handed_again(own: str, glyph
     with pytest.raises(InputError, match=r"was given its problem \(own_networks\.Attentive\); pass it again"):
         RunFolder.open(tmp_path / "run").learners([3], (1, 16, 16))
     assert "pass it again" in refused("evaluate", str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("function", ["recurrent", "own_problem", "one_against_all"])
+def test_a_function_may_return_the_embedding_of_prototypical_networks(own: str, function: str) -> None:
+    sizes = [option for option in OPTIONS if not option.startswith("--n-steps")]
+    result = mamlkit("train", "--recipe", "protonet", *sizes, "--backbone", f"{own}:{function}", "--out", "run")
+    assert result.exit_code == 0, result.output
+    model = RunFolder.open(Path("run")).learners([1], (1, 16, 16))[0].params
+    assert not any("head" in name for name in model)
+
+
+def test_a_module_of_the_same_name_in_another_place_is_not_taken_for_the_runs_own(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mamlkit(*TRAIN, "--backbone", f"{own}:attentive", "--out", "run").exit_code == 0
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / f"{own}.py"
+    other.write_text(SOURCE.read_text(encoding="utf-8") + "# another network\n", encoding="utf-8")
+    sys.modules.pop(own)
+    monkeypatch.syspath_prepend(other.parent)
+    for command in (["evaluate", "run"], ["train", "--resume", "run"]):
+        sentence = refused(*command)
+        assert (
+            f"run was trained with a network of {tmp_path / own}.py, but here '{own}:attentive' is in {other};"
+            in sentence
+        )
+    shutil.copy(f"{own}.py", other)
+    sys.modules.pop(own)
+    assert mamlkit("evaluate", "run").exit_code == 0  # a copy serves as well
+
+
+@pytest.mark.parametrize("kept", [None, {}, {"file": 3, "folder": "x", "sha256": "y"}, "somewhere"])
+def test_a_run_that_does_not_say_where_its_network_is_is_refused(own: str, kept: object) -> None:
+    assert mamlkit(*TRAIN, "--backbone", f"{own}:attentive", "--out", "run").exit_code == 0
+    file = Path("run/run.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "network": kept}))
+    assert "run does not say where its network" in refused("evaluate", "run")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+import torch
 
+from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.training.prefetch import prefetch
+from mamlkit.training.prefetch import draw, prefetch
 
 SECONDS = 60  # that a thread is waited for, on a busy machine too
 
@@ -108,3 +111,37 @@ def test_a_result_that_is_being_drawn_is_waited_for_when_the_caller_leaves() -> 
         assert next(results) == 0
         assert begun.wait(SECONDS)
     assert finished.is_set()
+
+
+@dataclass
+class Fixed:
+    """A sampler that always returns the same."""
+
+    returned: Any
+
+    def batch(self, first_index: int, n_tasks: int) -> Any:
+        return self.returned
+
+
+X, Y = torch.zeros(2, 3), torch.zeros(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        ((X, Y, X, Y), "a tuple; an Episode is needed"),
+        (Episode(X[:1], Y, X, Y), r"support_x of shape \[1, 3\] for 2 tasks; \[2, \.\.\.\] is needed"),
+        (Episode(X, Y, X, torch.zeros(())), r"query_y of shape \[\] for 2 tasks; \[2, \.\.\.\] is needed"),
+        (Episode((X, None), Y, X, Y), "support_x with a NoneType; tensors are needed"),  # type: ignore[arg-type]
+        (Episode({"x": X, "n": 3}, Y, X, Y), "support_x with a int; tensors are needed"),  # type: ignore[arg-type]
+        (Episode(X.numpy(), Y, X, Y), "support_x with a ndarray; tensors are needed"),  # type: ignore[arg-type]
+    ],
+)
+def test_tasks_that_no_trainer_can_take_are_refused(returned: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=f"^the sampler Fixed returns {sentence}$"):
+        draw(Fixed(returned), 0, 2)
+
+
+def test_tasks_of_any_tensors_are_drawn_as_they_are() -> None:
+    whole: Any = Episode([{"x": X}], Y, (X, X), Y)  # type: ignore[arg-type]
+    assert draw(Fixed(whole), 0, 2) is whole

@@ -457,3 +457,88 @@ def test_a_problem_takes_images_of_a_store_too(glyphs: ImageStore) -> None:
         make_sampler(glyphs, CONFIG, "val"),
     )
     assert [record.epoch for record in trainer.epochs()] == [1, 2]
+
+
+class Restless(nn.Module):
+    """A network with a dropout that no evaluation mode switches off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(F.dropout(x.flatten(1)))  # type: ignore[no-any-return]
+
+
+class Noisy(SGD):
+    """A rule that adds noise to each step."""
+
+    def update(self, *arguments: Any) -> Any:
+        moved, state = super().update(*arguments)
+        return {name: value + 0.1 * torch.randn_like(value) for name, value in moved.items()}, state
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Problem(seeded(Restless)), lambda: Problem(seeded(lambda: MLP(64, 2)), rule=Noisy(0.2, 2))],
+    ids=["network", "rule"],
+)
+def test_random_numbers_of_training_and_evaluation_are_the_seeds_alone(
+    make: Callable[[], Problem], engine: str
+) -> None:
+    runs = []
+    for before in (0, 1):
+        torch.manual_seed(before)
+        trainer = train(make(), pictures, engine=engine, inner_lr=0.1)
+        found = [evaluate([trainer.learner], Drawn(pictures), 6).loss for _ in range(2)]
+        assert found[0] == found[1]
+        runs.append((trainer, found))
+    assert same(runs[0][0].learner.state(), runs[1][0].learner.state())
+    assert runs[0][1] == runs[1][1]
+
+
+class Telling(nn.Module):
+    """A network that returns its answers beside its logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.layer(x.flatten(1))
+        return logits, logits.argmax(1)
+
+
+def test_outputs_may_be_whole_numbers_but_have_no_mean_over_an_ensemble() -> None:
+    problem = Problem(
+        seeded(Telling), lambda out, y: F.cross_entropy(out[0], y), metric=lambda out, y: (out[1] == y).float().mean()
+    )
+    assert_engines_agree(problem, pictures)
+    learners = [MetaLearner(problem, CONFIG) for _ in range(2)]
+    with pytest.raises(
+        InputError, match=r"^the network returns int64, which has no mean over an ensemble; ensemble = 1 "
+    ):
+        evaluate(learners, Drawn(pictures), 2)
+
+
+def test_a_loss_may_have_tensors_of_its_own_that_require_a_gradient() -> None:
+    scale = torch.ones((), requires_grad=True)
+    problem = Problem(convolution(), lambda out, y: F.cross_entropy(out * scale, y))
+    expected = train(Problem(convolution()), pictures, engine="eager").learner.state()
+    assert same(train(problem, pictures, engine="eager").learner.state(), expected)
+    assert scale.grad is None
+
+
+def test_a_loss_and_a_metric_may_write_into_their_arguments() -> None:
+    def doubled(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs.mul_(2), targets.mul_(0))
+
+    def spoiling(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs.zero_().argmax(1) == targets.zero_()).to(outputs).mean()
+
+    pure = Problem(convolution(), lambda outputs, y: F.cross_entropy(2 * outputs, 0 * y), metric=lambda outputs, y: 1.0)
+    expected = train(pure, pictures)
+    found = train(Problem(convolution(), doubled, metric=spoiling), pictures)
+    assert same(found.learner.state(), expected.learner.state())
+    assert [a.validation for a in found.history] == [b.validation for b in expected.history]

@@ -133,3 +133,11 @@ def test_the_recipe_learns(glyphs: ImageStore) -> None:
     before = evaluate([trainer.learner], trainer.val, 40)
     [record] = trainer.epochs()
     assert record.validation.accuracy - record.validation.ci95 > before.accuracy + 0.2  # which is above chance, 0.2
+
+
+def test_a_loss_that_is_no_scalar_is_refused() -> None:
+    own = learner()
+    problem = dataclasses.replace(own.problem, loss=lambda logits, y: F.cross_entropy(logits, y, reduction="none"))
+    task = Episode(*(field[0] for field in batch()))
+    with pytest.raises(InputError, match=r"^the loss returns a tensor of shape \[6\]; a scalar is needed$"):
+        prototypes(problem, own.meta, own.buffers, task, StepConfig((1.0,)), n_way=3)

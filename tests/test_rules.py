@@ -27,7 +27,9 @@ from mamlkit.core.rules import (
     Transform,
     WeightDecay,
     chain,
+    is_shipped,
     rule_of,
+    start,
 )
 from mamlkit.core.schedules import StepConfig
 
@@ -231,6 +233,19 @@ class Forgetting(Transform):
         return {name: value for name, value in gradients.items() if name.endswith("weight")}, state
 
 
+@dataclasses.dataclass(frozen=True)
+class Summing(Transform):
+    """Return one number for each gradient, which would be added to every number of a parameter."""
+
+    def update(self, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        return {name: value.sum() for name, value in gradients.items()}, state
+
+
+class Listing(SGD):
+    def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Any, Any]:
+        return list(params.values()), state
+
+
 @pytest.mark.parametrize("low_memory", [False, True])
 @pytest.mark.parametrize(
     ("rule", "sentence"),
@@ -244,6 +259,11 @@ class Forgetting(Transform):
             chain(Forgetting(), SGD(0.1, K)),
             r"^the transform Forgetting\(\) returns other gradients than it was given: 0\.bias, 3\.bias$",
         ),
+        (
+            chain(Summing(), SGD(0.1, K)),
+            r"^the transform Summing\(\) returns 0\.weight of shape \[\] where \[3, 1, 3, 3\] is needed$",
+        ),
+        (Listing(0.1, K), r"^the rule Listing\(.*\) returns parameters of type list; a dict is needed$"),
     ],
 )
 def test_a_rule_that_returns_other_tensors_is_refused(rule: Rule, sentence: str, low_memory: bool) -> None:
@@ -270,3 +290,69 @@ def test_rates_of_other_tensors_are_refused() -> None:
     MetaSGD(0.1).check(tensors, ["w", "b"], 7)
     with pytest.raises(InputError, match="do not match: only one of them has b"):
         MetaSGD(0.1).check(tensors, ["w"], 7)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted(Rule):
+    """Steps that get shorter, counted by the rule's own state."""
+
+    zero: Any
+
+    def init(self, params: Params) -> Any:
+        return self.zero
+
+    def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        return {name: value - 0.1 / (state + 1) * gradients[name] for name, value in params.items()}, state + 1
+
+
+def test_a_counter_in_the_state_counts_in_both_ways_with_memory() -> None:
+    tasks = Tasks(Counted(torch.tensor(0)))
+    for name, gradient in tasks.step().gradient.model.items():
+        torch.testing.assert_close(gradient, tasks.step(low_memory=True).gradient.model[name])
+    sentence = r"^the rule Counted\(zero=0\) has 0 in its state; with memory = 'low' only tensors are allowed$"
+    with pytest.raises(InputError, match=sentence):
+        Tasks(Counted(0)).step(low_memory=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Holding(Rule):
+    """A rule with any tensors."""
+
+    held: Any
+    learned: tuple[str, ...] = ()
+
+    def tensors(self, params: Params) -> Tensors:
+        return self.held  # type: ignore[no-any-return]
+
+
+def test_the_tensors_of_a_rule_are_copies_at_the_start() -> None:
+    given = params()
+    tensors = start(Holding({"anchor": given, "rates": torch.tensor(0.1).expand(3)}), given)
+    given["w"] += 1
+    assert torch.equal(tensors["anchor"]["w"], params()["w"])  # the outer loop writes into the parameters
+    tensors["rates"][0] = 0.2  # the copy has memory for each number
+    assert tensors["rates"].tolist() == pytest.approx([0.2, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        (Holding({"a": 0.1}), r"has a = 0\.1; a tensor of real numbers is needed"),
+        (Holding({"a": [torch.ones(())]}), r"has a = \[tensor\(1\.\)\]; a tensor of real numbers is needed"),
+        (Holding({"a": {"w": torch.tensor(1)}}), r"has a/w = tensor\(1\); a tensor of real numbers is needed"),
+        (Holding({"a": torch.ones(1)}, ("b",)), "learns 'b'; its tensors are a"),
+        (Holding({"model": torch.ones(1)}), "has a tensor 'model'; this name is taken in checkpoints, choose another"),
+        (SGD("x", 2), "has no tensors for this network \\(TypeError: .*\\)"),  # type: ignore[arg-type]
+        (SGD, r"is not a Rule; give Problem\(rule=\.\.\.\), such as SGD\(0\.1, n_steps=5\)"),
+    ],
+)
+def test_tensors_that_a_rule_cannot_have_are_refused(rule: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=f"^the rule .* {sentence}$"):
+        start(rule, params())
+
+
+def test_a_rule_is_mamlkits_only_with_all_its_parts() -> None:
+    assert all(is_shipped(rule) for rule in RULES.values())
+    assert is_shipped(None)
+    for rule in (Counted(0), chain(Momentum(), Counted(0)), chain(Summing(), SGD(0.1, K)), Flattening(0.1, K)):
+        assert not is_shipped(rule)

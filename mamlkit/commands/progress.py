@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import ImageStore
-from mamlkit.training.evaluation import Evaluation, Sampler, evaluate_norms
+from mamlkit.training.evaluation import Evaluation, evaluate_norms
 from mamlkit.training.history import EpochRecord, Iteration
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import ALONE, Ranks
+from mamlkit.training.prefetch import Sampler
 from mamlkit.training.trainer import Trainer
 
 RECENT = 25  # number of iterations in the bar's mean loss and accuracy

@@ -15,6 +15,7 @@ from mamlkit.core.config import Config
 from mamlkit.core.errors import InputError
 
 NORM_EPS = 1e-5
+NORM_BASE = nn.modules.batchnorm._NormBase  # batch norm and instance norm
 
 
 class BatchStats(NamedTuple):

@@ -1,4 +1,4 @@
-"""The exception for bad input."""
+"""The exception for bad input, and exceptions of the user's own code as text."""
 
 from __future__ import annotations
 
@@ -8,3 +8,13 @@ class InputError(ValueError):
 
     The command line prints the sentence without a traceback and exits with code 2.
     """
+
+
+def described(error: BaseException) -> str:
+    r"""Return the kind and the message of an exception of the user's own code, on one line.
+
+    >>> described(ValueError("too small:\n3"))
+    'ValueError: too small: 3'
+    """
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}{': ' * bool(words)}{words}"

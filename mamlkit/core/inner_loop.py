@@ -18,7 +18,7 @@ from mamlkit.core.errors import InputError
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace, Stats, stack_rows
-from mamlkit.core.transforms import Params
+from mamlkit.core.transforms import Params, check_returned
 
 
 class InnerStep(NamedTuple):
@@ -82,9 +82,7 @@ def _inner_step(
 ) -> InnerStep:
     def support_loss(adapted: Params) -> tuple[Tensor, tuple[Tensor, Stats]]:
         outputs, stats = problem.forward({**params, **adapted}, buffers, episode.support_x, k)
-        loss = problem.loss(outputs, episode.support_y)
-        if loss.dim():
-            raise InputError(f"the loss returns a tensor of shape {list(loss.shape)}; a scalar is needed")
+        loss = problem.cost(outputs, episode.support_y)
         return loss, (loss.detach(), stats)
 
     adapted = {name: params[name] for name in problem.adapted}
@@ -93,7 +91,7 @@ def _inner_step(
     with torch.set_grad_enabled(step.second_order and torch.is_grad_enabled()):
         gradients, (loss, stats) = torch.func.grad(support_loss, has_aux=True)(adapted)
     moved, state = problem.need_rule.update(meta.rule, gradients, state, adapted, k)
-    _check_moved(problem, adapted, moved)
+    check_returned(f"the rule {problem.rule!r}", "parameters", moved, adapted)
     return InnerStep(params | moved, state, gradients, loss, stats)
 
 
@@ -169,7 +167,7 @@ def advance(
     if weight == 0 and not step.track_query:
         return taken.params, taken.state, absent.new_zeros(()), row
     logits, stats = problem.forward(taken.params, buffers, episode.query_x, k, step.norm)
-    loss, known = problem.loss(logits, episode.query_y), pytree.tree_map(Tensor.detach, logits)
+    loss, known = problem.cost(logits, episode.query_y), pytree.tree_map(Tensor.detach, logits)
     row = row._replace(
         query_loss=loss.detach(),
         query_metric=problem.score(known, episode.query_y),
@@ -177,16 +175,6 @@ def advance(
         query_stats=stats,
     )
     return taken.params, taken.state, weight * loss, row
-
-
-def _check_moved(problem: Problem, adapted: Params, moved: Params) -> None:
-    if moved.keys() != adapted.keys():
-        odd = ", ".join(sorted(moved.keys() ^ adapted.keys()))
-        raise InputError(f"the rule {problem.rule!r} returns other parameters than it was given: {odd}")
-    for name, value in adapted.items():
-        if moved[name].shape != value.shape:
-            shapes = f"{list(moved[name].shape)} where {list(value.shape)} is needed"
-            raise InputError(f"the rule {problem.rule!r} returns {name} of shape {shapes}")
 
 
 def check_scored(step: StepConfig) -> None:

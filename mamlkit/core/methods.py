@@ -14,8 +14,10 @@ from mamlkit.core.config import Config
 from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import inner_loop
 from mamlkit.core.outer_loop import Method
+from mamlkit.core.problem import Problem
 from mamlkit.core.prototypes import prototypes
 from mamlkit.core.reptile import reptile
+from mamlkit.core.rules import rule_of
 
 METHODS: dict[str, Callable[[Config], Method]] = {
     "maml": lambda config: inner_loop,
@@ -34,6 +36,24 @@ def check_inner_loop(config: Config, what: str) -> None:
     """
     if config.method in WITHOUT_INNER_LOOP:
         raise InputError(f"method = {config.method!r} has no inner loop, and {what} shows one; 'maml' is allowed")
+
+
+def check_rule(problem: Problem, config: Config) -> None:
+    """Raise unless the rule of a problem has an effect on the method of a configuration.
+
+    Raises:
+        InputError: the method has no inner loop, or no derivative through it by which the rule could learn.
+    """
+    rule, method = problem.need_rule, f"method = {config.method!r}"
+    if config.method in WITHOUT_INNER_LOOP and rule != rule_of(config):
+        raise InputError(
+            f"the rule {rule!r} has no meaning for {method}, which has no inner loop; rule = None is allowed"
+        )
+    if config.method != "maml" and rule.learned:
+        raise InputError(
+            f"the rule {rule!r} learns {', '.join(rule.learned)}, which has no meaning for {method}; a rule without "
+            "learned tensors is allowed"
+        )
 
 
 def check_rate_table(config: Config) -> None:

@@ -1,6 +1,9 @@
-"""The default metric of a task, a number in [0, 1]."""
+"""Metrics of a task: the default, and the range [0, 1] of all."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,3 +25,15 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
             "there is no accuracy; set Problem(metric=...) to a metric that fits"
         )
     return (outputs.detach().argmax(1) == targets).to(outputs.dtype).mean()
+
+
+def check_metric(metric: Callable[[Any, Any], Tensor], values: Tensor) -> None:
+    """Raise unless all values of a metric are in [0, 1] or NaN.
+
+    Raises:
+        InputError: a value is outside [0, 1].
+    """
+    wrong = values[(values < 0) | (values > 1)]
+    if len(wrong):
+        name = getattr(metric, "__name__", repr(metric))
+        raise InputError(f"the metric {name} is {float(wrong[0]):g} on a task; a number in [0, 1] or NaN is allowed")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mamlkit.core.batch_norm import BatchStats, PerStepBatchNorm2d
 from mamlkit.core.config import Config
 from mamlkit.core.deep import DeepConv
-from mamlkit.core.errors import InputError
+from mamlkit.core.errors import InputError, described
 from mamlkit.core.resnet import ResNet12
 from mamlkit.core.system.imports import load_by_name
 
@@ -110,8 +110,6 @@ SHIPPED = (Conv4, DeepConv, MLP, ResNet12)  # they draw no random numbers, and t
 def build(config: Config, image_shape: tuple[int, int, int]) -> Any:
     """Return the network of a configuration, initialised from torch's generator.
 
-    For prototypical networks the head is an identity: the outputs are the embeddings.
-
     Args:
         config: see ``mamlkit.core.config.Config``.
         image_shape: (C, H, W) of the data.
@@ -122,19 +120,15 @@ def build(config: Config, image_shape: tuple[int, int, int]) -> Any:
     Raises:
         InputError: the user's own function cannot be imported, or fails; the images are too small for the network.
     """
-    network = _own(config, image_shape) if ":" in config.backbone else _with_head(config, *image_shape)
-    if config.method == "protonet":
-        network.head = nn.Identity()
-    return network
+    return _own(config, image_shape) if ":" in config.backbone else _with_head(config, *image_shape)
 
 
 def _own(config: Config, image_shape: tuple[int, int, int]) -> Any:
     make = load_by_name(config.backbone)
     try:
         return make(config, image_shape)
-    except Exception as error:
-        kind = type(error).__name__
-        raise InputError(f"backbone = {config.backbone!r} cannot be built ({kind}: {error})") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"backbone = {config.backbone!r} cannot be built ({described(error)})") from error
 
 
 def _with_head(config: Config, channels: int, height: int, width: int) -> nn.Module:

@@ -17,21 +17,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.batch_norm import PerStepBatchNorm2d, check_tables
+from mamlkit.core.batch_norm import NORM_BASE, PerStepBatchNorm2d, check_tables
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
-from mamlkit.core.forward import call_network, check, own_modules
+from mamlkit.core.forward import SHIPPED_FUNCTIONS, apply, call_network, check, check_network, own_modules
 from mamlkit.core.metrics import accuracy
 from mamlkit.core.networks import SHIPPED, build
-from mamlkit.core.rules import Rule, Tensors, rule_of
+from mamlkit.core.rules import Rule, Tensors, is_shipped, rule_of, start
 from mamlkit.core.transforms import Params
 
 Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> scalar
 Metric = Callable[[Any, Any], Tensor]  # (outputs, targets) of one task -> scalar in [0, 1], or NaN
 
-_NormBase = nn.modules.batchnorm._NormBase  # batch norm and instance norm
-NORM_LAYERS = (PerStepBatchNorm2d, _NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORM_LAYERS = (PerStepBatchNorm2d, NORM_BASE, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class MetaParams(NamedTuple):
@@ -68,8 +67,7 @@ class Problem:
         adapt_norms: whether normalisation layers adapt too; None: the configuration's ``adapt_norms``.
 
     Raises:
-        InputError: the network has no parameters, or parameters on several devices; a layer writes its statistics in
-            place.
+        InputError: see ``mamlkit.core.forward.check_network``.
     """
 
     network: nn.Module
@@ -81,23 +79,14 @@ class Problem:
 
     def __post_init__(self) -> None:
         """Check the network."""
-        devices = {str(parameter.device) for parameter in self.network.parameters()}
-        if len(devices) != 1:
-            where = f"parameters on {', '.join(sorted(devices))}" if devices else "no parameters"
-            raise InputError(f"the network {self.name} has {where}; parameters on one device are needed")
-        for name, layer in self.network.named_modules():
-            if isinstance(layer, _NormBase) and layer.track_running_stats and layer.training:
-                kind, own = type(layer).__name__, layer.num_features
-                raise InputError(
-                    f"layer {name!r} of the network, {kind}({own}), writes its running statistics in place; write "
-                    f"{kind}({own}, track_running_stats=False), or mamlkit.core.batch_norm.PerStepBatchNorm2d"
-                )
+        check_network(self.network)
 
     @classmethod
     def from_config(cls, config: Config, image_shape: tuple[int, int, int]) -> Problem:
         """Build the network of a configuration, initialised from its seed; torch's generator stays unchanged.
 
-        The user's own function, ``backbone = "module:function"``, returns a network or a whole problem.
+        The user's own function, ``backbone = "module:function"``, returns a network or a whole problem. For
+        prototypical networks a layer called ``head`` becomes an identity: the outputs are the embeddings.
 
         Args:
             config: see ``mamlkit.core.config.Config``.
@@ -109,11 +98,12 @@ class Problem:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed every GPU too
             made = build(config, image_shape)
-        if isinstance(made, Problem):
-            return made
-        if not isinstance(made, nn.Module):
+        if not isinstance(made, (Problem, nn.Module)):
             raise InputError(f"backbone = {config.backbone!r} returns {made!r}; a torch.nn.Module is needed")
-        return cls(made)
+        problem = made if isinstance(made, Problem) else cls(made)
+        if config.method == "protonet" and isinstance(getattr(problem.network, "head", None), nn.Module):
+            problem.network.head = nn.Identity()
+        return problem
 
     @property
     def name(self) -> str:
@@ -163,8 +153,9 @@ class Problem:
 
     @property
     def may_draw(self) -> bool:
-        """Whether network or loss may draw random numbers: only the user's own may, for example with dropout."""
-        return type(self.network) not in SHIPPED or self.loss not in (F.cross_entropy, F.mse_loss)
+        """Whether network, loss or rule may draw random numbers: only the user's own may, for example with dropout."""
+        own = type(self.network) not in SHIPPED or self.loss not in SHIPPED_FUNCTIONS
+        return own or not is_shipped(self.rule)
 
     @functools.cached_property
     def at_evaluation(self) -> Problem:
@@ -183,6 +174,20 @@ class Problem:
         """Pass the support set of the first task through the network once; see ``mamlkit.core.forward.check``."""
         check(self.network, {**meta.model, **buffers}, pytree.tree_map(itemgetter(0), batch.support_x))
 
+    def cost(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the loss of one task.
+
+        Raises:
+            InputError: the loss is not a scalar tensor of real numbers.
+        """
+        loss: Any = apply(self.loss, outputs, targets)
+        if not isinstance(loss, Tensor) or not (loss.dim() or loss.is_floating_point()):
+            found = str(loss.dtype) if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+            raise InputError(f"the loss returns {found}; a scalar tensor of real numbers is needed")
+        if loss.dim():
+            raise InputError(f"the loss returns a tensor of shape {list(loss.shape)}; a scalar is needed")
+        return loss
+
     def score(self, outputs: Any, targets: Any) -> Tensor:
         """Return the metric of one task as a scalar tensor.
 
@@ -190,7 +195,8 @@ class Problem:
             InputError: the metric is not a scalar.
         """
         like = pytree.tree_leaves(outputs)[0]
-        value = torch.as_tensor(self.metric(outputs, targets), dtype=like.dtype, device=like.device)
+        found = apply(self.metric, outputs, targets)
+        value = torch.as_tensor(found, dtype=like.dtype, device=like.device)
         if value.dim():
             raise InputError(f"the metric returns a tensor of shape {list(value.shape)}; a scalar is needed")
         return value.detach()
@@ -225,7 +231,7 @@ class Problem:
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         copies = {name: _copy(tensor, **place) for name, tensor in tensors.items()}
         params = {name: copies.pop(name) for name in self.trained}
-        return MetaParams(params, self.need_rule.tensors({name: params[name] for name in self.adapted})), copies
+        return MetaParams(params, start(self.need_rule, {name: params[name] for name in self.adapted})), copies
 
 
 # Field of the problem -> the fields of the configuration that it replaces.

@@ -56,7 +56,7 @@ def prototypes(
     support, query = embeddings.split([members.shape[1], len(embeddings) - members.shape[1]])
     means = members @ support / members.sum(1, keepdim=True)  # [N, S] [S, D] -> [N, D]
     logits = -(query[:, None] - means).square().sum(2)  # [Q, 1, D] - [N, D] -> [Q, N]
-    loss = problem.loss(logits, episode.query_y)
+    loss = problem.cost(logits, episode.query_y)
     known, rows = logits.detach(), pytree.tree_map(lambda value: value[None], stats)  # [C] -> [1, C]
     return loss, InnerTrace(
         support_loss=torch.full_like(loss.detach()[None], torch.nan),

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.episodes import Episode, count
+from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import advance, begin, check_scored
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.randomness import generator_states, restore_generators
@@ -63,6 +64,7 @@ def recomputed_gradient(
 
     with torch.no_grad():
         params, state = begin(problem, leaves, step)
+        _check_state(problem, state)
         start: Moved = ({name: params[name] for name in names}, state)
         moved = pytree.tree_map(lambda x: x.detach().expand(count(batch), *x.shape), start)
         visited, losses, rows = [], [], []
@@ -90,7 +92,7 @@ def _back(
     for k in reversed(range(len(visited))):
         moved, states = visited[k]
         restore_generators(states, device)
-        own = pytree.tree_map(lambda value: value.detach().requires_grad_(), moved)
+        own = pytree.tree_map(lambda value: value.detach().requires_grad_(value.is_floating_point()), moved)
         after, loss, _ = move(own, k)
         inputs = pytree.tree_leaves(own)
         outputs, seeds = [*pytree.tree_leaves(after), loss], [*adjoint, torch.ones_like(loss)]
@@ -106,4 +108,14 @@ def _back(
 def _grad(outputs: list[Tensor], inputs: list[Tensor], seeds: list[Tensor]) -> list[Tensor]:
     told = [(output, seed) for output, seed in zip(outputs, seeds) if output.requires_grad]
     outputs, seeds = [output for output, _ in told], [seed for _, seed in told]
-    return list(torch.autograd.grad(outputs, inputs, seeds, allow_unused=True, materialize_grads=True))
+    real = [value for value in inputs if value.requires_grad]  # a counter in the rule's state has no derivative
+    found = iter(torch.autograd.grad(outputs, real, seeds, allow_unused=True, materialize_grads=True))
+    return [next(found) if value.requires_grad else torch.zeros_like(value) for value in inputs]
+
+
+def _check_state(problem: Problem, state: Any) -> None:
+    for leaf in pytree.tree_leaves(state):
+        if not isinstance(leaf, Tensor):
+            raise InputError(
+                f"the rule {problem.rule!r} has {leaf!r} in its state; with memory = 'low' only tensors are allowed"
+            )

@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from mamlkit.core.config import Config
-from mamlkit.core.errors import InputError
-from mamlkit.core.transforms import AdamScaling, Momentum, Params, Transform, WeightDecay
+from mamlkit.core.errors import InputError, described
+from mamlkit.core.transforms import AdamScaling, Momentum, Params, Transform, WeightDecay, check_returned
 
 Tensors = dict[str, Any]  # name -> a tensor, or a dictionary of tensors by parameter
+RESERVED = {"model", "buffers", "adam"}  # names of the other parts of a checkpoint
 
 
 class Rule:
@@ -160,9 +162,7 @@ class Chain(Rule):
         states = []
         for transform, before in zip(self.transforms, state[0]):
             gradients, after = transform.update(gradients, before, params, step)
-            if gradients.keys() != params.keys():
-                odd = ", ".join(sorted(gradients.keys() ^ params.keys()))
-                raise InputError(f"the transform {transform!r} returns other gradients than it was given: {odd}")
+            check_returned(f"the transform {transform!r}", "gradients", gradients, params)
             states.append(after)
         moved, last = self.rule.update(tensors, gradients, state[1], params, step)
         return moved, (states, last)
@@ -200,8 +200,46 @@ def rule_of(config: Config) -> Rule:
     return chain(*decay, *transforms[config.inner_rule], rule)
 
 
+SHIPPED = (SGD, MetaSGD, Momentum, AdamScaling, WeightDecay)
+
+
+def is_shipped(part: Rule | Transform | None) -> bool:
+    """Return whether a rule has only parts of mamlkit, which draw no random numbers; None is the configuration's."""
+    if type(part) is Chain:
+        return is_shipped(part.rule) and all(map(is_shipped, part.transforms))
+    return part is None or type(part) in SHIPPED
+
+
+def start(rule: Rule, params: Params) -> Tensors:
+    """Return copies of a rule's tensors at the start of meta-training.
+
+    Args:
+        rule: the update rule.
+        params: the adapted parameters; a rule that returns one of them gets a copy, which does not follow it.
+
+    Raises:
+        InputError: ``rule`` is not a rule, or fails; one of its tensors is not a tensor of real numbers, or has the
+            name of another part of a checkpoint; it learns a tensor that it does not have.
+    """
+    if not isinstance(rule, Rule):
+        raise InputError(f"the rule {rule!r} is not a Rule; give Problem(rule=...), such as SGD(0.1, n_steps=5)")
+    try:
+        tensors = rule.tensors(params)
+    except Exception as error:
+        raise InputError(f"the rule {rule!r} has no tensors for this network ({described(error)})") from error
+    for name, value in flat(tensors).items():
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            raise InputError(f"the rule {rule!r} has {name} = {value!r}; a tensor of real numbers is needed")
+    for name in sorted(set(rule.learned) - tensors.keys()):
+        raise InputError(f"the rule {rule!r} learns {name!r}; its tensors are {', '.join(tensors) or 'none'}")
+    for name in sorted(tensors.keys() & RESERVED):
+        raise InputError(f"the rule {rule!r} has a tensor {name!r}; this name is taken in checkpoints, choose another")
+    copies: Tensors = pytree.tree_map(lambda x: x.detach().clone(memory_format=torch.contiguous_format), tensors)
+    return copies
+
+
 def flat(tree: Tensor | Tensors, prefix: str = "") -> dict[str, Tensor]:
     """Return a rule's tensors by their path, such as ``inner_lrs/head.weight``."""
-    if isinstance(tree, Tensor):
+    if not isinstance(tree, dict):
         return {prefix: tree}
     return {name: x for key in tree for name, x in flat(tree[key], f"{prefix}/{key}" if prefix else key).items()}

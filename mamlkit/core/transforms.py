@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mamlkit.core.errors import InputError
+
 Params = dict[str, Tensor]
 
 SQUARE_FLOOR = 1e-16  # added to Adam's second moment under the root, whose derivative is infinite at 0
@@ -79,3 +81,26 @@ class WeightDecay(Transform):
     def update(self, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
         """Return the gradients with the pull added."""
         return {name: gradients[name] + self.strength * value for name, value in params.items()}, state
+
+
+def check_returned(part: str, kind: str, returned: Any, given: Params) -> None:
+    """Raise unless a rule or transform returned tensors with the names and shapes of those that it was given.
+
+    Args:
+        part: the rule or transform, at the beginning of the sentence.
+        kind: ``"parameters"`` or ``"gradients"``.
+        returned: the returned value.
+        given: the parameters.
+
+    Raises:
+        InputError: see above.
+    """
+    if not isinstance(returned, dict):
+        raise InputError(f"{part} returns {kind} of type {type(returned).__name__}; a dict is needed")
+    if returned.keys() != given.keys():
+        odd = ", ".join(sorted(returned.keys() ^ given.keys()))
+        raise InputError(f"{part} returns other {kind} than it was given: {odd}")
+    for name, value in given.items():
+        if returned[name].shape != value.shape:
+            shapes = f"{list(returned[name].shape)} where {list(value.shape)} is needed"
+            raise InputError(f"{part} returns {name} of shape {shapes}")

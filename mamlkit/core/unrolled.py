@@ -41,7 +41,7 @@ def meta_gradients_by_step(
 
     def gradient(params: Params, k: int) -> list[Tensor]:
         outputs, _ = problem.forward(params, buffers, episode.query_x, k, step.norm)
-        loss = problem.loss(outputs, episode.query_y)
+        loss = problem.cost(outputs, episode.query_y)
         return list(
             torch.autograd.grad(
                 loss, list(leaves.values()), retain_graph=True, allow_unused=True, materialize_grads=True

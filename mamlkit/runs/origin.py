@@ -15,6 +15,7 @@ from mamlkit.core.problem import Problem
 from mamlkit.core.system.imports import load_by_name
 
 log = logging.getLogger("mamlkit")
+KEYS = ("file", "folder", "sha256")
 
 
 def allow(folder: str) -> None:
@@ -49,26 +50,32 @@ def describe(config: Config, problem: Problem | None) -> dict[str, Any]:
     return {"file": str(file), "folder": str(file.parents[depth]), "sha256": _sha256(file)}
 
 
-def find(origin: dict[str, Any], config: Config, run: Path) -> None:
+def find(origin: Any, config: Config, run: Path) -> None:
     """Make the network of a run importable; warn if its file has changed.
 
     Args:
-        origin: the return value of ``describe`` from the start of the run.
+        origin: the return value of ``describe`` from the start of the run, as read from a file.
         config: the configuration of the run.
         run: the folder of the run, for messages.
 
     Raises:
-        InputError: the module or function is not found; or the network was passed by the caller and must be passed
-            again.
+        InputError: the module or function is not found, or another module of the same name is; or the network was
+            passed by the caller and must be passed again.
 
     Writes: ``sys.path``.
     """
+    origin = origin if isinstance(origin, dict) else {}
     if "handed" in origin:
         raise InputError(
             f"{run} was given its problem ({origin['handed']['network']}); pass it again: RunFolder.open(path, problem)"
         )
     if ":" not in config.backbone:
         return
+    missing = [key for key in KEYS if not isinstance(origin.get(key), str)]
+    if missing:
+        raise InputError(
+            f"{run} does not say where its network {config.backbone!r} is: {', '.join(missing)} is missing"
+        )
     allow(origin["folder"])
     try:
         load_by_name(config.backbone)
@@ -76,6 +83,11 @@ def find(origin: dict[str, Any], config: Config, run: Path) -> None:
         raise InputError(f"{run} was trained with a network of {origin['file']}, but {error}") from error
     file = Path(str(sys.modules[config.backbone.partition(":")[0]].__file__)).resolve()
     if _sha256(file) != origin["sha256"]:
+        if str(file) != origin["file"] and Path(origin["file"]).is_file():
+            raise InputError(
+                f"{run} was trained with a network of {origin['file']}, but here {config.backbone!r} is in {file}; "
+                "start from another folder, or change PYTHONPATH"
+            )
         _say_changed(file, run)
 
 

@@ -5,12 +5,13 @@ Axis letters: ``E`` episodes, ``M`` normalisations, ``T`` tasks at once, ``Q`` q
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,21 +19,16 @@ from torch.utils import _pytree as pytree
 
 from mamlkit.core.episodes import Episode, check_choice, count
 from mamlkit.core.errors import InputError
+from mamlkit.core.metrics import check_metric
 from mamlkit.core.problem import Problem
+from mamlkit.core.randomness import drawn_from
 from mamlkit.engines.graph import EVALUATED_AT_ONCE
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import ALONE, Ranks
-from mamlkit.training.prefetch import prefetch
+from mamlkit.training.prefetch import Sampler, draw, prefetch
 
 NORMS = ("batch", "running")
 Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
-
-
-class Sampler(Protocol):
-    """A source of episodes, see ``mamlkit.core.episodes.EpisodeSampler``."""
-
-    def batch(self, first_index: int, n_tasks: int) -> Episode:
-        """Return episodes ``first_index .. first_index + n_tasks - 1`` with a leading [T]."""
 
 
 @dataclass(frozen=True)
@@ -121,18 +117,21 @@ def evaluate_norms(
         raise InputError(f"episodes = {episodes} gives no interval; 2 or more are allowed")
     for norm in norms:
         check_choice("norm", norm, NORMS)
-    at_once = learners[0].config.tasks_per_chunk or EVALUATED_AT_ONCE
-    chunk = at_once * torch.get_num_threads()
+    first_one, at_once = learners[0], learners[0].config.tasks_per_chunk or EVALUATED_AT_ONCE
+    may_draw = first_one.problem.may_draw
+    chunk = at_once * (1 if may_draw else torch.get_num_threads())
     # Whole chunks: with any number of processes, an episode is in the same chunk and has the same bits.
     shares = ranks.share(math.ceil(episodes / at_once))
     mine = range(shares.start * at_once, min(shares.stop * at_once, episodes))
     # Accuracies and losses by normalisation, on the CPU; 0 for the episodes of other processes.
     scores = torch.zeros(len(norms), 2, episodes, dtype=torch.float64)
-    with prefetch(lambda first: sampler.batch(first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
-        for first, batch in zip(mine[::chunk], map(learners[0].to_device, drawn)):
-            answers = [learner.query_logits(batch, norms) for learner in learners]
-            outputs = pytree.tree_map(lambda *each: torch.stack(each).mean(0), *answers)  # [M, T, Q, ...]
-            scores[:, :, first : first + count(batch)] = _scores(learners[0].problem, outputs, batch, len(norms))
+    with prefetch(lambda first: draw(sampler, first, min(chunk, mine.stop - first)), mine[::chunk]) as drawn:
+        for first, batch in zip(mine[::chunk], map(first_one.to_device, drawn)):
+            numbers = first_one.config.seed, first
+            with drawn_from(*numbers, device=first_one.device) if may_draw else contextlib.nullcontext():
+                answers = [learner.query_logits(batch, norms) for learner in learners]
+                outputs = pytree.tree_map(_mean, *answers)  # [M, T, Q, ...]
+                scores[:, :, first : first + count(batch)] = _scores(first_one.problem, outputs, batch, len(norms))
             if on_episodes is not None:
                 on_episodes(count(batch))
     [total] = ranks.total([scores])
@@ -143,15 +142,23 @@ def evaluate_norms(
     return evaluations
 
 
+def _mean(*each: Tensor) -> Tensor:
+    if len(each) > 1 and not each[0].is_floating_point():
+        found = str(each[0].dtype).removeprefix("torch.")
+        raise InputError(f"the network returns {found}, which has no mean over an ensemble; ensemble = 1 is allowed")
+    return torch.stack(each).mean(0) if len(each) > 1 else each[0]
+
+
+@torch.no_grad()
 def _scores(problem: Problem, outputs: Any, batch: Episode, n_norms: int) -> Tensor:
     """Return metrics and losses, [M, 2, T] on the CPU, of outputs [M, T, Q, ...]."""
     metrics, losses = [], []
     exact, exact_y = _exact(outputs), _exact(batch.query_y)  # one transfer from the device for all tasks
     for m, t in itertools.product(range(n_norms), range(count(batch))):
         answer, target = itemgetter((m, t)), itemgetter(t)
-        losses.append(problem.loss(pytree.tree_map(answer, outputs), pytree.tree_map(target, batch.query_y)))
+        losses.append(problem.cost(pytree.tree_map(answer, outputs), pytree.tree_map(target, batch.query_y)))
         metrics.append(problem.score(pytree.tree_map(answer, exact), pytree.tree_map(target, exact_y)))
-    check_metric(problem, torch.stack(metrics))
+    check_metric(problem.metric, torch.stack(metrics))
     table = torch.stack([torch.stack(metrics), torch.stack(losses).cpu()])  # [2, M T]
     return table.reshape(2, n_norms, -1).transpose(0, 1)
 
@@ -159,15 +166,3 @@ def _scores(problem: Problem, outputs: Any, batch: Episode, n_norms: int) -> Ten
 def _exact(tree: Any) -> Any:
     """Return tensors on the CPU, floating-point tensors in double precision."""
     return pytree.tree_map(lambda x: x.cpu().double() if x.is_floating_point() else x.cpu(), tree)
-
-
-def check_metric(problem: Problem, values: Tensor) -> None:
-    """Raise unless all values of the problem's metric are in [0, 1] or NaN.
-
-    Raises:
-        InputError: a value is outside [0, 1].
-    """
-    wrong = values[(values < 0) | (values > 1)]
-    if len(wrong):
-        name = getattr(problem.metric, "__name__", repr(problem.metric))
-        raise InputError(f"the metric {name} is {float(wrong[0]):g} on a task; a number in [0, 1] or NaN is allowed")

@@ -15,6 +15,7 @@ from mamlkit import engines
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, like
 from mamlkit.core.errors import InputError
+from mamlkit.core.methods import check_rule
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.randomness import drawn_from
@@ -22,6 +23,7 @@ from mamlkit.core.rules import flat, rule_of
 from mamlkit.core.schedules import eval_config, outer_lr, step_config
 from mamlkit.core.system.devices import pick_device
 from mamlkit.engines import Choice, Engine, Evaluator
+from mamlkit.engines.trial import try_one_task
 
 log = logging.getLogger("mamlkit")
 
@@ -48,6 +50,7 @@ class MetaLearner:
 
     def __init__(self, problem: Problem, config: Config) -> None:
         self.problem, self.config = problem.configured(config), config
+        check_rule(self.problem, config)
         self.choice: Choice | None = None
         self._engine: Engine | None = None
         self._evaluator: Evaluator | None = None
@@ -129,7 +132,9 @@ class MetaLearner:
         """
         if self.choice is None:
             with drawn_from(self.config.seed, device=self.device):  # a trial may draw; torch's state is restored
-                self.problem.check_forward(self.meta, self.buffers, self.to_device(batch))
+                own = self.meta, self.buffers, self.to_device(batch)
+                self.problem.check_forward(*own)
+                try_one_task(self.problem, self.config, *own)
                 choice = engines.prepare(self.problem, self.config, batch, on_part=on_part)
             for sentence in choice.why:
                 log.info(sentence)

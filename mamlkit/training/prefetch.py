@@ -1,14 +1,47 @@
-"""Draw the next meta-batch while the caller computes with the current one."""
+"""Draw meta-batches from a sampler, the next one while the caller computes with the current one."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError
 
 Key = TypeVar("Key")
 Drawn = TypeVar("Drawn")
+
+
+class Sampler(Protocol):
+    """A source of episodes, see ``mamlkit.core.episodes.EpisodeSampler``."""
+
+    def batch(self, first_index: int, n_tasks: int) -> Episode:
+        """Return episodes ``first_index .. first_index + n_tasks - 1`` with a leading [T]."""
+
+
+def draw(sampler: Sampler, first_index: int, n_tasks: int) -> Episode:
+    """Return episodes of a sampler, checked.
+
+    Raises:
+        InputError: the sampler returns another type, a leaf that is not a tensor, or another number of tasks.
+    """
+    batch: Any = sampler.batch(first_index, n_tasks)
+    kind = type(sampler).__name__
+    if not isinstance(batch, Episode):
+        raise InputError(f"the sampler {kind} returns a {type(batch).__name__}; an Episode is needed")
+    for field, tree in batch._asdict().items():
+        for leaf in pytree.tree_leaves(tree):
+            if not isinstance(leaf, Tensor):
+                raise InputError(f"the sampler {kind} returns {field} with a {type(leaf).__name__}; tensors are needed")
+            if leaf.shape[:1] != (n_tasks,):
+                shape = f"of shape {list(leaf.shape)} for {n_tasks} tasks; [{n_tasks}, ...] is needed"
+                raise InputError(f"the sampler {kind} returns {field} {shape}")
+    return batch
 
 
 @contextlib.contextmanager

@@ -16,16 +16,16 @@ import torch
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
 from mamlkit.core.errors import InputError
-from mamlkit.core.metrics import accuracy
+from mamlkit.core.metrics import accuracy, check_metric
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import Problem
 from mamlkit.core.randomness import drawn_from
 from mamlkit.core.schedules import outer_lr, step_config
-from mamlkit.training.evaluation import Sampler, check_metric, evaluate
+from mamlkit.training.evaluation import evaluate
 from mamlkit.training.history import EpochRecord, Iteration, best_epochs
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.parallel import ALONE, Ranks
-from mamlkit.training.prefetch import prefetch
+from mamlkit.training.prefetch import Sampler, draw, prefetch
 
 
 def make_sampler(store: ImageStore, config: Config, split: str, *, training: bool = False) -> EpisodeSampler:
@@ -174,7 +174,7 @@ class Trainer:
                 yield self.history[-1]
 
     def _batch(self, index: int) -> Episode:
-        return self.train.batch(index * self.learner.config.n_tasks + self.tasks.start, len(self.tasks))
+        return draw(self.train, index * self.learner.config.n_tasks + self.tasks.start, len(self.tasks))
 
     def _iterate(self, epoch: int, index: int, batch: Episode) -> Iteration:
         config = self.learner.config
@@ -183,7 +183,7 @@ class Trainer:
             own_step = self.learner.meta_step(batch, epoch)
         meta_step = self.ranks.combine(own_step, self.learner.buffers, step_config(config, epoch))
         if self.learner.problem.metric is not accuracy:
-            check_metric(self.learner.problem, meta_step.trace.query_metric[:, -1])
+            check_metric(self.learner.problem.metric, meta_step.trace.query_metric[:, -1])
         norms = meta_step.trace.grad_norm.nan_to_num(nan=0.0).amax(0)  # [T, K, n_adapted] -> [K, n_adapted]
         self._largest = norms if self._largest is None else torch.maximum(self._largest, norms)
         finite = self.learner.apply(meta_step, epoch)

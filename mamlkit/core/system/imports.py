@@ -11,7 +11,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from mamlkit.core.errors import InputError
+from mamlkit.core.errors import InputError, described
 
 
 def load_by_name(name: str) -> Any:
@@ -86,5 +86,4 @@ def _why_not_imported(module_name: str, error: BaseException) -> str:
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent and f"{module_name}.".startswith(f"{absent}."):
         return f"there is no module {absent}; it must be installed, or lie in a folder of PYTHONPATH"
-    words = " ".join(str(error).split())
-    return f"the module {module_name} cannot be imported ({type(error).__name__}{': ' * bool(words)}{words})"
+    return f"the module {module_name} cannot be imported ({described(error)})"
