@@ -1,4 +1,4 @@
-"""Train the runs that notebook 11 compares: ``python data/build_extend.py`` (an hour on one core; it resumes).
+"""Train the runs that notebook 11 compares: ``python data/build_extend.py`` (forty minutes on one core; it resumes).
 
 ``mamlkit/study/stored/comparison.jsonl`` holds a run on glyphs, 5-way 1-shot, on each line: MAML and MAML++, Meta-SGD,
 Reptile and prototypical networks, and MAML with weight decay in the inner loop, at two strengths. All runs of a seed
@@ -38,7 +38,7 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
 BUDGET: dict[str, Any] = {
     "filters": 16,
     "epochs": 10,
-    "iterations_per_epoch": 50,
+    "iterations_per_epoch": 30,
     "val_episodes": 2,  # the last epoch is tested, whatever its validation
     "test_episodes": 300,
     "ensemble": 1,
