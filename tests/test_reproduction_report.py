@@ -29,7 +29,7 @@ SECTIONS = (
     "Gradients",
     "Learned inner rates",
     "Runs that diverged",
-    "To get it again",
+    "Reproduce this report",
 )
 
 
