@@ -36,7 +36,7 @@ def test_every_cell_has_its_own_steps_rate_and_network_and_the_budget_of_all_oth
         assert config["max_pool"] == (place.network != "strided")
         names = ("epochs", "iterations_per_epoch", "filters", "n_tasks", "q_query", "outer_lr", "n_way", "k_shot")
         budgets.add(tuple(config[name] for name in names))
-    assert budgets == {(6, 20, 8, 2, 3, 0.003, 5, 1)}
+    assert budgets == {(5, 24, 16, 2, 3, 0.001, 5, 1)}
 
 
 def test_a_method_differs_from_maml_in_its_fix_alone(plan: Plan) -> None:
