@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -50,7 +51,8 @@ def test_rates_that_never_move_and_rates_that_are_not_finite_can_be_drawn() -> N
     explorer = make(broken)
     assert explorer.spec["reach"] == pytest.approx(0.3)
     assert np.isnan(shipped(explorer, "rates")[3:, 1, 1]).all()
-    assert "NaN" not in explorer.html().split("<script>")[0]
+    page = re.sub(r"base64,[\w+/=]+", "", explorer.html().split("<script>")[0])  # where these letters mean nothing
+    assert "NaN" not in page
     assert (grey(explorer) != grey(make())).any()
 
 
