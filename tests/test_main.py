@@ -75,7 +75,7 @@ def test_bad_input_is_one_sentence_on_standard_error_without_a_traceback(tmp_pat
             "eval_steps = 7 is more than the 5 steps of the per-",
         ),
         (["train", "--recipe", "maml++"], "recipe = 'maml++' is unknown (did you mean 'maml"),
-        (["train", "--recip", "maml"], "No such option '--recip'. Did you mean '--recipe'?"),
+        (["train", "--filtrs", "3"], "No such option '--filtrs'. Did you mean '--filters'?"),
         (["train", "--n-steps", "many"], "'many' is not a valid integer"),
         (["train", "--config", "none.toml"], "cannot read the configuration none.toml: No such file"),
         (["train", "--resume", "nowhere"], "nowhere holds no run"),
