@@ -141,6 +141,7 @@ def test_a_grid_that_is_stopped_and_loses_a_worker_ends_whole_when_gone_on_with(
     assert first["loss"] != second["loss"]
 
 
+@pytest.mark.long
 def test_short_runs_are_trained_without_notebooks_and_stop_at_a_time_to_go_on_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

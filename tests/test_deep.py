@@ -98,16 +98,14 @@ def test_a_switch_without_a_meaning_is_refused(values: dict[str, Any], sentence:
 
 
 def growth(**switches: Any) -> float:
-    """Return the largest growth of the meta-gradient's norm over 10 inner steps, of four networks and tasks."""
-    found, settings = [], StepConfig(last_step_only(10))
-    for seed in range(4):
-        config = but(seed=seed, **switches)
-        learner = MetaLearner.from_config(config, SHAPE)
-        task = learner.to_device(make_sampler(load("glyphs"), config, "val").episode(seed))
-        gradients = meta_gradients_by_step(learner.problem, learner.meta, learner.buffers, task, settings)
-        norms: Tensor = layer_norms(gradients)["total"]
-        found.append(float(norms.nan_to_num(nan=torch.inf).max() / norms[0]))
-    return max(found)
+    """Return the growth of the meta-gradient's norm over 10 inner steps."""
+    config = but(**switches)
+    learner = MetaLearner.from_config(config, SHAPE)
+    task = learner.to_device(make_sampler(load("glyphs"), config, "val").episode(0))
+    settings = StepConfig(last_step_only(10))
+    gradients = meta_gradients_by_step(learner.problem, learner.meta, learner.buffers, task, settings)
+    norms: Tensor = layer_norms(gradients)["total"]
+    return float(norms.nan_to_num(nan=torch.inf).max() / norms[0])
 
 
 def test_at_a_usual_rate_the_plain_network_explodes_and_each_switch_tames_it() -> None:

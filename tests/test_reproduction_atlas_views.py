@@ -81,6 +81,7 @@ def test_the_terminal_shows_a_line_for_each_network_and_method(
     assert "clipping" in text
 
 
+@pytest.mark.long
 def test_the_report_is_that_of_the_atlas(folder: Path) -> None:
     plan = read_plan(folder)
     assert plan is not None
