@@ -16,7 +16,6 @@ import click
 import torch
 from tqdm import tqdm
 
-from mamlkit.core.config import Config
 from mamlkit.core.recipes import configure
 from mamlkit.core.system.files import write_whole
 from mamlkit.core.system.versions import versions
@@ -81,16 +80,9 @@ def key(line: dict[str, Any]) -> str:
     return json.dumps([line["recipe"], line["changes"], line["seed"]])
 
 
-def write(lines: list[dict[str, Any]], base: Config, command: str, seeds: int) -> None:
+def write(lines: list[dict[str, Any]], about: dict[str, Any], seeds: int) -> None:
     """Write the runs in the order of ``jobs``, after one line with their common data."""
     places = {json.dumps(job): place for place, job in enumerate(jobs(seeds))}
-    about = {
-        "config": base.to_dict(),
-        "episodes": base.test_episodes,
-        "data_sha256": load("glyphs").sha256,
-        "versions": versions(),
-        "command": command,
-    }
     ordered = sorted(lines, key=lambda line: places[key(line)])
     write_whole(stored.COMPARISON, "".join(json.dumps(line) + "\n" for line in [about, *ordered]).encode())
 
@@ -119,7 +111,13 @@ def main(seeds: int, changed: tuple[str, ...], n_processes: int) -> None:
         *(["--seeds", str(seeds)] if seeds != 5 else []),
         *(part for pair in changed for part in ("--set", pair)),
     ]
-    command = " ".join(["python", "data/build_extend.py", *options])
+    about = {
+        "config": base.to_dict(),
+        "episodes": base.test_episodes,
+        "data_sha256": load("glyphs").sha256,
+        "versions": versions(),  # of the commit before this script changes a file
+        "command": " ".join(["python", "data/build_extend.py", *options]),
+    }
     wanted = [json.dumps(job) for job in jobs(seeds)]
     same = stored.COMPARISON.exists() and stored.about_comparison()["config"] == base.to_dict()
     lines = [line for line in stored.comparison() if key(line) in wanted] if same else []
@@ -129,7 +127,7 @@ def main(seeds: int, changed: tuple[str, ...], n_processes: int) -> None:
         futures = [pool.submit(run, job, budget) for job in todo]
         for future in tqdm(as_completed(futures), "runs", len(futures)):
             lines.append(future.result())
-            write(lines, base, command, seeds)
+            write(lines, about, seeds)
 
 
 if __name__ == "__main__":

@@ -9,4 +9,4 @@ from mamlkit.show import numbers
 
 def test_the_examples_in_the_docstrings_hold() -> None:
     result = doctest.testmod(numbers)
-    assert (result.attempted, result.failed) == (2, 0)
+    assert (result.attempted, result.failed) == (3, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ from mamlkit.core.episodes import SPLITS, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.recipes import configure
 from mamlkit.datasets import load
-from mamlkit.runs import origin
+from mamlkit.runs import origin, results
 from mamlkit.runs.command_line import command_line
 from mamlkit.runs.folder import RunFolder
-from mamlkit.runs.results import result
-from mamlkit.training.history import EpochRecord, best_epochs
+from mamlkit.training.history import EpochRecord
 from mamlkit.training.parallel import Ranks, joined
 from mamlkit.training.trainer import Trainer, make_sampler
 
@@ -148,12 +146,7 @@ def _train(folder: RunFolder, trainer: Trainer, tensorboard: bool) -> None:
 
 
 def _test(folder: RunFolder, trainer: Trainer, store: ImageStore) -> None:
-    epochs = best_epochs(trainer.history, folder.config.ensemble)
-    begin = time.perf_counter()
     sampler = make_sampler(store, folder.config, "test")
-    learners = folder.learners(epochs, sampler.image_shape)
-    evaluations = progress.evaluate_both(learners, sampler, folder.config.test_episodes)
-    seconds = time.perf_counter() - begin
-    folder.finish(result(folder, trainer.history, evaluations, tested_epochs=epochs, test_seconds=seconds))
+    epochs, evaluations = results.conclude(folder, trainer.history, sampler, evaluate=progress.evaluate_both)
     tables.show_evaluations(folder, evaluations, epochs)
     click.echo(f"Everything is in {folder.path}; the numbers in {folder.path / 'result.json'}.")

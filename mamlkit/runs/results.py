@@ -4,12 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from mamlkit.core.episodes import EpisodeSampler
 from mamlkit.runs.folder import RunFolder
-from mamlkit.training.evaluation import Evaluation
-from mamlkit.training.history import EpochRecord
+from mamlkit.training.evaluation import Evaluation, evaluate_norms
+from mamlkit.training.history import EpochRecord, best_epochs
+
+
+def conclude(
+    folder: RunFolder,
+    history: Sequence[EpochRecord],
+    sampler: EpisodeSampler,
+    *,
+    evaluate: Callable[..., dict[str, Evaluation]] = evaluate_norms,
+) -> tuple[list[int], dict[str, Evaluation]]:
+    """Test the ensemble of a run's best epochs, and write its result.
+
+    Args:
+        folder: the run.
+        history: its epochs.
+        sampler: episodes of the test split.
+        evaluate: called as ``evaluate_norms(learners, sampler, episodes)``, for a progress bar.
+
+    Returns:
+        The tested epochs, and the evaluations by batch-norm statistics.
+
+    Raises:
+        InputError: a checkpoint is missing or damaged.
+
+    Writes: ``result.json``.
+    """
+    epochs, begin = best_epochs(history, folder.config.ensemble), time.perf_counter()
+    evaluations = evaluate(folder.learners(epochs, sampler.image_shape), sampler, folder.config.test_episodes)
+    seconds = time.perf_counter() - begin
+    folder.finish(result(folder, history, evaluations, tested_epochs=epochs, test_seconds=seconds))
+    return epochs, evaluations
 
 
 def result(

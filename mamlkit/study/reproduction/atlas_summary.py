@@ -10,11 +10,10 @@ import math
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from mamlkit.study.reproduction.atlas import Place, by_name
 from mamlkit.study.reproduction.measurements import bare
-from mamlkit.study.reproduction.summary import DIVERGED, over_seeds, runs
+from mamlkit.study.reproduction.summary import DIVERGED, over_seeds, runs, share
 
 REFERENCE = "maml"
 
@@ -41,8 +40,7 @@ def cells(frame: pd.DataFrame) -> pd.DataFrame:
 def dead_share(group: pd.DataFrame) -> dict[str, Any]:
     """Return the number of runs, the number and share of dead runs, and Wilson's 95 % interval."""
     n, dead = len(group), int((group.state == DIVERGED).sum())
-    low, high = stats.binomtest(dead, n).proportion_ci(method="wilson")
-    return {"n_runs": n, "dead": dead, "share": dead / n, "low": low, "high": high}
+    return {"n_runs": n, "dead": dead, **share(dead, n)}
 
 
 def by_method(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mamlkit.show.numbers import percent
+from mamlkit.show.numbers import percent, share_of
 from mamlkit.study.reproduction import atlas_summary as summary
 from mamlkit.study.reproduction.atlas import METHODS, NETWORKS, RATES, STEPS, Place
 from mamlkit.study.reproduction.shown import View, table
@@ -54,15 +54,18 @@ def _panel(axes: Axes, cells: pd.DataFrame) -> None:
 
 def methods(frame: pd.DataFrame) -> View:
     """Return the share of dead runs and the accuracy of each network and method, with intervals."""
-    return table([_method(row) for row in summary.by_method(frame).to_dict("records")])
+    return table(_methods(frame))
+
+
+def _methods(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [_method(row) for row in summary.by_method(frame).to_dict("records")]
 
 
 def _method(row: dict[str, Any]) -> dict[str, Any]:
-    share, low, high = (100 * row[name] for name in ("share", "low", "high"))
     return {
         "network": NETWORKS[row["network"]][0],
         "method": METHODS[row["method"]][0],
-        "dead runs": f"{row['dead']} of {row['n_runs']}: {share:.0f} % ({low:.0f} to {high:.0f})",
+        "dead runs": share_of(row["dead"], row["n_runs"], low=row["low"], high=row["high"]),
         "at most a tenth of MAML's": "yes" if row["tames"] else "",
         "accuracy (%)": percent(row["accuracy"]),
         "minus MAML (points)": ""
@@ -108,7 +111,7 @@ def show(frame: pd.DataFrame) -> None:
 
     Writes: standard output.
     """
-    rows = [_method(row) for row in summary.by_method(frame).to_dict("records")]
+    rows = _methods(frame)
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in rows[0]:
         printed.add_column(head, overflow="fold")

@@ -128,6 +128,16 @@ def verdict(difference: float, half: float) -> str:
     return SAME if abs(difference) <= half else HELPS if difference > 0 else HURTS
 
 
+def share(count: int, n: int) -> dict[str, float]:
+    """Return the ``share`` of ``count`` among ``n`` runs, and Wilson's 95 % interval from ``low`` to ``high``.
+
+    >>> {name: round(value, 2) for name, value in share(1, 4).items()}
+    {'share': 0.25, 'low': 0.05, 'high': 0.7}
+    """
+    low, high = stats.binomtest(count, n).proportion_ci(method="wilson")
+    return {"share": count / n, "low": float(low), "high": float(high)}
+
+
 def failures(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the number of failed runs, one row for each setting.
 
@@ -140,8 +150,7 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
         row = group.iloc[0][["setting", "label"]].to_dict() | {"n_runs": len(group)}
         for name, states in ((DIVERGED, [DIVERGED]), ("either", [DIVERGED, UNSTABLE])):
             count = int(group.state.isin(states).sum())
-            low, high = stats.binomtest(count, len(group)).proportion_ci(method="wilson")
-            row |= {name: count, f"{name}_share": count / len(group), f"{name}_low": low, f"{name}_high": high}
+            row |= {name: count, **{f"{name}_{key}": value for key, value in share(count, len(group)).items()}}
         rows.append(row)
     return pd.DataFrame(rows)
 

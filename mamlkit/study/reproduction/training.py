@@ -9,11 +9,10 @@ import torch
 
 from mamlkit.core.config import Config
 from mamlkit.datasets import load
+from mamlkit.runs import results
 from mamlkit.runs.command_line import command_line
 from mamlkit.runs.folder import RunFolder
-from mamlkit.runs.results import result
-from mamlkit.training.evaluation import evaluate_norms
-from mamlkit.training.history import Iteration, best_epochs
+from mamlkit.training.history import Iteration
 from mamlkit.training.trainer import Trainer, make_sampler
 
 LIMIT_SECONDS = 600.0  # of wall-clock time for the training of one run; twenty times as long as the longest should take
@@ -56,8 +55,4 @@ def train(path: Path, config: Config, recipe: str, *, limit: float = LIMIT_SECON
     except TooLongError:
         run.finish({"stopped": f"not finished in {limit:g} seconds", "minutes": limit / 60, "evaluations": {}})
         return
-    tested, begin = best_epochs(trainer.history, config.ensemble), time.perf_counter()
-    sampler = make_sampler(store, config, "test")
-    evaluations = evaluate_norms(run.learners(tested, sampler.image_shape), sampler, config.test_episodes)
-    seconds = time.perf_counter() - begin
-    run.finish(result(run, trainer.history, evaluations, tested_epochs=tested, test_seconds=seconds))
+    results.conclude(run, trainer.history, make_sampler(store, config, "test"))

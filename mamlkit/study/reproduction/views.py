@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mamlkit.core.config import Config
-from mamlkit.show.numbers import percent
+from mamlkit.show.numbers import percent, share_of
 from mamlkit.study.reproduction import paper, summary
 from mamlkit.study.reproduction.measurements import labels, plan_of
 from mamlkit.study.reproduction.plan import Plan
@@ -123,8 +123,8 @@ def failures(frame: pd.DataFrame) -> View:
     """Return the share of runs that diverged, and of those that diverged or were unstable, with Wilson's intervals."""
 
     def share(row: Any, name: str) -> str:
-        part, low, high = (100 * getattr(row, f"{name}_{which}") for which in ("share", "low", "high"))
-        return f"{getattr(row, name)} of {row.n_runs}: {part:.0f} % ({low:.0f} to {high:.0f})"
+        count, low, high = (getattr(row, each) for each in (name, f"{name}_low", f"{name}_high"))
+        return share_of(count, row.n_runs, low=low, high=high)
 
     return table(
         [
