@@ -542,3 +542,11 @@ def test_a_loss_and_a_metric_may_write_into_their_arguments() -> None:
     found = train(Problem(convolution(), doubled, metric=spoiling), pictures)
     assert same(found.learner.state(), expected.learner.state())
     assert [a.validation for a in found.history] == [b.validation for b in expected.history]
+
+
+def test_a_network_without_values_tells_the_cost_of_a_task_but_is_not_trained() -> None:
+    network, config = nn.Linear(3, 2, device="meta"), configure("maml", device="cpu")
+    meta, _ = Problem(network, rule=SGD(0.1, 1)).start()
+    assert meta.model["weight"].is_meta
+    with pytest.raises(InputError, match=r"^tensor 'weight' of the network Linear has no values yet; give its values$"):
+        MetaLearner(Problem(network), config)

@@ -57,7 +57,7 @@ def takes_the_step(function: Callable[..., Any]) -> bool:
 
 
 def check_network(network: nn.Module) -> None:
-    """Raise unless a network has real parameters with values on one device, and layers that write no statistics.
+    """Raise unless a network has real parameters of known sizes on one device, and layers that write no statistics.
 
     Raises:
         InputError: see above; or ``network`` is not a module.
@@ -70,8 +70,8 @@ def check_network(network: nn.Module) -> None:
         where = f"parameters on {', '.join(sorted(devices))}" if devices else "no parameters"
         raise InputError(f"the network {kind} has {where}; parameters on one device are needed")
     for name, parameter in network.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.is_meta:
-            raise InputError(f"parameter {name!r} of the network {kind} has no values yet; give its size and values")
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise InputError(f"parameter {name!r} of the network {kind} has no size yet; give its size and values")
         if not parameter.is_floating_point():
             found = str(parameter.dtype).removeprefix("torch.")
             raise InputError(f"parameter {name!r} of the network {kind} is {found}; only real numbers are allowed")

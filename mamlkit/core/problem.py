@@ -227,8 +227,14 @@ class Problem:
         Returns:
             meta: the network's parameters that require a gradient, and the rule's tensors.
             buffers: the network's buffers, and its parameters that require no gradient.
+
+        Raises:
+            InputError: a tensor has no values, and the copies are not for torch's ``meta`` device.
         """
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+        for name, tensor in tensors.items():
+            if tensor.is_meta and place.get("device") not in (None, tensor.device):
+                raise InputError(f"tensor {name!r} of the network {self.name} has no values yet; give its values")
         copies = {name: _copy(tensor, **place) for name, tensor in tensors.items()}
         params = {name: copies.pop(name) for name in self.trained}
         return MetaParams(params, start(self.need_rule, {name: params[name] for name in self.adapted})), copies
