@@ -18,7 +18,7 @@ from mamlkit.core.deep import DeepConv
 from mamlkit.core.errors import InputError
 from mamlkit.core.networks import build
 from mamlkit.core.schedules import StepConfig, last_step_only
-from mamlkit.core.unrolled import layer_norms, meta_gradients_by_step
+from mamlkit.core.unrolled import layer_grad_norms, meta_gradients_by_step
 from mamlkit.datasets import load
 from mamlkit.engines.work import forward_flop
 from mamlkit.training.learner import MetaLearner
@@ -104,7 +104,7 @@ def growth(**switches: Any) -> float:
     task = learner.to_device(make_sampler(load("glyphs"), config, "val").episode(0))
     settings = StepConfig(last_step_only(10))
     gradients = meta_gradients_by_step(learner.problem, learner.meta, learner.buffers, task, settings)
-    norms: Tensor = layer_norms(gradients)["total"]
+    norms: Tensor = layer_grad_norms(gradients)["total"]
     return float(norms.nan_to_num(nan=torch.inf).max() / norms[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from mamlkit.core.errors import InputError
 from mamlkit.core.networks import MLP
 from mamlkit.core.problem import Problem
-from mamlkit.core.rules import SGD, Rule
+from mamlkit.core.rules import SGD, Rule, Tensors
+from mamlkit.core.transforms import Params
 from mamlkit.engines import trial
 from mamlkit.training.learner import MetaLearner
 from mamlkit.training.trainer import Trainer
@@ -46,6 +48,23 @@ class Unwritten(Rule):
     """A rule without an update."""
 
 
+@dataclass(frozen=True)
+class Overwriting(Rule):
+    """A rule that writes into the parameters, out of autograd's sight."""
+
+    through_data: bool
+
+    def update(self, tensors: Tensors, gradients: Params, state: Any, params: Params, step: int) -> tuple[Params, Any]:
+        with torch.no_grad():
+            for name, value in params.items():
+                (value.data if self.through_data else value).sub_(0.1 * gradients[name])
+        return params, state
+
+
+def detached(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs.detach(), targets)
+
+
 def absent(outputs: Tensor, targets: Tensor) -> Any:
     return {}["absent"]
 
@@ -72,6 +91,7 @@ def errors(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.argmax(1) != targets).sum()
 
 
+@pytest.mark.parametrize("memory", ["normal", "low"])
 @pytest.mark.parametrize("engine", ["auto", "vmap", "eager"])
 @pytest.mark.parametrize(
     ("make", "sentence"),
@@ -88,14 +108,26 @@ def errors(outputs: Tensor, targets: Tensor) -> Tensor:
         (lambda: Problem(mlp(), metric=seven), r"the metric seven is 7 on a task; a number in \[0, 1\] or NaN is "),
         (lambda: Problem(mlp(), rule=SGD(0.1, 1)), "2 inner steps are more than the 1 of the per-step tables; use "),
         (lambda: Problem(mlp(), of), "the loss returns a float; a scalar tensor of real numbers is needed$"),
+        (
+            lambda: Problem(mlp(), detached),
+            "the query loss depends on no parameter of the network; loss and network must",
+        ),
+        (
+            lambda: Problem(mlp(), rule=Overwriting(through_data=True)),
+            r"network MLP or rule Overwriting\(.*\) writes into tensor \S+; new tensors are needed$",
+        ),
+        (
+            lambda: Problem(mlp(), rule=Overwriting(through_data=False)),
+            r"network MLP or rule Overwriting\(.*\) writes into tensor \S+; new tensors are needed$",
+        ),
         (lambda: Problem(mlp(), errors), r"the loss returns torch\.int64; a scalar tensor of real numbers is needed$"),
     ],
 )
 def test_a_part_that_fails_is_named_before_the_first_iteration(
-    make: Callable[[], Problem], sentence: str, engine: str
+    make: Callable[[], Problem], sentence: str, engine: str, memory: str
 ) -> None:
     with pytest.raises(InputError, match=f"^{sentence}"):
-        Trainer(MetaLearner(make(), but(engine=engine, inner_lr=0.1)), Drawn(pictures), Drawn(pictures))
+        Trainer(MetaLearner(make(), but(engine=engine, memory=memory, inner_lr=0.1)), Drawn(pictures), Drawn(pictures))
 
 
 @pytest.mark.parametrize(

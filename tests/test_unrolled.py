@@ -11,7 +11,7 @@ from mamlkit.core.outer_loop import meta_gradient
 from mamlkit.core.problem import MetaParams
 from mamlkit.core.recipes import configure
 from mamlkit.core.schedules import StepConfig, last_step_only
-from mamlkit.core.unrolled import layer_norms, meta_gradients_by_step
+from mamlkit.core.unrolled import layer_grad_norms, meta_gradients_by_step
 from mamlkit.training.learner import MetaLearner
 
 K = 3
@@ -75,7 +75,7 @@ def test_layer_norms_add_weights_biases_and_their_batch_norm() -> None:
         "norms.0.weight": torch.tensor([[4.0], [1.0]]),
         "head.weight": torch.tensor([[12.0], [0.0]]),
     }
-    norms = layer_norms(gradients)
+    norms = layer_grad_norms(gradients)
     assert list(norms) == ["convs.0", "head", "total"]
     assert norms["convs.0"].tolist() == [5.0, 1.0]
     assert norms["total"].tolist() == [13.0, 1.0]

@@ -72,6 +72,9 @@ def _row(table: Tensor, step: int) -> Tensor:
     return table[step] if table.dim() == 2 else table  # [K, C] -> [C]
 
 
+NORM_LAYERS = (PerStepBatchNorm2d, NORM_BASE, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
 def check_tables(network: nn.Module, config: Config) -> None:
     """Raise unless the per-step tables of a network are those that a configuration asks for.
 

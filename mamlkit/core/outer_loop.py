@@ -19,7 +19,7 @@ from mamlkit.core.episodes import Episode, count
 from mamlkit.core.errors import InputError
 from mamlkit.core.inner_loop import inner_loop
 from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.recompute import map_tasks, recomputed_gradient
+from mamlkit.core.recompute import check_differentiable, map_tasks, recomputed_gradient
 from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace
 from mamlkit.core.transforms import Params
@@ -76,7 +76,7 @@ def meta_gradient(
         See ``MetaStep``.
 
     Raises:
-        InputError: ``low_memory`` is set for another method; see ``inner_loop``.
+        InputError: ``low_memory`` is set for another method, or the loss depends on no parameter; see ``inner_loop``.
 
     Source: section 3 of the paper, which sums over tasks; the authors' code takes the mean, as here. Adam's step is the
     same for both, up to its epsilon.
@@ -91,6 +91,7 @@ def meta_gradient(
         if low_memory:
             return recomputed_gradient(own, leaves, buffers, chunk, step)
         loss, trace = run_tasks(own, leaves, buffers, chunk, step, method=method)
+        check_differentiable(loss)
         gradients = torch.autograd.grad(loss.sum(), tensors, allow_unused=True, materialize_grads=True)
         return gradients, loss.detach(), trace
 

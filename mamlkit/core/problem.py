@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.batch_norm import NORM_BASE, PerStepBatchNorm2d, check_tables
+from mamlkit.core.batch_norm import NORM_LAYERS, check_tables
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
@@ -29,8 +29,6 @@ from mamlkit.core.transforms import Params
 
 Loss = Callable[[Any, Any], Tensor]  # (outputs, targets) -> scalar
 Metric = Callable[[Any, Any], Tensor]  # (outputs, targets) of one task -> scalar in [0, 1], or NaN
-
-NORM_LAYERS = (PerStepBatchNorm2d, NORM_BASE, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class MetaParams(NamedTuple):
@@ -59,7 +57,7 @@ class Problem:
         network: any module of one input, ``network(x) -> outputs``; or a module that takes the inner step,
             ``network(x, step, norm) -> (outputs, statistics)``, see ``mamlkit.core.networks``. Parameters that require
             no gradient stay constant. Meta-training starts from a copy of the network's weights.
-        loss: ``(outputs, targets) -> scalar``.
+        loss: ``(outputs, targets) -> scalar``; tensors of its own stay constant.
         rule: the update rule of the inner loop; None: the configuration's, see ``mamlkit.core.rules.rule_of``.
         metric: ``(outputs, targets) -> scalar`` in [0, 1] for one task; NaN if the task has none.
         adapt: tensors that the inner loop updates: ``"all"`` (MAML), ``"head"`` (ANIL) or ``"body"`` (BOIL); the last
@@ -225,8 +223,7 @@ class Problem:
             place: ``device`` and ``dtype`` of the copies; integers keep their dtype.
 
         Returns:
-            meta: the network's parameters that require a gradient, and the rule's tensors.
-            buffers: the network's buffers, and its parameters that require no gradient.
+            The network's parameters that require a gradient and the rule's tensors; its other parameters and buffers.
 
         Raises:
             InputError: a tensor has no values, and the copies are not for torch's ``meta`` device.

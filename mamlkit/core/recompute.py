@@ -36,6 +36,16 @@ def map_tasks(function: Callable[..., Any], *arguments: Any) -> Any:
     return torch.vmap(function, randomness="different")(*arguments)
 
 
+def check_differentiable(loss: Tensor) -> None:
+    """Raise unless a query loss depends on the meta-parameters.
+
+    Raises:
+        InputError: the loss has no graph, for example because it is detached.
+    """
+    if not loss.requires_grad:
+        raise InputError("the query loss depends on no parameter of the network; loss and network must not be detached")
+
+
 def recomputed_gradient(
     problem: Problem, leaves: MetaParams, buffers: Params, batch: Episode, step: StepConfig
 ) -> tuple[list[Tensor], Tensor, InnerTrace]:
@@ -49,7 +59,7 @@ def recomputed_gradient(
         batch: tasks with a leading [T].
 
     Raises:
-        InputError: see ``mamlkit.core.inner_loop.inner_loop``.
+        InputError: see ``mamlkit.core.inner_loop.inner_loop`` and ``check_differentiable``.
     """
     check_scored(step)
     names, device = problem.adapted, pytree.tree_leaves(batch)[0].device
@@ -73,7 +83,7 @@ def recomputed_gradient(
             moved, loss, row = move(moved, k)
             losses.append(loss)
             rows.append(row)
-    total = _back(move, visited, leaves, names)
+    total = _back(move, visited, leaves, names, step)
     return total, torch.stack(losses).sum(0), stack_rows(rows, 1)
 
 
@@ -82,6 +92,7 @@ def _back(
     visited: list[tuple[Moved, list[Tensor]]],
     leaves: MetaParams,
     names: tuple[str, ...],
+    step: StepConfig,
 ) -> list[Tensor]:
     """Return the derivative with respect to each leaf, going back from the outputs of each step to its inputs."""
     tensors = pytree.tree_leaves(tuple(leaves))
@@ -94,6 +105,8 @@ def _back(
         restore_generators(states, device)
         own = pytree.tree_map(lambda value: value.detach().requires_grad_(value.is_floating_point()), moved)
         after, loss, _ = move(own, k)
+        if step.loss_weights[k]:
+            check_differentiable(loss)
         inputs = pytree.tree_leaves(own)
         outputs, seeds = [*pytree.tree_leaves(after), loss], [*adjoint, torch.ones_like(loss)]
         found = _grad(outputs, [*inputs, *tensors], seeds)

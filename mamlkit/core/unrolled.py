@@ -56,7 +56,7 @@ def meta_gradients_by_step(
     }  # K + 1 of [*shape] -> [K + 1, *shape]
 
 
-def layer_norms(gradients: Params) -> dict[str, Tensor]:
+def layer_grad_norms(gradients: Params) -> dict[str, Tensor]:
     """Return the l2 norm of each layer's gradient, and of all layers together.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.config import Config
@@ -29,12 +30,16 @@ def try_one_task(problem: Problem, config: Config, meta: MetaParams, buffers: Pa
         batch: a meta-batch with the shapes of the run, on the device of ``meta``.
 
     Raises:
-        InputError: network, loss, metric or rule fails, or a part cannot be differentiated.
+        InputError: network, loss, metric or rule fails, cannot be differentiated, or writes into the network's tensors.
     """
     if not problem.may_draw and problem.metric is accuracy and problem.rule == rule_of(config):
         return
     one = pytree.tree_map(lambda x: x[:1], batch)
     step, eager = step_config(config, config.epochs - 1), Eager()
+    own, before = (
+        {**meta.model, **buffers},
+        {name: tensor.clone() for name, tensor in {**meta.model, **buffers}.items()},
+    )
     try:
         done = eager.make(problem, config, 1)(meta, buffers, one, step)
         eager.make_evaluator(problem.at_evaluation, config)(meta, buffers, one, [step])
@@ -45,6 +50,11 @@ def try_one_task(problem: Problem, config: Config, meta: MetaParams, buffers: Pa
         raise InputError(
             f"the problem fails on its first task ({described(error)}); its parts are {parts} and rule {problem.rule!r}"
         ) from error
+    for name, tensor in before.items():
+        if not torch.allclose(tensor, own[name], rtol=0, atol=0, equal_nan=True):
+            raise InputError(
+                f"network {problem.name} or rule {problem.rule!r} writes into tensor {name!r}; new tensors are needed"
+            )
     check_metric(problem.metric, done.trace.query_metric[:, -1])
 
 

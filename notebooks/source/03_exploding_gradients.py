@@ -38,7 +38,7 @@ from mamlkit.core.outer_loop import meta_gradient
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, last_step_only
-from mamlkit.core.unrolled import layer_norms, meta_gradients_by_step
+from mamlkit.core.unrolled import layer_grad_norms, meta_gradients_by_step
 from mamlkit.datasets import load
 from mamlkit.show.course import check, hint
 from mamlkit.show.widgets import ExplosionExplorer
@@ -155,7 +155,7 @@ def gradients_by_step(learner, rate, task, second_order=True):
 
 
 maml = {rate: gradients_by_step(random["max-pool"], rate, episode["own"]) for rate in (0.1, inner_lr)}
-totals = {rate: layer_norms(gradients)["total"] for rate, gradients in maml.items()}
+totals = {rate: layer_grad_norms(gradients)["total"] for rate, gradients in maml.items()}
 for rate, norms in totals.items():
     print(f"rate {rate:g}: " + "  ".join(f"{norm:.2g}" for norm in norms))
 
@@ -268,7 +268,7 @@ def both_losses(gradients):
         for name, g in gradients.items()
     }
     return [
-        torch.stack(list(layer_norms(each).values()), 1) for each in (gradients, means)
+        torch.stack(list(layer_grad_norms(each).values()), 1) for each in (gradients, means)
     ]  # two of [K + 1, layers + 1]
 
 
@@ -282,7 +282,7 @@ for n, network in enumerate(random):
 print("norms:", table.numel())
 
 # %%
-layers = list(layer_norms(maml[inner_lr]))[:-1]
+layers = list(layer_grad_norms(maml[inner_lr]))[:-1]
 ExplosionExplorer(
     table.numpy(),
     choices=[list(random), ["random", "trained"], ["second", "first"], ["last step", "every step"]],

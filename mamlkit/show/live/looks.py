@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mamlkit.core.episodes import Episode
 from mamlkit.core.schedules import StepConfig, last_step_only
-from mamlkit.core.unrolled import layer_norms, meta_gradients_by_step
+from mamlkit.core.unrolled import layer_grad_norms, meta_gradients_by_step
 from mamlkit.show.live.classifier import Classifier
 from mamlkit.training.diagnostics import bn_drift, trace_batch
 from mamlkit.training.learner import MetaLearner
@@ -53,4 +53,4 @@ def look(learner: MetaLearner, task: Episode, query: int, *, at: int) -> Look:
     drift = [row["shift"] for row in rows if row["step"] == last and row["pass"] == "query"]
     classifier = Classifier(learner, task.support_x[:: learner.config.k_shot])  # one drawing of each class
     [shares] = classifier.after(classifier.n_steps, task.query_x[query : query + 1])
-    return Look(at, layer_norms(gradients)["total"].cpu().numpy(), np.array(drift), shares.cpu().numpy())
+    return Look(at, layer_grad_norms(gradients)["total"].cpu().numpy(), np.array(drift), shares.cpu().numpy())
