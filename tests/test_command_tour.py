@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, str]:
     with pytest.MonkeyPatch.context() as patch:
         sizes = {"filters": 4, "n_tasks": 2, "q_query": 1, "eval_query": 1, "val_episodes": 4, "test_episodes": 4}
         patch.setattr("mamlkit.commands.tour.SIZES", sizes)
+        patch.setenv("CXX", sys.executable)  # passes for a compiler: the reason is the length of the tour
         out = tmp_path_factory.mktemp("tour") / "new folder" / "report.html"
         result = run(*SMALL, "--out", str(out))
         assert result.exit_code == 0, result.output

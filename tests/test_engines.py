@@ -169,6 +169,7 @@ def test_a_compiler_that_fails_is_said_and_leaves_nothing(own_cache: Path, monke
     assert [path for path in own_cache.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.usefixtures("has_cxx")
 @pytest.mark.parametrize("engine", ["auto", "compiled"])
 @pytest.mark.parametrize("error", [TypeError, AttributeError])
 def test_a_torch_with_another_loader_takes_another_engine_and_compiles_nothing(
@@ -195,6 +196,7 @@ def write_junk(part: compiler.Part) -> None:
     compiler.package(part).write_bytes(b"half of a package")
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_compiled_code_that_cannot_be_loaded_is_said_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(AS_GOLDEN, engine="compiled", dtype="float64")
     monkeypatch.setattr(compiler, "_compile", write_junk)
@@ -261,6 +263,7 @@ def test_a_chunk_larger_than_the_meta_batch_is_cut_and_said() -> None:
     assert choice.why == (f"tasks_per_chunk = 9 is more than n_tasks = {LONG.n_tasks}; {LONG.n_tasks} is used",)
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_a_chunk_that_does_not_divide_the_batch_needs_a_second_shape() -> None:
     assert {part[1].n_tasks for part in parts(dataclasses.replace(LONG, n_tasks=8))} == {1}
     config = dataclasses.replace(LONG, n_tasks=8, tasks_per_chunk=3)

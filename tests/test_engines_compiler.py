@@ -132,6 +132,7 @@ def invented_code(monkeypatch: pytest.MonkeyPatch) -> list[compiler.Part]:
     return compiled
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_a_damaged_package_is_compiled_again(invented_code: list[compiler.Part]) -> None:
     compiler.compile_parts(PARTS)
     compiler.package(PARTS[0]).write_bytes(b"co")
@@ -153,6 +154,7 @@ def test_whatever_the_loader_raises_is_one_sentence(error: type[Exception], monk
         compiler.runner(Path("code.pt2"))
 
 
+@pytest.mark.usefixtures("has_cxx")
 def test_the_packages_used_last_are_kept(
     invented_code: list[compiler.Part], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

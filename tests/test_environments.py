@@ -28,6 +28,7 @@ def is_trained(out: Path) -> bool:
     return (out / "result.json").is_file()
 
 
+@pytest.mark.usefixtures("has_cxx")
 @pytest.mark.parametrize("cache", ["file", "file/inside", "/proc/mamlkit"])
 def test_a_cache_that_cannot_be_written_is_one_sentence_and_another_engine_trains(
     cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

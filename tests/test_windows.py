@@ -262,6 +262,7 @@ def test_a_library_is_tried_where_it_need_not_be_deleted_by_who_has_loaded_it(tm
 
 
 @pytest.mark.usefixtures("files_stay")
+@pytest.mark.usefixtures("has_cxx")
 def test_what_the_compiler_leaves_in_use_does_not_stop_the_program(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
