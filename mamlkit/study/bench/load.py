@@ -109,10 +109,12 @@ def measure(
                 for _ in range(WARM_UP):
                     run()
             times: dict[str, list[float]] = {"quiet": [], "own": [], "beside": []}
+            pair = [("quiet", brief), ("own", own)]
             for _ in range(ROUNDS):
                 for _ in range(samples):
-                    times["quiet"].append(_sample(brief, on_sample))
-                    times["own"].append(_sample(own, on_sample))
+                    for state, run in pair:
+                        times[state].append(_sample(run, on_sample))
+                    pair.reverse()  # the second of two workers finds warm caches or a hot processor
                 with busy(cores()):
                     times["beside"] += [_sample(brief, on_sample) for _ in range(samples)]
             found.append(Beside(work, engine, *(float(np.median(times[state])) for state in times)))
