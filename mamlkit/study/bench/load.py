@@ -22,7 +22,7 @@ from mamlkit.study.bench.workloads import SIZES, WORKLOADS
 
 MOST = 2.5  # upper bound of the ratio to the time on a quiet machine
 MOST_COST = 0.03  # upper bound, fraction of the quiet time: cost of brief waiting, median over works and engines
-ROUNDS = 3  # in each round, the quiet machine and the busy machine take turns
+ROUNDS = 3  # in each round, two new processes take turns on the quiet machine, and one runs beside the load
 TORCHS_OWN = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # the defaults of GCC, and of LLVM and Intel
 
 
@@ -104,20 +104,19 @@ def measure(
     """
     found = []
     for engine, config in contenders:
-        with worker(engine, config) as brief, worker(engine, config, TORCHS_OWN) as own:
-            for run in (brief, own):
-                for _ in range(WARM_UP):
+        times: dict[str, list[float]] = {"quiet": [], "own": [], "beside": []}
+        for _ in range(ROUNDS):
+            with worker(engine, config) as brief, worker(engine, config, TORCHS_OWN) as own:
+                for run in (brief, own) * WARM_UP:
                     run()
-            times: dict[str, list[float]] = {"quiet": [], "own": [], "beside": []}
-            pair = [("quiet", brief), ("own", own)]
-            for _ in range(ROUNDS):
+                pair = [("quiet", brief), ("own", own)]
                 for _ in range(samples):
                     for state, run in pair:
                         times[state].append(_sample(run, on_sample))
-                    pair.reverse()  # the second of two workers finds warm caches or a hot processor
+                    pair.reverse()  # the second of two processes may find another state of the machine
                 with busy(cores()):
                     times["beside"] += [_sample(brief, on_sample) for _ in range(samples)]
-            found.append(Beside(work, engine, *(float(np.median(times[state])) for state in times)))
+        found.append(Beside(work, engine, *(float(np.median(times[state])) for state in times)))
     return found
 
 
