@@ -52,16 +52,16 @@ def test_engines_are_timed_quiet_as_torch_waits_and_beside_the_load(monkeypatch:
 
     def sample(run: object, on_sample: object) -> float:
         begun.append((len(loops()), len(begun)))
-        return float(len(begun))
+        return float(len(begun)) ** 2
 
     monkeypatch.setattr(load, "worker", worker)
     monkeypatch.setattr(load, "_sample", sample)
     monkeypatch.setattr(load, "ROUNDS", 2)
     [row] = measure("tiny", [("eager", AS_GOLDEN)], 2, lambda: None)
-    assert environments == [None, load.TORCHS_OWN]
+    assert environments == [None, load.TORCHS_OWN] * 2
     beside = [here == load.cores() for here, _ in begun]
     assert beside == [False] * 4 + [True] * 2 + [False] * 4 + [True] * 2
-    assert row == Beside("tiny", "eager", quiet_ms=5.0, torchs_own_ms=6.0, beside_ms=8.5)
+    assert row == Beside("tiny", "eager", quiet_ms=32.5, torchs_own_ms=36.5, beside_ms=78.5)
 
 
 def test_torchs_own_waiting_is_a_setting_that_wins_over_ours() -> None:
