@@ -134,11 +134,12 @@ def _say_failures(folder: Path, failed: list[Outcome]) -> None:
 def _compile(plan: Plan, *, choose: bool) -> None:
     """Compile the code of the runs on this machine; for a new plan, store the chosen engine in each setting."""
     why: dict[str, None] = {}
+    n_runs = len(plan.cells)
     with progress.compiling() as move:
         for setting in plan.settings:
             config = Config(**setting["config"])
             if config.engine == "auto":  # compiling may pay for many runs even if it does not pay for one
-                config = dataclasses.replace(config, epochs=config.epochs * len(plan.cells))
+                config = dataclasses.replace(config, epochs=config.epochs * n_runs)
             learner = MetaLearner.from_config(config, plan.image_shape)
             choice = learner.choose_engine(_blank_batch(config, plan.image_shape), on_part=move)
             if choose:  # fixed from here on, so that a continued run is the same
