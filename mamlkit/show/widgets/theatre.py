@@ -51,7 +51,7 @@ class TrainingTheatre(KernelFigure):
         is shown.
     """
 
-    _esm = read_script("classes.js", "theatre.js")
+    _esm = read_script("classes.js", "curves.js", "theatre.js")
     _css = read_style("theatre.css")
     numbers = traitlets.Dict().tag(sync=True)  # measurements by name: float32 bytes
     stage = traitlets.Unicode().tag(sync=True)  # see Theatre.stage

@@ -1,6 +1,6 @@
 """Summaries of the stability atlas, as functions of the table of measurements.
 
-A run is *dead* if it diverged as ``mamlkit.study.reproduction.summary`` defines it: a step was refused, it lost half of
+A run is *dead* if it diverged as ``mamlkit.training.stability`` defines it: a step was refused, it lost half of
 its best accuracy, it never learned, or it reached the time limit.
 """
 
@@ -13,7 +13,8 @@ import pandas as pd
 
 from mamlkit.study.reproduction.atlas import Place, by_name
 from mamlkit.study.reproduction.measurements import bare
-from mamlkit.study.reproduction.summary import DIVERGED, over_seeds, runs, share
+from mamlkit.study.reproduction.summary import over_seeds, runs, share
+from mamlkit.training.stability import DIVERGED
 
 REFERENCE = "maml"
 

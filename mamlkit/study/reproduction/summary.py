@@ -6,10 +6,7 @@ over episodes          ``ci95``: of one run; says nothing about other seeds
 over seeds             ``over_seeds``: Student's t for the mean of the runs; NaN for one seed
 over all episodes      ``pooled``: for the mean of exactly these runs: sqrt(sum of squares) / n
 
-A run DIVERGED if a step was refused because its meta-gradient was not finite; or if its last validation accuracy is
-below half of its best; or if it never rose above twice chance (for two classes: above 75 %); or if it reached its time
-limit. It was UNSTABLE if it did
-not diverge, but its validation accuracy once fell more than 10 points below the best before.
+A run diverged or was unstable by the definition of ``mamlkit.training.stability``.
 """
 
 from __future__ import annotations
@@ -23,11 +20,9 @@ import pandas as pd
 from scipy import stats
 
 from mamlkit.study.reproduction.measurements import bare, plan_of
+from mamlkit.training.stability import DIVERGED, UNSTABLE, outcome
 
-DIVERGED, UNSTABLE, STEADY = "diverged", "unstable", "steady"
 HELPS, HURTS, SAME, ONE_SEED = "helps", "hurts", "not told apart", "one seed: not told"
-LOST_SHARE = 0.5  # of the best validation accuracy
-FALL = 0.10
 TASK = ["n_way", "k_shot"]
 
 
@@ -62,7 +57,9 @@ def runs(frame: pd.DataFrame) -> pd.DataFrame:
         values = {measure: rows.value.to_numpy() for measure, rows in run.groupby("measure")}
         about |= {"minutes": values["minutes"][0], "refused": int(values["refused steps"][0])}
         about["limit"] = float(values["time limit"][0]) if "time limit" in values else math.nan
-        found.append(about | _course(values.get("validation accuracy", np.zeros(1)), about))
+        accuracies = values.get("validation accuracy", np.zeros(1))
+        state = outcome(accuracies, about["n_way"], refused=about["refused"], limit=about["limit"])
+        found.append(about | state._asdict())
     return pd.DataFrame(found)
 
 
@@ -153,20 +150,3 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
             row |= {name: count, **{f"{name}_{key}": value for key, value in share(count, len(group)).items()}}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _course(values: np.ndarray[Any, np.dtype[np.float64]], run: dict[str, Any]) -> dict[str, Any]:
-    """Return the course of a run's validation accuracy, and the resulting state of the run."""
-    best, last = float(values.max()), float(values[-1])
-    fall = float((np.maximum.accumulate(values) - values).max())
-    floor = min(2 / run["n_way"], (1 + 1 / run["n_way"]) / 2)
-    reasons = {
-        f"not finished in {run['limit']:g} seconds": not math.isnan(run["limit"]),
-        f"steps refused: {run['refused']}": run["refused"] > 0,
-        f"ended at {100 * last:.0f} % after {100 * best:.0f} %": last < LOST_SHARE * best,
-        f"never above {100 * floor:.0f} %": best <= floor,
-    }
-    why = "; ".join(reason for reason, holds in reasons.items() if holds)
-    state = DIVERGED if why else UNSTABLE if fall > FALL else STEADY
-    why = why or (f"fell by {100 * fall:.0f} points" if state == UNSTABLE else "")
-    return {"best": best, "last": last, "fall": fall, "state": state, "why": why}

@@ -1,0 +1,126 @@
+"""Store the stability atlas in the package: ``python data/build_atlas.py results/atlas-glyphs-laptop``.
+
+The folder is the one that ``mamlkit reproduce atlas`` filled. Its table of measurements becomes
+``data/results/reproduction/atlas-glyphs.parquet``, and what notebook 03 and the live pages show becomes
+``mamlkit/study/stored/atlas.safetensors``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mamlkit.core.errors import InputError
+from mamlkit.runs.folder import RunFolder
+from mamlkit.study.reproduction import measurements, summary
+from mamlkit.study.reproduction.atlas import METHODS, NETWORKS, PLACES, RATES, STEPS, Place
+from mamlkit.study.reproduction.cell import RUN, folder_of
+from mamlkit.study.stored import atlas
+from mamlkit.training.history import EpochRecord
+from mamlkit.training.stability import DIVERGED
+
+RESULTS = Path(__file__).parent / "results" / "reproduction" / "atlas-glyphs.parquet"
+AXES = tuple(map(len, (NETWORKS, METHODS, STEPS, RATES)))
+
+
+def layer_of(tensor: str) -> str:
+    """Return the layer of a parameter: the name without its last part."""
+    return tensor.rpartition(".")[0]
+
+
+def layer_norms(run: RunFolder, history: list[EpochRecord], shape: tuple[int, int, int]) -> NDArray[Any]:
+    """Return the larger norm of each layer's weight and bias, [E, K, L]: see ``largest_inner_grad_norms``."""
+    layers = [layer_of(name) for name in run.find_problem(shape).adapted]
+    norms = np.array([record.largest_inner_grad_norms for record in history])  # [E, K, n_adapted]
+    columns = [[i for i, name in enumerate(layers) if name == layer] for layer in dict.fromkeys(layers)]
+    return np.stack([norms[..., own].max(-1) for own in columns], -1)
+
+
+def outcomes(frame: pd.DataFrame, seeds: list[int]) -> dict[str, NDArray[Any]]:
+    """Return accuracy, state, reason and largest norm of every run: [N, M, K, R, S]."""
+    runs = summary.runs(frame).set_index(["setting", "seed"])
+    norms = measurements.bare(frame)
+    largest = norms[norms.measure == "largest meta-gradient norm"].groupby(["setting", "seed"]).value.max()
+    order = pd.MultiIndex.from_product([[place.name for place in PLACES], seeds])
+    missing = order.difference(runs.index)
+    if len(missing):
+        raise InputError(f"{len(missing)} of {len(order)} runs are missing, such as {missing[0]}; run the grid again")
+    shape = (*AXES, len(seeds))
+    columns = {"accuracy": runs.accuracy, "dead": runs.state == DIVERGED, "why": runs.why, "largest": largest}
+    return {name: column.loc[order].to_numpy().reshape(shape) for name, column in columns.items()}
+
+
+def course(folder: Path, place: Place, seed: int, shape: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
+    """Return the course of one run: ``loss`` and ``grad_norm`` [I], and ``inner_norms`` [E, K, L].
+
+    A run that reached its time limit ends in NaN.
+    """
+    run = RunFolder.open(folder_of(folder, f"{place.name}-seed{seed}") / RUN)
+    history, epochs = run.history(), run.config.epochs
+    each = [iteration for record in history for iteration in record.iterations]
+    total = epochs * run.config.iterations_per_epoch
+    found = {name: padded([getattr(iteration, name) for iteration in each], total) for name in ("loss", "grad_norm")}
+    return {**found, "inner_norms": padded(layer_norms(run, history, shape), epochs)}
+
+
+def padded(values: Any, n: int, axis: int = 0) -> NDArray[Any]:
+    """Return the values with NaN up to ``n`` along an axis."""
+    array = np.asarray(values, dtype=float)
+    widths = [(0, n - size if i == axis % array.ndim else 0) for i, size in enumerate(array.shape)]
+    return np.pad(array, widths, constant_values=np.nan)
+
+
+def make(folder: Path) -> atlas.Atlas:
+    """Return the atlas of a finished grid."""
+    frame = measurements.read(folder / "results.parquet")
+    plan = measurements.plan_of(frame)
+    seeds = sorted(plan.seeds)
+    runs = outcomes(frame, seeds)
+    shown = runs["dead"].argmax(-1)  # the first dead run; without one, the first run
+    which = shown.flatten()
+    courses = [course(folder, place, seeds[i], plan.image_shape) for place, i in zip(tqdm(PLACES, "courses"), which)]
+    most = max(each["inner_norms"].shape[-1] for each in courses)
+    inner = {}
+    for steps in STEPS:
+        own = [each["inner_norms"] for place, each in zip(PLACES, courses) if place.steps == steps]
+        together = np.stack([padded(x, most, -1) for x in own])
+        inner[steps] = together.reshape(AXES[0], AXES[1], AXES[3], *together.shape[1:])
+    cells = frame.attrs["cells"].values()
+    versions = [dict(text) for text in {tuple(cell["versions"].items()) for cell in cells}]
+    return atlas.Atlas(
+        networks={name: label for name, (label, _) in NETWORKS.items()},
+        methods={name: label for name, (label, _, _) in METHODS.items()},
+        steps=list(STEPS),
+        rates=list(RATES),
+        seeds=seeds,
+        layers=[int((~np.isnan(inner[STEPS[0]][n, 0, 0, 0, 0])).sum()) for n in range(AXES[0])],
+        why=[str(reasons[i]) for reasons, i in zip(runs["why"].reshape(-1, len(seeds)), which)],
+        about={"versions": versions, "command": "mamlkit reproduce atlas", "data_sha256": plan.data_sha256},
+        accuracy=runs["accuracy"].astype(float),
+        dead=runs["dead"].astype(bool),
+        largest=runs["largest"].astype(float),
+        shown=shown,
+        loss=np.stack([each["loss"] for each in courses]).reshape(*AXES, -1),
+        grad_norm=np.stack([each["grad_norm"] for each in courses]).reshape(*AXES, -1),
+        inner_norms=inner,
+    )
+
+
+@click.command(help=__doc__)
+@click.argument("folder", type=click.Path(path_type=Path))
+def main(folder: Path) -> None:
+    """Write both files."""
+    atlas.write(make(folder))
+    shutil.copyfile(folder / "results.parquet", RESULTS)
+    click.echo(f"{atlas.FILE.name}: {atlas.FILE.stat().st_size} bytes; {RESULTS.name}: {RESULTS.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

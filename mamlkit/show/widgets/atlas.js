@@ -1,0 +1,46 @@
+// Left, the map of plain MAML and that of the chosen method, on one network; right and below, the course of one run of
+// the framed cell, and its gradients by layer and inner step in the epoch of the chosen meta-iteration.
+const view = {
+  draw(figure, data, network, method, k, r, now) {
+    const [networks, methods, steps, rates, moments] = data.controls.map((control) => control.values);
+    const { runs, ranges, layers, epochs, total } = data;
+    const svg = drawing(figure, 410);
+    const map = (m) => ({
+      dead: data.rows("dead", network, m), accuracy: data.rows("accuracy", network, m), runs, steps, rates, chosen: [k, r],
+    });
+    const compared = method !== 0;
+    atlasMap(svg, { left: 34, top: 36, title: `${methods[0]}: dead runs · accuracy (%)`, ...map(0) });
+    if (compared) atlasMap(svg, { left: 34, top: 250, title: methods[method], ...map(method) });
+    const at = [network, method, k, r];
+    const [loss, norm] = ["loss", "grad_norm"].map((name) => decoded(data.rows(name, ...at), ranges[name]));
+    const epoch = Math.floor((now * epochs) / total);
+    const inner = decoded(data.rows(`inner_norms.${steps[k]}`, network, method, r, epoch), ranges.inner_norms);
+    course(svg, { left: 300, top: 36, width: 150, values: loss, total, now: now + 1, label: "meta-loss (nats)" });
+    course(svg, { left: 300, top: 250, width: 150, values: norm, total, now: now + 1, label: "norm of the meta-gradient" });
+    layerHeat(svg, {
+      left: 510, top: 36, width: 180, norms: inner, steps: Number(steps[k]), layers: layers[network],
+      range: ranges.inner_norms, label: `support gradient, epoch ${epoch + 1}`,
+    });
+    const cell = (k * rates.length) + r;
+    const [died, right] = [data.rows("dead", network, method)[cell], data.rows("accuracy", network, method)[cell]];
+    const why = data.why[((network * methods.length + method) * steps.length + k) * rates.length + r];
+    const lines = [
+      `${died} of ${runs} runs died`, `mean accuracy ${Math.round(100 * right)} %`, `run shown: seed ${data.seeds[data.rows("shown", ...at)[0]]}`,
+      ...(why ? ["it died:", ...wrapped(why, 30)] : ["it lives"]),
+    ];
+    lines.forEach((line, i) => svg.append(shape("text", { x: 510, y: 268 + 17 * i }, line)));
+    const words = `${networks[network]}, ${methods[method]}, ${steps[k]} inner steps at rate ${rates[r]}: ${lines.join(", ")}. `
+      + `Meta-iteration ${moments[now]}: meta-loss ${say(loss[now])}, norm of the meta-gradient ${say(norm[now])}, `
+      + `largest support gradient in epoch ${epoch + 1} ${say(Math.max(...inner.filter(Number.isFinite)))}.`;
+    return { words, absent: [...loss, ...norm].filter((value) => !Number.isFinite(value)).length };
+  },
+};
+
+function wrapped(text, width) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if (lines.at(-1).length + word.length >= width) lines.push("");
+    lines[lines.length - 1] += `${lines.at(-1) ? " " : ""}${word}`;
+  }
+  return lines;
+}

@@ -1,0 +1,128 @@
+"""The stability atlas as a figure: where short trainings die, how far a method moves the border, and how a run died.
+
+Axis letters: ``N`` networks, ``M`` methods, ``K`` numbers of inner steps, ``R`` inner rates, ``I`` meta-iterations,
+``E`` epochs, ``L`` layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mamlkit.core.errors import InputError
+from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script
+
+AXES = ("network", "method", "inner steps", "inner rate")
+CURVES = ("loss", "grad_norm")
+
+
+class AtlasExplorer(Explorer):
+    """Choose network and method, walk over inner steps and rates, and replay one run of the cell.
+
+    Args:
+        dead: [N, M, K, R] number of dead runs of each cell.
+        accuracy: [N, M, K, R] mean test accuracy, fraction.
+        curves: ``loss`` and ``grad_norm`` [N, M, K, R, I] of one run of each cell; inf and NaN are marked.
+        inner_norms: number of inner steps -> [N, M, R, E, steps, L] largest norms of the support gradient of this run.
+        axes: the names along [N], [M], [K] and [R].
+        runs: number of runs of each cell.
+        shown: [N, M, K, R] index in ``seeds`` of the run whose course is shown.
+        seeds: the seeds.
+        layers: [N] number of layers of each network.
+        why: for each cell in the order [N, M, K, R], the reason if the run is dead, else empty.
+        title: the title above the figure.
+        at: initial positions of (network, method, steps, rate, meta-iteration).
+
+    Raises:
+        InputError: the names do not match the shape of ``dead``.
+    """
+
+    _esm = read_script("curves.js", "atlas_map.js", "atlas.js", "explorer.js")
+
+    def __init__(
+        self,
+        *,
+        dead: NDArray[Any],
+        accuracy: NDArray[Any],
+        curves: Mapping[str, NDArray[Any]],
+        inner_norms: Mapping[int, NDArray[Any]],
+        axes: Sequence[Sequence[str]],
+        runs: int,
+        shown: NDArray[Any],
+        seeds: Sequence[int],
+        layers: Sequence[int],
+        why: Sequence[str],
+        title: str = "Where training breaks",
+        at: Sequence[int] = (0, 0, 0, 0, 0),
+    ) -> None:
+        if dead.shape != tuple(map(len, axes)):
+            raise InputError(f"dead has shape {dead.shape}; the names ask for {tuple(map(len, axes))}")
+        total, epochs = curves["loss"].shape[-1], next(iter(inner_norms.values())).shape[3]
+        ranges = {name: decades(curves[name], 1e-6) for name in CURVES}
+        every = np.concatenate([norms.ravel() for norms in inner_norms.values()])
+        ranges["inner_norms"] = decades(every, 1e-6)
+        arrays = {"dead": dead.astype(np.uint8), "accuracy": accuracy, "shown": shown.astype(np.uint8)}
+        arrays |= {name: as_levels(curves[name], ranges[name]) for name in CURVES}
+        arrays |= {
+            f"inner_norms.{steps}": as_levels(norms, ranges["inner_norms"]) for steps, norms in inner_norms.items()
+        }
+        kinds = ("choice", "choice", "slider", "slider")
+        controls = [
+            Control(label, list(names), place, kind) for label, names, place, kind in zip(AXES, axes, at, kinds)
+        ]
+        controls.append(Control("meta-iteration", [str(i + 1) for i in range(total)], at[-1]))
+        spec = {
+            "runs": runs,
+            "seeds": list(seeds),
+            "layers": list(layers),
+            "why": list(why),
+            "ranges": ranges,
+            "epochs": epochs,
+            "total": total,
+        }
+        self._curves = curves
+        super().__init__(arrays, title=title, controls=controls, spec=spec)
+
+    def paint(self, figure: Figure, *at: int) -> None:
+        """Draw the maps of MAML and of the method on the left, and the norm of the meta-gradient on the right."""
+        network, method, steps, rate, now = at
+        top, below = figure.subplots(2, 2, width_ratios=[3, 4])
+        for axes, shown in ((top[0], 0), (below[0], method)):
+            self._map(axes, network, shown, (rate, steps))
+        for axes, name, label in ((top[1], "loss", "meta-loss"), (below[1], "grad_norm", "norm of the meta-gradient")):
+            values = np.asarray(self._curves[name][network, method, steps, rate], dtype=float)
+            axes.semilogy(np.where(np.isfinite(values), values, np.nan), color="#2077c4")
+            axes.axvline(now, color="#c65f00", lw=1, ls="--")
+            axes.set_ylabel(label, fontsize="small")
+        below[1].set_xlabel("meta-iteration")
+
+    def _map(self, axes: Axes, network: int, method: int, chosen: tuple[int, int]) -> None:
+        names = [control["values"] for control in self.spec["controls"]]
+        dead, accuracy = self.arrays["dead"][network, method], self.arrays["accuracy"][network, method]
+        axes.imshow(dead / self.spec["runs"], cmap="Reds", vmin=0, vmax=1.2, origin="lower", aspect="auto")
+        for (row, column), died in np.ndenumerate(dead):
+            text = f"{died}/{self.spec['runs']} · {100 * accuracy[row, column]:.0f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7)
+        axes.plot(*chosen, "s", ms=22, mfc="none", mec="#d96b00", mew=2)
+        axes.set(xticks=range(len(names[3])), xticklabels=names[3], yticks=range(len(names[2])), yticklabels=names[2])
+        axes.set_title(f"{names[1][method]}: dead runs · accuracy (%)", fontsize="small")
+        axes.set_ylabel("inner steps", fontsize="small")
+
+
+def as_levels(values: NDArray[Any], decades_of: Sequence[int]) -> NDArray[np.uint8]:
+    """Return numbers over many decades as bytes: 0 if not finite, else 1 to 255 on a logarithmic scale.
+
+    Args:
+        values: at least 0.
+        decades_of: the powers of ten of the levels 1 and 255; values outside are clipped.
+    """
+    low, high = decades_of
+    known = np.isfinite(values)
+    logs = np.log10(np.where(known, values, 1.0).clip(10.0**low, 10.0**high))
+    levels: NDArray[np.uint8] = np.where(known, 1 + np.rint(254 * (logs - low) / (high - low)), 0).astype(np.uint8)
+    return levels
