@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from mamlkit.core.errors import InputError
 from mamlkit.runs.folder import RunFolder
+from mamlkit.show.live.cell import by_layer
 from mamlkit.study.reproduction import measurements, summary
 from mamlkit.study.reproduction.atlas import METHODS, NETWORKS, PLACES, RATES, STEPS, Place
 from mamlkit.study.reproduction.cell import RUN, folder_of
@@ -30,17 +31,10 @@ RESULTS = Path(__file__).parent / "results" / "reproduction" / "atlas-glyphs.par
 AXES = tuple(map(len, (NETWORKS, METHODS, STEPS, RATES)))
 
 
-def layer_of(tensor: str) -> str:
-    """Return the layer of a parameter: the name without its last part."""
-    return tensor.rpartition(".")[0]
-
-
 def layer_norms(run: RunFolder, history: list[EpochRecord], shape: tuple[int, int, int]) -> NDArray[Any]:
     """Return the larger norm of each layer's weight and bias, [E, K, L]: see ``largest_inner_grad_norms``."""
-    layers = [layer_of(name) for name in run.find_problem(shape).adapted]
     norms = np.array([record.largest_inner_grad_norms for record in history])  # [E, K, n_adapted]
-    columns = [[i for i, name in enumerate(layers) if name == layer] for layer in dict.fromkeys(layers)]
-    return np.stack([norms[..., own].max(-1) for own in columns], -1)
+    return by_layer(norms, run.find_problem(shape).adapted)
 
 
 def outcomes(frame: pd.DataFrame, seeds: list[int]) -> dict[str, NDArray[Any]]:

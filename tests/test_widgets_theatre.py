@@ -19,8 +19,9 @@ from mamlkit import InputError, configure
 from mamlkit.datasets import ImageStore
 from mamlkit.show.live.theatre import Theatre
 from mamlkit.show.widgets import TrainingTheatre
-from mamlkit.show.widgets import theatre as module
-from mamlkit.show.widgets.theatre import PERIOD, RATES, RECENT, recent
+from mamlkit.show.widgets import stage as module
+from mamlkit.show.widgets.stage import PERIOD
+from mamlkit.show.widgets.theatre import RATES, RECENT, recent
 
 SIZES: dict[str, Any] = dict(
     n_way=3, eval_query=2, q_query=1, filters=3, n_steps=2, n_tasks=2, dtype="float64", device="cpu", engine="eager"

@@ -122,6 +122,11 @@ class Trainer:
         return len(self.history) >= self.learner.config.epochs or self.stopped_early
 
     @property
+    def largest_inner_grad_norms(self) -> tuple[tuple[float, ...], ...]:
+        """The largest norms of the current epoch so far, see ``EpochRecord``; empty before its first meta-iteration."""
+        return () if self._largest is None else tuple(map(tuple, self._largest.tolist()))
+
+    @property
     def done(self) -> int:
         """Number of finished meta-iterations."""
         return len(self.history) * self.learner.config.iterations_per_epoch + len(self.current)
@@ -168,7 +173,7 @@ class Trainer:
                         on_iteration(iteration)
                 validation = evaluate([self.learner], self.val, config.val_episodes, ranks=self.ranks)
                 seconds, number = time.perf_counter() - begin, len(self.history) + 1
-                largest = () if self._largest is None else tuple(map(tuple, self._largest.tolist()))
+                largest = self.largest_inner_grad_norms
                 self.history.append(EpochRecord(number, tuple(self.current), validation, seconds, largest))
                 self.current, self._largest = [], None
                 yield self.history[-1]

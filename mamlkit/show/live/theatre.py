@@ -5,16 +5,12 @@ Axis letters: ``I`` meta-iterations, ``M`` looks, ``C`` changes of the rate, ``K
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import math
-import threading
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mamlkit.core.config import Config
@@ -22,10 +18,9 @@ from mamlkit.core.episodes import ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.methods import check_rate_table
 from mamlkit.show.live.looks import Look, look
+from mamlkit.show.live.stage import Stage
 from mamlkit.training.history import Iteration
 from mamlkit.training.trainer import Trainer, make_sampler
-
-BREATH = 0.002  # seconds of sleep after each meta-iteration, so that other threads get their turn
 
 
 class Passed(NamedTuple):
@@ -39,7 +34,7 @@ class Passed(NamedTuple):
     taken: bool
 
 
-class Theatre:
+class Theatre(Stage):
     """Meta-train and measure, in a thread that can be halted and started again.
 
     Args:
@@ -57,7 +52,6 @@ class Theatre:
         history: the finished meta-iterations.
         looks: the measurements on the fixed task; the first is from before training.
         changes: (number of meta-iterations before it, rate) for each change of the rate.
-        error: the exception that ended the training, or None.
 
     Raises:
         InputError: ``look_every`` is not positive, or the data do not suffice for the episodes.
@@ -66,6 +60,7 @@ class Theatre:
     def __init__(self, config: Config, store: ImageStore, *, look_every: int = 10) -> None:
         if look_every < 1:
             raise InputError(f"look_every = {look_every} is not positive; 1 or more is allowed")
+        super().__init__()
         self.config, self.look_every = config, look_every
         val = make_sampler(store, config, "val")
         self.trainer = Trainer.from_config(config, store)  # loads torch._dynamo: not in the thread
@@ -73,13 +68,9 @@ class Theatre:
         self.task = self.learner.to_device(val.episode(0))
         self.query = len(self.task.query_y) // 2
         self.rate = self._wanted = config.inner_lr
-        self.error: Exception | None = None
         self.history: list[Passed] = []
         self.looks = [look(self.learner, self.task, self.query, at=0)]
         self.changes: list[tuple[int, float]] = []
-        self._lock = threading.Lock()  # guards the three lists and the requested rate
-        self._halting = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def total(self) -> int:
@@ -87,20 +78,9 @@ class Theatre:
         return self.config.epochs * self.config.iterations_per_epoch
 
     @property
-    def running(self) -> bool:
-        """Whether the thread is running."""
-        return self._thread is not None and self._thread.is_alive()
-
-    @property
-    def stage(self) -> str:
-        """``"ready"`` (never started), ``"training"``, ``"paused"``, ``"finished"`` or ``"failed"``."""
-        if self.running:
-            return "training"
-        if self.error is not None:
-            return "failed"
-        if len(self.history) >= self.total:
-            return "finished"
-        return "ready" if self._thread is None else "paused"
+    def done(self) -> int:
+        """The number of finished meta-iterations."""
+        return len(self.history)
 
     def set_rate(self, rate: float) -> None:
         """Change the inner rate from the next meta-iteration on; can be called while the thread is running.
@@ -116,7 +96,7 @@ class Theatre:
         check_rate_table(self.config)
         if not (math.isfinite(rate) and rate > 0):
             raise InputError(f"rate = {rate} is not a positive finite number")
-        with self._lock:
+        with self.lock:
             self._wanted = rate
 
     def advance(self, n: int = 1) -> None:
@@ -128,6 +108,10 @@ class Theatre:
         Writes: the learner and the measurements.
         """
         self._train(n, lambda: False)
+
+    def train(self) -> None:
+        """Train to the end, or until ``halt``; see ``advance``."""
+        self._train(self.total, self.halted)
 
     def _train(self, n: int, halted: Callable[[], bool]) -> None:
         with contextlib.closing(self.trainer.iterations()) as iterations:
@@ -148,15 +132,15 @@ class Theatre:
 
     def _measure(self, last: Iteration) -> None:
         accuracy = last.accuracy if math.isfinite(last.loss) else math.nan
-        with self._lock:
+        with self.lock:
             self.history.append(Passed(last.loss, accuracy, last.finite))
         if len(self.history) % self.look_every == 0:
             seen = look(self.learner, self.task, self.query, at=len(self.history))
-            with self._lock:
+            with self.lock:
                 self.looks.append(seen)
 
     def _take_rate(self) -> None:
-        with self._lock:
+        with self.lock:
             if self._wanted == self.rate:
                 return
             rates = self.learner.inner_lrs
@@ -167,43 +151,6 @@ class Theatre:
             self.rate = self._wanted
             self.changes.append((len(self.history), self.rate))
 
-    def run(self) -> None:
-        """Train to the end or until ``halt``; store an exception as ``error``.
-
-        Writes: the learner, the measurements, ``error``, and torch's number of threads in this thread.
-        """
-        torch.set_num_threads(1)
-        try:
-            self._train(self.total, self._breathe)
-        except Exception as error:  # noqa: BLE001 - the page shows the error
-            self.error = error
-
-    def _breathe(self) -> bool:
-        time.sleep(BREATH)
-        return self._halting.is_set()
-
-    def start(self) -> None:
-        """Continue training in a thread; do nothing if the training has finished or failed.
-
-        Writes: the same as ``run``.
-        """
-        if self.stage not in ("ready", "paused"):
-            return
-        self._halting.clear()
-        self._thread = threading.Thread(target=self.run, name="training theatre", daemon=True)
-        self._thread.start()
-        atexit.register(self.halt)  # a thread inside torch must not outlive the interpreter
-
-    def halt(self) -> None:
-        """End the thread and wait for it: at most one meta-iteration and one measurement.
-
-        Writes: nothing after it returns.
-        """
-        self._halting.set()
-        if self._thread is not None:
-            self._thread.join()
-        atexit.unregister(self.halt)
-
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return copies of all measurements; can be called while the thread is running.
 
@@ -211,7 +158,7 @@ class Theatre:
             ``loss``, ``accuracy``, ``taken`` [I]; ``at`` [M], ``norms`` [M, K + 1], ``drift`` [M, L] and
             ``probabilities`` [M, N], see ``Look``; ``changes`` [C, 2].
         """
-        with self._lock:
+        with self.lock:
             history, looks, changes = tuple(self.history), tuple(self.looks), tuple(self.changes)
         passed = np.array(history, dtype=np.float64).reshape(-1, len(Passed._fields))
         seen = {name: np.array(column, dtype=np.float64) for name, column in zip(Look._fields, zip(*looks))}

@@ -1,6 +1,8 @@
 """Interactive figures for the notebooks; the core of the library never imports them."""
 
 from mamlkit.show.widgets.arrows import ArrowExplorer
+from mamlkit.show.widgets.atlas import AtlasExplorer
+from mamlkit.show.widgets.cell import CellTheatre
 from mamlkit.show.widgets.drift import DriftExplorer
 from mamlkit.show.widgets.episodes import EpisodeExplorer
 from mamlkit.show.widgets.explorer import Control, Explorer
@@ -20,6 +22,8 @@ from mamlkit.show.widgets.weights import WeightsExplorer
 
 __all__ = [
     "ArrowExplorer",
+    "AtlasExplorer",
+    "CellTheatre",
     "Control",
     "DrawingPad",
     "DriftExplorer",

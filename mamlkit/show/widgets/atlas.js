@@ -28,7 +28,9 @@ const view = {
       `${died} of ${runs} runs died`, `mean accuracy ${Math.round(100 * right)} %`, `run shown: seed ${data.seeds[data.rows("shown", ...at)[0]]}`,
       ...(why ? ["it died:", ...wrapped(why, 30)] : ["it lives"]),
     ];
-    lines.forEach((line, i) => svg.append(shape("text", { x: 510, y: 268 + 17 * i }, line)));
+    const scale = ranges.inner_norms.map((power) => say(10 ** power, 1));
+    svg.append(shape("text", { x: 510, y: 262 }, `dark ${scale[0]}, light ${scale[1]}`));
+    lines.forEach((line, i) => svg.append(shape("text", { x: 510, y: 290 + 17 * i }, line)));
     const words = `${networks[network]}, ${methods[method]}, ${steps[k]} inner steps at rate ${rates[r]}: ${lines.join(", ")}. `
       + `Meta-iteration ${moments[now]}: meta-loss ${say(loss[now])}, norm of the meta-gradient ${say(norm[now])}, `
       + `largest support gradient in epoch ${epoch + 1} ${say(Math.max(...inner.filter(Number.isFinite)))}.`;

@@ -102,16 +102,23 @@ class AtlasExplorer(Explorer):
         below[1].set_xlabel("meta-iteration")
 
     def _map(self, axes: Axes, network: int, method: int, chosen: tuple[int, int]) -> None:
-        names = [control["values"] for control in self.spec["controls"]]
-        dead, accuracy = self.arrays["dead"][network, method], self.arrays["accuracy"][network, method]
-        axes.imshow(dead / self.spec["runs"], cmap="Reds", vmin=0, vmax=1.2, origin="lower", aspect="auto")
-        for (row, column), died in np.ndenumerate(dead):
-            text = f"{died}/{self.spec['runs']} · {100 * accuracy[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=7)
+        _, methods, steps, rates, _ = (control["values"] for control in self.spec["controls"])
+        cells = (self.arrays[name][network, method] for name in ("dead", "accuracy"))
+        paint_map(axes, *cells, runs=self.spec["runs"], steps=steps, rates=rates)
         axes.plot(*chosen, "s", ms=22, mfc="none", mec="#d96b00", mew=2)
-        axes.set(xticks=range(len(names[3])), xticklabels=names[3], yticks=range(len(names[2])), yticklabels=names[2])
-        axes.set_title(f"{names[1][method]}: dead runs · accuracy (%)", fontsize="small")
-        axes.set_ylabel("inner steps", fontsize="small")
+        axes.set_title(f"{methods[method]}: dead runs · accuracy (%)", fontsize="small")
+
+
+def paint_map(
+    axes: Axes, dead: NDArray[Any], accuracy: NDArray[Any], *, runs: int, steps: Sequence[str], rates: Sequence[str]
+) -> None:
+    """Draw the map of a network and a method: [K, R] numbers of dead runs and mean accuracies."""
+    axes.imshow(dead / runs, cmap="Reds", vmin=0, vmax=1.2, origin="lower", aspect="auto")
+    for (row, column), died in np.ndenumerate(dead):
+        text = f"{died}/{runs} · {100 * accuracy[row, column]:.0f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7)
+    axes.set(xticks=range(len(rates)), xticklabels=rates, yticks=range(len(steps)), yticklabels=steps)
+    axes.set_ylabel("inner steps", fontsize="small")
 
 
 def as_levels(values: NDArray[Any], decades_of: Sequence[int]) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@
 // Values that were stored as bytes: 0 stands for a value that is not finite or absent, 1 to 255 for low to high.
 const decoded = (bytes, [low, high]) => Array.from(bytes, (b) => (b ? 10 ** (low + ((b - 1) / 254) * (high - low)) : NaN));
 
-const dying = (share) => mix([[255, 255, 255], [249, 196, 168], [190, 32, 38]], share);
+const dying = (share) => mix([[232, 240, 247], [249, 196, 168], [190, 32, 38]], share);
 
 // A map of inner steps and rates: colour and numbers say how many runs died, and the mean test accuracy.
 function atlasMap(svg, { left, top, title, dead, accuracy, runs, steps, rates, chosen }) {

@@ -1,16 +1,9 @@
 // A training to watch. Up to four times a second the kernel sends what was measured, all of it, as float32 in `numbers`:
 // loss, accuracy, taken [I]; at [M], norms [M, K + 1], drift [M, L], probabilities [M, N]; changes [C, 2]. The figure
 // is drawn anew each time. Buttons go to the kernel as messages, controls as `at`; what it answers is `said`.
-const TOGGLE = { ready: ["Start", "play"], training: ["Pause", "pause"], paused: ["Resume", "play"] };
-const RESTARTED = "The kernel was restarted: run this cell, or load this page, again.";
-const SILENT = "The kernel does not answer: it is busy, or it was restarted; then run this cell, or load this page, again.";
-const PATIENCE = 5000; // milliseconds
-
 const mean = (values) => finite(values).reduce((sum, value) => sum + value, 0) / finite(values).length;
 
-function measured(model) {
-  const numbers = {};
-  for (const [name, bytes] of Object.entries(model.get("numbers"))) numbers[name] = new Float32Array(copyOf(bytes));
+function measured(numbers) {
   const rows = (name) => {
     const size = numbers[name].length / numbers.at.length;
     return [name, Array.from(numbers.at, (_, i) => numbers[name].subarray(i * size, (i + 1) * size))];
@@ -117,7 +110,8 @@ function warning({ done, refused, norms, drift, probabilities }) {
   return said.filter(Boolean).join(" ");
 }
 
-function drawTheatre(figure, numbers, data) {
+function drawTheatre(figure, sent, data) {
+  const numbers = measured(sent);
   const svg = shape("svg", { viewBox: "0 0 700 458", "aria-hidden": "true" });
   const { loss, accuracy } = numbers;
   const few = data.recent;
@@ -128,65 +122,9 @@ function drawTheatre(figure, numbers, data) {
   profiles(svg, numbers);
   fixedDrawing(svg, numbers, data);
   figure.replaceChildren(svg);
-  const [short, long] = inWords(numbers, data);
-  figure.setAttribute("aria-label", long);
-  return short;
+  const [count, words] = inWords(numbers, data);
+  return { words, count, warning: warning(numbers) };
 }
 
-function controlsOf(spec, model) {
-  const made = spec.controls.map((control, i) => (control.kind === "choice" ? choice : slider)(control, (place) => {
-    model.set("at", model.get("at").map((old, j) => (j === i ? place : old)));
-    model.save_changes();
-  }));
-  const place = () => made.forEach(([, put], i) => put(model.get("at")[i]));
-  model.on("change:at", place);
-  place();
-  return made.map(([row]) => row);
-}
+const view = { draw: drawTheatre };
 
-// Tell when the kernel says nothing for too long: `wait` where it should answer, `end` where it has.
-function patience(silent) {
-  let timer;
-  const end = () => clearTimeout(timer);
-  const wait = () => { end(); timer = setTimeout(silent, PATIENCE); };
-  return { wait, end };
-}
-
-function mount(el, spec, payload, model) {
-  const data = unpack(spec, payload);
-  const figure = element("div", { role: "img" });
-  const [count, absent] = [element("p", { class: "count" }), element("p", { class: "warning" })];
-  const note = element("p", { class: "note", role: "status" });
-  const put = (text) => { if (note.textContent !== text) note.textContent = text; };
-  const { wait, end } = patience(() => put(SILENT));
-  const ask = (kind) => { model.send({ kind }); wait(); };
-  const toggle = button("", () => ask(TOGGLE[model.get("stage")][1]));
-  const again = button("Start over", () => ask("again"));
-  const tell = () => {
-    const stage = model.get("stage");
-    toggle.textContent = (TOGGLE[stage] ?? TOGGLE.ready)[0];
-    toggle.disabled = !TOGGLE[stage];
-    put(model.get("said"));
-    if (stage === "training") wait(); else end(); // while it trains there are new numbers all the time
-  };
-  const draw = () => {
-    const numbers = measured(model);
-    count.textContent = drawTheatre(figure, numbers, data);
-    absent.textContent = warning(numbers);
-    tell();
-  };
-  const lose = () => { // what is drawn stays
-    end();
-    put(RESTARTED);
-    el.querySelectorAll("button, input").forEach((control) => { control.disabled = true; });
-  };
-  model.on("change:numbers", draw);
-  model.on("change:stage", tell);
-  model.on("change:said", tell);
-  model.on("comm_live_update", lose); // after a restart of the kernel; there is no way back for this model
-  el.classList.add("mamlkit-explorer", "theatre");
-  el.replaceChildren(
-    element("p", { class: "title" }, spec.title), figure, count, absent,
-    element("div", { class: "control" }, toggle, again), ...controlsOf(spec, model), note);
-  draw();
-}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -16,21 +13,17 @@ from numpy.typing import NDArray
 from mamlkit.core.episodes import as_bytes
 from mamlkit.core.errors import InputError
 from mamlkit.show.live.theatre import Theatre
-from mamlkit.show.widgets.explorer import Control, KernelFigure, read_script, read_style
+from mamlkit.show.widgets.explorer import Control, read_script, read_style
 from mamlkit.show.widgets.fit import COLOURS
 from mamlkit.show.widgets.probabilities import paint_bars, show_picture
+from mamlkit.show.widgets.stage import ENDED, StageFigure
 
 RATES = tuple(float(f"{10 ** (place / 20 - 2):.2g}") for place in range(53))  # 0.01 .. 4, twenty values to a decade
-PERIOD = 0.25  # seconds between two updates of the figure
 RECENT = 20  # meta-iterations in the mean of the thick curves
-ENDED = ("finished", "failed")
-NOTE = "This training goes on in a kernel: run this cell, then press Start."
 
 
-class TrainingTheatre(KernelFigure):
+class TrainingTheatre(StageFigure[Theatre]):
     """Watch a training: meta-loss, query accuracy, batch-norm drift, meta-gradients by step, and one fixed drawing.
-
-    Only one training runs at a time in a kernel: a new figure halts the previous one, and so does Start.
 
     Args:
         make: (recipe, inner rate) -> a theatre that has not started; called immediately and at Start over. All theatres
@@ -51,12 +44,8 @@ class TrainingTheatre(KernelFigure):
         is shown.
     """
 
-    _esm = read_script("classes.js", "curves.js", "theatre.js")
+    _esm = read_script("classes.js", "curves.js", "theatre.js", "stage.js")
     _css = read_style("theatre.css")
-    numbers = traitlets.Dict().tag(sync=True)  # measurements by name: float32 bytes
-    stage = traitlets.Unicode().tag(sync=True)  # see Theatre.stage
-    said = traitlets.Unicode().tag(sync=True)  # the latest event in words
-    _on_stage: ClassVar[Theatre | None] = None  # the theatre that was shown or started last
 
     def __init__(
         self,
@@ -73,13 +62,13 @@ class TrainingTheatre(KernelFigure):
         self.make, self.recipes = make, dict(recipes)
         self.recipe = next(iter(recipes))
         self.theatre = make(self.recipe, rate)
-        self._following: asyncio.Task[None] | None = None
-        self._take_the_stage()
+        self.take_the_stage()
         self.theatre.advance(ahead)
         task, query, config = self.theatre.task, self.theatre.query, self.theatre.config
         pictures = {"support": as_bytes(task.support_x[:: config.k_shot]), "query": as_bytes(task.query_x[query])}
         _, channels, side, _ = pictures["support"].shape
         spec = {
+            "classes": ["theatre"],
             "total": self.theatre.total,
             "steps": config.n_steps,
             "truth": int(task.query_y[query]),
@@ -94,62 +83,15 @@ class TrainingTheatre(KernelFigure):
         super().__init__(pictures, title=title, controls=controls, spec=spec)
         self.show()
         self.observe(self._moved, "at")
-        self.on_msg(self._pressed)
+        self.on_msg(self.pressed)
 
-    def show(self) -> None:
-        """Take a snapshot of the training and send it to the browser.
-
-        Writes: ``numbers``, ``arrays`` and, at a change of ``stage``, ``stage`` and ``said``.
-        """
-        stage, snapshot = self.theatre.stage, self.theatre.snapshot()
-        self.arrays = {**self.arrays, **snapshot}
-        with self.hold_sync():
-            self.numbers = {name: values.astype("<f4").tobytes() for name, values in snapshot.items()}
-            if stage != self.stage:
-                self.stage, self.said = stage, self._sentence(stage)
-
-    def play(self) -> None:
-        """Start or continue the training, and update the figure; needs a running event loop, such as a kernel's."""
-        self._take_the_stage()
-        self.theatre.start()
-        self.show()
-        if self._following is None or self._following.done():
-            self._following = asyncio.get_running_loop().create_task(_follow(weakref.ref(self)))
-
-    def pause(self) -> None:
-        """Halt the training."""
-        self.theatre.halt()
-        self.show()
-
-    def start_over(self) -> None:
-        """Train from new weights, with the selected recipe and inner rate.
-
-        Raises:
-            InputError: an error of ``make``; the previous training then stays.
-        """
-        self.pause()
+    def anew(self) -> Theatre:
+        """Return a theatre for the selected recipe and inner rate."""
         place, choice = self.at
         recipe = list(self.recipes)[choice]
-        self.theatre, self.recipe = self.make(recipe, RATES[place]), recipe
-        self.play()
-
-    def close(self) -> None:
-        """End the training's thread, then the figure."""
-        if self.stage:  # otherwise the constructor failed
-            self.theatre.halt()
-        super().close()
-
-    def _take_the_stage(self) -> None:
-        before, TrainingTheatre._on_stage = TrainingTheatre._on_stage, self.theatre
-        if before is not None and before is not self.theatre:
-            before.halt()
-
-    def _pressed(self, _: Any, asked: dict[str, Any], buffers: Any) -> None:
-        buttons = {"play": self.play, "pause": self.pause, "again": self.start_over}
-        try:
-            buttons[asked["kind"]]()
-        except InputError as error:
-            self.said = str(error)
+        theatre = self.make(recipe, RATES[place])
+        self.recipe = recipe
+        return theatre
 
     def _moved(self, change: dict[str, Any]) -> None:
         (before, _), (place, choice) = change["old"], change["new"]
@@ -165,15 +107,15 @@ class TrainingTheatre(KernelFigure):
             self.said = f"From the next meta-iteration on, all inner rates are {rate:g}."
         self.theatre.set_rate(rate)
 
-    def _sentence(self, stage: str) -> str:
-        done, error = len(self.theatre.history), self.theatre.error
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    def sentence(self, stage: str) -> str:
+        """Return what the reader is told at the beginning of a stage."""
+        done = self.theatre.done
         return {
             "ready": f"{done} of {self.theatre.total} meta-iterations are done. Press Start.",
             "training": f"{self.recipes[self.recipe]} is training.",
             "paused": f"Paused after {done} meta-iterations.",
             "finished": f"Finished: all {done} meta-iterations are done. Start over trains anew.",
-            "failed": f"The training stopped: {reason}. Start over trains anew.",
+            "failed": f"The training stopped: {self.reason()}. Start over trains anew.",
         }[stage]
 
     @property
@@ -200,19 +142,6 @@ class TrainingTheatre(KernelFigure):
         drawing.set_title("fixed drawing", fontsize="small")
         paint_bars(bars, arrays["probabilities"][-1], arrays["support"], truth=self.spec["truth"], colour=COLOURS[0])
         figure.suptitle(self.places, fontsize="medium")
-
-    def _html(self, png: bytes) -> str:
-        return self.still(NOTE, png)  # without its kernel, nothing here moves
-
-
-async def _follow(shown: weakref.ref[TrainingTheatre]) -> None:
-    """Update a figure from its training; the figure may be deleted at any time."""
-    while (figure := shown()) is not None:
-        figure.show()
-        if figure.stage != "training":
-            return
-        del figure
-        await asyncio.sleep(PERIOD)
 
 
 def recent(values: NDArray[Any]) -> NDArray[np.float64]:

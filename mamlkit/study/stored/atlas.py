@@ -38,7 +38,7 @@ class Atlas(NamedTuple):
         largest: [N, M, K, R, S] largest finite norm of a meta-gradient.
         shown: [N, M, K, R] index of the seed whose course is stored: the first dead run, or else the first run.
         loss, grad_norm: [N, M, K, R, I] meta-loss, nats, and norm of the meta-gradient of this run; inf or NaN if it is
-            not finite. Three digits are kept.
+            not finite.
         inner_norms: number of inner steps -> [N, M, R, E, steps, L] largest norm of the support gradient of each layer
             at each inner step, by epoch; NaN where a network has fewer layers.
     """
@@ -59,20 +59,20 @@ class Atlas(NamedTuple):
     grad_norm: NDArray[Any]
     inner_norms: dict[int, NDArray[Any]]
 
-    def runs(self, network: str, method: str, *, least_rate: float = 0.0) -> tuple[int, int]:
+    def runs(self, network: str, method: str, *, least_steps: int = 0, least_rate: float = 0.0) -> tuple[int, int]:
         """Return the number of dead runs, and of all runs, of a network and a method.
 
         Args:
             network, method: names.
-            least_rate: only runs with at least this inner rate count.
+            least_steps, least_rate: only runs with at least as many inner steps and at least this inner rate count.
         """
         own = self.dead[list(self.networks).index(network), list(self.methods).index(method)]  # [K, R, S]
-        chosen = own[:, [rate >= least_rate for rate in self.rates]]
+        chosen = own[[steps >= least_steps for steps in self.steps]][:, [rate >= least_rate for rate in self.rates]]
         return int(chosen.sum()), chosen.size
 
 
 TEXTS = ("networks", "methods", "steps", "rates", "seeds", "layers", "why", "about")
-LOGS = ("loss", "grad_norm", "largest")  # stored as logarithms in half precision: three digits over all magnitudes
+LOGS = ("loss", "grad_norm", "largest")  # stored as logarithms in half precision: within 4 % over all magnitudes
 
 
 def write(atlas: Atlas, path: Path = FILE) -> None:
