@@ -63,15 +63,8 @@ class AtlasExplorer(Explorer):
         if dead.shape != tuple(map(len, axes)):
             raise InputError(f"dead has shape {dead.shape}; the names ask for {tuple(map(len, axes))}")
         total, epochs = curves["loss"].shape[-1], next(iter(inner_norms.values())).shape[3]
-        ranges = {name: decades(curves[name], 1e-6) for name in CURVES}
-        every = np.concatenate([norms.ravel() for norms in inner_norms.values()])
-        ranges["inner_norms"] = decades(every, 1e-6)
-        arrays = {"dead": dead.astype(np.uint8), "accuracy": accuracy, "shown": shown.astype(np.uint8)}
-        arrays |= {name: as_levels(curves[name], ranges[name]) for name in CURVES}
-        arrays |= {
-            f"inner_norms.{steps}": as_levels(norms, ranges["inner_norms"]) for steps, norms in inner_norms.items()
-        }
-        kinds = ("choice", "choice", "slider", "slider")
+        arrays, ranges = _levels(curves, inner_norms)
+        arrays |= {"dead": dead.astype(np.uint8), "accuracy": accuracy, "shown": shown.astype(np.uint8)}
         controls = [
             Control(label, list(names), place, kind) for label, names, place, kind in zip(AXES, axes, at, kinds)
         ]
@@ -119,6 +112,17 @@ def paint_map(
         axes.text(column, row, text, ha="center", va="center", fontsize=7)
     axes.set(xticks=range(len(rates)), xticklabels=rates, yticks=range(len(steps)), yticklabels=steps)
     axes.set_ylabel("inner steps", fontsize="small")
+
+
+def _levels(
+    curves: Mapping[str, NDArray[Any]], inner_norms: Mapping[int, NDArray[Any]]
+) -> tuple[dict[str, NDArray[Any]], dict[str, list[int]]]:
+    """Return the curves and the norms as bytes by name, and the decades of their levels."""
+    ranges = {name: decades(curves[name], 1e-6) for name in CURVES}
+    ranges["inner_norms"] = decades(np.concatenate([norms.ravel() for norms in inner_norms.values()]), 1e-6)
+    arrays = {name: as_levels(curves[name], ranges[name]) for name in CURVES}
+    inner = {f"inner_norms.{steps}": as_levels(norms, ranges["inner_norms"]) for steps, norms in inner_norms.items()}
+    return {**arrays, **inner}, ranges
 
 
 def as_levels(values: NDArray[Any], decades_of: Sequence[int]) -> NDArray[np.uint8]:
