@@ -58,6 +58,10 @@ def test_all_numbers_are_read_as_they_were_written_over_all_magnitudes(tmp_path:
         np.testing.assert_allclose(read.inner_norms[steps], norms, rtol=0.04)
 
 
+def test_the_axes_have_their_labels() -> None:
+    assert made_up().axes == [["A", "B"], ["MAML", "MAML++"], ["1", "5"], ["0.1", "0.4"]]
+
+
 def test_the_dead_runs_of_a_network_and_method_are_counted_from_some_rate_and_steps_on() -> None:
     given = made_up()
     assert given.runs("b", "maml") == (4, 8)

@@ -66,7 +66,8 @@ class AtlasExplorer(Explorer):
         arrays, ranges = _levels(curves, inner_norms)
         arrays |= {"dead": dead.astype(np.uint8), "accuracy": accuracy, "shown": shown.astype(np.uint8)}
         controls = [
-            Control(label, list(names), place, kind) for label, names, place, kind in zip(AXES, axes, at, kinds)
+            Control(label, list(names), place, "slider" if label.startswith("inner") else "choice")
+            for label, names, place in zip(AXES, axes, at)
         ]
         controls.append(Control("meta-iteration", [str(i + 1) for i in range(total)], at[-1]))
         spec = {

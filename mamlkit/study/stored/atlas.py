@@ -59,6 +59,12 @@ class Atlas(NamedTuple):
     grad_norm: NDArray[Any]
     inner_norms: dict[int, NDArray[Any]]
 
+    @property
+    def axes(self) -> list[list[str]]:
+        """The labels along [N], [M], [K] and [R]."""
+        numbers = [[f"{value:g}" for value in values] for values in (self.steps, self.rates)]
+        return [list(self.networks.values()), list(self.methods.values()), *numbers]
+
     def runs(self, network: str, method: str, *, least_steps: int = 0, least_rate: float = 0.0) -> tuple[int, int]:
         """Return the number of dead runs, and of all runs, of a network and a method.
 
