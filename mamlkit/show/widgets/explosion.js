@@ -1,5 +1,6 @@
 // Left, the total norm for every rate and number of steps; right, the chosen cell layer by layer, on a log axis.
 const short = (value) => {
+  if (value >= 1e9) return value.toExponential(0).replace("+", "");
   if (value >= 1e6) return `${Number((value / 1e6).toPrecision(2))}M`;
   if (value >= 1e3) return `${Number((value / 1e3).toPrecision(2))}k`;
   return value >= 10 ? String(Math.round(value)) : String(Number(value.toPrecision(1)));
