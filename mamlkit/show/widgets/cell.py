@@ -45,7 +45,7 @@ class CellTheatre(StageFigure[CellRun]):
     """
 
     _esm = read_script("curves.js", "atlas_map.js", "cell.js", "stage.js")
-    _css = read_style("theatre.css", "cell.css")
+    _css = read_style("cell.css")
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class CellTheatre(StageFigure[CellRun]):
             Control(label, list(names), start, "slider" if label.startswith("inner") else "choice")
             for label, names, start in zip((*AXES, "seed"), (*axes, [str(seed) for seed in seeds]), at)
         ]
-        spec = {"classes": ["theatre"], "runs": runs, "total": self.theatre.total, "range": list(RANGE)}
+        spec = {"classes": ["cell"], "runs": runs, "total": self.theatre.total, "range": list(RANGE)}
         super().__init__(
             {"dead": dead.astype(np.uint8), "accuracy": accuracy}, title=title, controls=controls, spec=spec
         )
