@@ -53,6 +53,7 @@ FLIPS: dict[str, list[Any]] = {
     "max_pool": [False],
     "per_step_bn": [True],
     "per_step_stats": [True],
+    "norm_train": ["running", {"norm_train": "running", "per_step_bn": True, "per_step_stats": True}],
     "norm_eval": ["running"],
     "n_steps": [1, 3],
     "eval_steps": [1, 4],

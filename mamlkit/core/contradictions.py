@@ -20,6 +20,7 @@ NO_INNER_DERIVATIVE = {
     "learn_inner_lrs": False,
     "adapt": "all",
     "memory": "normal",
+    "norm_train": "batch",
 }
 NO_INNER_LOOP = {
     "n_steps": 1,
@@ -29,7 +30,7 @@ NO_INNER_LOOP = {
     "inner_decay": 0.0,
     "adapt_norms": False,
 }
-NO_NORM = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch"}
+NO_NORM = {"per_step_bn": False, "per_step_stats": False, "norm_train": "batch", "norm_eval": "batch"}
 NOT_DEEP = {"depth": 8, "batch_norm": True, "skips": False}
 ALLOWED: dict[tuple[str, Any], dict[str, Any]] = {
     ("backbone", "conv4"): NOT_DEEP,
