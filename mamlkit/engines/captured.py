@@ -48,7 +48,7 @@ def record(compute: Callable[[], MetaStep]) -> Recording:
     Args:
         compute: reads and returns tensors on the present CUDA device, and never waits for it.
     """
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP):
