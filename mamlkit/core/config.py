@@ -166,6 +166,9 @@ class Config:
     autocast: bool = _option(
         False, "Run", "Convolutions and matrix products in bfloat16: faster if the processor supports it, less exact."
     )
+    tf32: bool = _option(
+        False, "Run", "Convolutions and matrix products in TF32 on CUDA: faster, less exact; other devices have none."
+    )
 
     def __post_init__(self) -> None:
         """Check every field by itself, then the fields against each other."""

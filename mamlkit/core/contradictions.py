@@ -90,5 +90,8 @@ def _machine(c: Any) -> Iterator[str]:
         )
     if c.autocast and c.dtype != "float32":
         yield f"autocast has no meaning where dtype = {c.dtype!r}; 'float32' is allowed"
+    if c.tf32 and (c.dtype != "float32" or c.device in ("cpu", "mps")):
+        name, value = ("device", c.device) if c.dtype == "float32" else ("dtype", c.dtype)
+        yield f"tf32 has no meaning where {name} = {value!r}; it is for float32 on cuda"
     if c.device == "mps" and c.dtype != "float32":
         yield f"dtype = {c.dtype!r} does not exist on device = 'mps'; 'float32' is allowed there"
