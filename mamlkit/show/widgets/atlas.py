@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mamlkit.core.errors import InputError
-from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script
+from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script, read_style
 
 AXES = ("network", "method", "inner steps", "inner rate")
 CURVES = ("loss", "grad_norm")
@@ -43,6 +43,7 @@ class AtlasExplorer(Explorer):
     """
 
     _esm = read_script("curves.js", "atlas_map.js", "atlas.js", "explorer.js")
+    _css = read_style("curves.css")
 
     def __init__(
         self,

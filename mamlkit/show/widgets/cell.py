@@ -45,7 +45,7 @@ class CellTheatre(StageFigure[CellRun]):
     """
 
     _esm = read_script("curves.js", "atlas_map.js", "cell.js", "stage.js")
-    _css = read_style("theatre.css", "cell.css")
+    _css = read_style("curves.css", "cell.css")
 
     def __init__(
         self,
