@@ -159,6 +159,7 @@ def test_workers_of_another_version_or_without_the_folder_are_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_restarted_meanwhile_is_one_sentence(tmp_path: Path) -> None:
     sleeps = notebook("import time\ntime.sleep(60)")
     own = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0)
