@@ -141,7 +141,7 @@ def largest_chunk(problem: Problem, config: Config, batch: Episode, *, chunk: in
     exact = dataclasses.replace(config, dtype="float64", engine="eager", autocast=False, tf32=False)
     start = problem.start(device=batch.support_x.device, dtype=torch.float64)
     expected = Eager().make(problem, exact, 1)(*start, like(batch, _first(start[0])), step)
-    distance = _distance(found.gradient, expected.gradient)
+    distance = relative_distance(found.gradient, expected.gradient)
     bound = EXACT if config.dtype == "float64" else COARSE if config.autocast or config.tf32 else ROUNDED
     if not distance <= bound:
         raise InputError(
@@ -149,6 +149,13 @@ def largest_chunk(problem: Problem, config: Config, batch: Episode, *, chunk: in
         )
     said = f"{chunk} tasks at once need more memory than the GPU has; {tried} are computed at once"
     return tried, said if tried < chunk else ""
+
+
+def relative_distance(found: MetaParams, expected: MetaParams) -> float:
+    """Return the distance of two meta-gradients as a fraction of the second one's norm, computed on the CPU."""
+    leaves = (pytree.tree_leaves(tuple(each)) for each in (found, expected))
+    one, other = (torch.cat([leaf.cpu().double().flatten() for leaf in each]) for each in leaves)
+    return float((one - other).norm() / other.norm())
 
 
 def _functions(config: Config, support: Shape, query: Shape) -> Functions:
@@ -161,8 +168,3 @@ def _first(meta: MetaParams) -> Tensor:
 
 def _copy(source: object, target: object) -> None:
     torch._foreach_copy_(pytree.tree_leaves(target), pytree.tree_leaves(source))
-
-
-def _distance(found: MetaParams, expected: MetaParams) -> float:
-    pairs = [torch.cat([leaf.double().flatten() for leaf in pytree.tree_leaves(tuple(x))]) for x in (found, expected)]
-    return float((pairs[0] - pairs[1]).norm() / pairs[1].norm())

@@ -13,7 +13,7 @@ function marksOf(svg, marks, { left, top, steps, rates }, network, method) {
     counts[key] = (counts[key] ?? 0) + 1;
     const x = left + r * wide + 5 + 11 * (counts[key] - 1);
     const y = top + (steps - 1 - k) * high + 13;
-    svg.append(shape("text", { x, y, class: died ? "died" : "lived", "text-anchor": "start" }, MARKS[died]));
+    svg.append(shape("text", { x, y, class: "mark-text", "text-anchor": "start" }, MARKS[died]));
   }
 }
 
