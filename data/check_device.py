@@ -1,37 +1,52 @@
 """Check mamlkit on a device: ``python data/check_device.py --device cuda`` (under four minutes; nothing is written).
 
-It prints one table with the measured values and their upper bounds. The exit code is 1 if a row failed.
+It prints one table with the measured values and their upper bounds. The exit code is 1 if a row failed. ``--speed``
+also times the engines and trains MAML++ on 20-way glyphs for four minutes, in eight minutes together; ``--out`` keeps
+these numbers in a JSON file.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.utils import _pytree as pytree
 
-from mamlkit import engines
 from mamlkit.__main__ import BadInput
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode, ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.recipes import configure
+from mamlkit.core.system.files import write_whole
+from mamlkit.core.system.versions import versions
 from mamlkit.datasets import load
+from mamlkit.engines.captured import relative_distance
 from mamlkit.runs import checkpoints
 from mamlkit.show.live.theatre import Theatre
+from mamlkit.study.bench import workloads
+from mamlkit.study.bench.iteration import Iteration, UnavailableError
 from mamlkit.training.evaluation import evaluate_norms
 from mamlkit.training.learner import MetaLearner, pick_device
 from mamlkit.training.trainer import Trainer, make_sampler
 
-ENGINES = {"eager": {"engine": "eager"}, "vmap": {"engine": "vmap"}, "vmap, memory low": {"memory": "low"}}
+ENGINES = {
+    "eager": {"engine": "eager"},
+    "vmap": {"engine": "vmap"},
+    "vmap, memory low": {"memory": "low"},
+    "compiled": {"engine": "compiled"},
+    "compiled, memory low": {"engine": "compiled", "memory": "low"},
+}
+WORKS, WARM_UP, SAMPLES = ("W1", "W2", "W3"), 3, 10
 FLOAT32, FLOAT64 = 0.05, 1e-9  # relative distance of a meta-gradient; float32 may change a pooling maximum
 
 
@@ -83,17 +98,11 @@ class Checks:
         """Return the relative distance of the first meta-gradient from eager's on the CPU in float64."""
         batch = self.batch()
         exact = replace(self.config, device="cpu", dtype="float64", engine="eager")
-        gradients = []
-        for config in (replace(self.config, **settings), exact):
-            step = MetaLearner.from_config(config, self.shape).meta_step(batch, config.epochs - 1)
-            leaves = pytree.tree_leaves(tuple(step.gradient))
-            gradients.append(torch.cat([leaf.cpu().double().flatten() for leaf in leaves]))
-        return float((gradients[0] - gradients[1]).norm() / gradients[1].norm())
-
-    def compiled(self) -> float:
-        """Return 0 if another engine replaces the compiled engine, which supports only the CPU."""
-        config, problem = replace(self.config, engine="compiled"), self.trainer.learner.problem
-        return float(engines.choose(problem, config, self.batch()).engine != "vmap")
+        found, expected = (
+            MetaLearner.from_config(config, self.shape).meta_step(batch, config.epochs - 1).gradient
+            for config in (replace(self.config, **settings), exact)
+        )
+        return relative_distance(found, expected)
 
     def resume(self) -> float:
         """Stop after the first epoch, resume, and return the difference in the last losses to a straight run."""
@@ -153,16 +162,77 @@ def check(device: str, *, filters: int = 16, iterations: int = 20, episodes: int
         rows.append(row(f"{name}: off eager in float64", FLOAT32, checks.gradient, **settings))
         if device != "mps":
             rows.append(row(f"{name}, float64: the same", FLOAT64, checks.gradient, **settings, dtype="float64"))
-    if device != "cpu":
-        rows.append(row("compiled: does not give way", 0, checks.compiled))
     return rows
+
+
+def ms_per_iteration(engine: str, config: Config) -> float:
+    """Return the median time of a meta-iteration with Adam's step, milliseconds; NaN if the engine cannot run here."""
+    try:
+        iterate = Iteration(engine, config)
+    except UnavailableError as error:
+        click.echo(f"{engine}: {error}")
+        return float("nan")
+    times = []
+    for _ in range(WARM_UP + SAMPLES):
+        begin = time.perf_counter()
+        iterate()  # Adam's step waits for the device
+        times.append(1e3 * (time.perf_counter() - begin))
+    return statistics.median(times[WARM_UP:])
+
+
+def speed(device: str) -> list[dict[str, Any]]:
+    """Time W1 to W3 with every engine on a device, and the fastest one in TF32 and bfloat16."""
+    variants: list[tuple[str, dict[str, Any]]] = [(engine, {}) for engine in workloads.ENGINES]
+    if device == "cuda":
+        variants += [("compiled", {"tf32": True}), ("compiled", {"autocast": True})]
+    rows = []
+    for work, (engine, changes) in itertools.product((workloads.WORKLOADS[name] for name in WORKS), variants):
+        ms = ms_per_iteration(engine, replace(work.config, device=device, **changes))
+        rows.append({"work": work.name, "engine": ", ".join([engine, *changes]), "ms": round(ms, 3)})
+    return rows
+
+
+def train_for(device: str, minutes: float) -> dict[str, Any]:
+    """Train MAML++ 20-way 1-shot on glyphs with the paper's network and tasks for some minutes, and test it.
+
+    Args:
+        device: see ``check``.
+        minutes: time limit of the training.
+    """
+    sizes = {"n_way": 20, "n_tasks": 16, "q_query": 1, "iterations_per_epoch": 500, "epochs": 150, "val_episodes": 50}
+    config = configure("mamlpp", **sizes, eval_query=1, engine="compiled", device=device, on_nonfinite="skip")
+    store = load("glyphs")
+    trainer = Trainer.from_config(config, store)
+    begin = time.perf_counter()
+    for _ in trainer.iterations():
+        if time.perf_counter() - begin > 60 * minutes:
+            break
+    seconds = time.perf_counter() - begin
+    test = evaluate_norms([trainer.learner], make_sampler(store, config, "test"), 200)["batch"]
+    return {
+        "engine": trainer.choice.engine,
+        "iterations": trainer.done,
+        "seconds": round(seconds, 1),
+        "hours for 75,000 iterations": round(75_000 * seconds / trainer.done / 3600, 2),
+        "test accuracy": round(test.accuracy, 4),
+        "ci95": round(test.ci95, 4),
+        "test episodes": test.episodes,
+    }
+
+
+def name_of(device: str) -> str:
+    """Return the name of the processor."""
+    return torch.cuda.get_device_name() if device == "cuda" else device
 
 
 @click.command(help=__doc__)
 @click.option(
     "--device", type=click.Choice(["cuda", "mps", "cpu"]), help="What to check.  [default: the first that is here]"
 )
-def main(*, device: str | None) -> None:
+@click.option("--speed", "timed", is_flag=True, help="Also time the engines, and train for some minutes.")
+@click.option("--minutes", default=4.0, show_default=True, help="Time of the training of --speed.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file for the numbers of --speed.")
+def main(*, device: str | None, timed: bool, minutes: float, out: Path | None) -> None:
     """Run the checks, and print the table."""
     mps = "mps" if torch.backends.mps.is_available() else "cpu"
     device = device or ("cuda" if torch.cuda.is_available() else mps)
@@ -174,6 +244,12 @@ def main(*, device: str | None) -> None:
     for each in rows:
         table.add_row(each.name, "ok" if each.ok else "failed", each.found, each.bound)
     Console().print(table)
+    if timed:
+        measured = {"device": name_of(device), "speed": speed(device), "training": train_for(device, minutes)}
+        text = json.dumps({**measured, "versions": versions()}, indent=1)
+        click.echo(text)
+        if out is not None:
+            write_whole(out, text.encode())
     click.get_current_context().exit(int(not all(each.ok for each in rows)))
 
 

@@ -433,6 +433,7 @@ def test_a_silent_kernel_is_told_of_while_the_reader_draws_on(alone: Locator) ->
     assert "The kernel does not answer. What you drew is kept: run this cell" in note(alone).inner_text()
 
 
+@pytest.mark.long
 def test_what_the_browser_refuses_to_keep_is_not_called_kept(alone: Locator) -> None:
     page = alone.page
     page.clock.install()

@@ -12,7 +12,8 @@ from mamlkit.core.errors import InputError
 
 CASES = [(field, value, name) for (field, value), allowed in contradictions.ALLOWED.items() for name in allowed]
 NEEDED: dict[str, dict[str, Any]] = {"batch_norm": {"backbone": "deep"}}
-ODD: dict[str, Any] = {"norm_eval": "running", "adapt": "head", "memory": "low", "inner_rule": "adam"}
+ODD: dict[str, Any] = {"norm_eval": "running", "norm_train": "running"}
+ODD |= {"adapt": "head", "memory": "low", "inner_rule": "adam"}
 
 
 @pytest.mark.parametrize(("field", "value", "name"), CASES)

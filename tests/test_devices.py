@@ -214,9 +214,10 @@ def test_the_compiled_engine_is_refused_on_a_device_and_taken_for_the_cpu_of_a_m
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(engines.compiler, "cxx", lambda: "clang++")
     batch = draw(glyphs)
-    for device, engine in (("mps", "vmap"), ("auto", "compiled")):
+    for device, there, engine in (("mps", DEVICE, "vmap"), ("auto", torch.device("cpu"), "compiled")):
         config = replace(ON_CPU, device=device, engine="compiled")
-        assert engines.choose(make(ON_CPU).problem, config, batch).engine == engine
+        own = Episode(*(part.to(there) for part in batch))
+        assert engines.choose(make(ON_CPU).problem, config, own).engine == engine
         assert learner.pick_device(device).type == {"mps": "mps", "auto": "cpu"}[device]
 
 

@@ -231,9 +231,10 @@ def test_other_networks_and_losses_are_not_compiled() -> None:
         choose(LONG, backbone="mlp", engine="compiled")
 
 
-def test_a_device_that_is_not_the_cpu_is_not_compiled_for() -> None:
-    choice = choose(LONG, device="mps")
-    assert (choice.engine, choice.why) == ("vmap", ("engine vmap: compiled is not used: it runs only on the CPU",))
+def test_on_a_device_other_than_the_cpu_and_cuda_there_is_no_closed_form() -> None:
+    there = pytree.tree_map(lambda x: x.to("meta"), images(LONG))
+    choice = engines.choose(problem_of(LONG), LONG, there)
+    assert choice.why == ("engine vmap: compiled is not used: it runs only on the CPU and CUDA",)
 
 
 @pytest.mark.usefixtures("has_cxx")

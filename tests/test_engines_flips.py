@@ -53,6 +53,7 @@ FLIPS: dict[str, list[Any]] = {
     "max_pool": [False],
     "per_step_bn": [True],
     "per_step_stats": [True],
+    "norm_train": ["running", {"norm_train": "running", "per_step_bn": True, "per_step_stats": True}],
     "norm_eval": ["running"],
     "n_steps": [1, 3],
     "eval_steps": [1, 4],
@@ -92,9 +93,10 @@ FLIPS: dict[str, list[Any]] = {
     "tasks_per_chunk": [1, 2],
     "memory": ["low"],
     "autocast": [{"autocast": True, "dtype": "float32"}],
+    "tf32": [{"tf32": True, "dtype": "float32", "device": "auto"}],
 }
 # Beside 1e-9: what is rounded otherwise, and Adam, which divides the rounding of idle biases' gradients by 1e-8.
-TOLERANCES = {"dtype": 1e-4, "inner_rule": 1e-7}
+TOLERANCES = {"dtype": 1e-4, "tf32": 1e-4, "inner_rule": 1e-7}
 RULES: dict[str, Rule] = {
     "lslr": SGD(0.05, 2, learn=True),
     "more steps": SGD(0.05, 5),

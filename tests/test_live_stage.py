@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from waiting import wait_until
 
+from mamlkit.core.config import Config
 from mamlkit.show.live.stage import Stage
 
 
 class Counting(Stage):
-    """A training that counts to ``total``, and raises at ``bad``."""
+    """A training that counts to 3, and raises at ``bad``."""
 
-    total, done = 3, 0
+    done = 0
 
     def __init__(self, bad: int = -1, gate: int = 100) -> None:
-        super().__init__()
+        super().__init__(Config(epochs=1, iterations_per_epoch=3))
         self.bad, self.gate = bad, gate
 
     def train(self) -> None:

@@ -34,6 +34,7 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "maml+lslr": ("maml", {"learn_inner_lrs": True}),
     "maml+ca": ("maml", {"cosine_lr": True}),
     "mamlpp": ("maml", FIXES),
+    "mamlpp-text": ("mamlpp", {"norm_train": "running", "norm_eval": "running"}),
     "mamlpp-authors": ("mamlpp", {**AUTHORS, "n_tasks": 8, "q_query": 1, "eval_query": 1}),
     "anil": ("maml", {"adapt": "head"}),
     "boil": ("maml", {"adapt": "body"}),

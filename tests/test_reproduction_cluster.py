@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -48,6 +49,29 @@ def test_workers_of_this_machine_have_their_threads(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("OMP_NUM_THREADS", "16")  # meant for one program, not for several at once
     with cluster.local(Size(1, 3)) as client:
         assert client.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
+
+
+def test_waiting_for_a_long_grid_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(folder: Path, cell: Cell, notebook: str) -> Outcome:
+        time.sleep(0.5)
+        return Outcome(cell.name)
+
+    async def tasks() -> int:
+        return len(asyncio.all_tasks())
+
+    monkeypatch.setattr(cluster, "run_cell", slow)
+    monkeypatch.setattr(cluster, "TICK_SECONDS", 0.02)
+    counts: list[int] = []
+    outcomes: list[Outcome] = []
+    with cluster.local(Size(1, 1)) as client:
+
+        def count() -> None:
+            counts.append(client.sync(tasks))
+
+        run_cells(client, tmp_path, CELLS, "", on_outcome=outcomes.append, on_tick=count)
+    assert [outcome.cell for outcome in outcomes] == [cell.name for cell in CELLS]
+    assert len(counts) > 5
+    assert max(counts[2:]) <= max(counts[:2]) + 3
 
 
 @pytest.mark.long
@@ -135,6 +159,7 @@ def test_workers_of_another_version_or_without_the_folder_are_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_restarted_meanwhile_is_one_sentence(tmp_path: Path) -> None:
     sleeps = notebook("import time\ntime.sleep(60)")
     own = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0)

@@ -152,6 +152,10 @@ def test_training_normalises_by_the_batch() -> None:
     assert config == StepConfig((0.0, 1.0), second_order=True, track_query=False, norm="batch")
 
 
+def test_training_normalises_by_the_recorded_statistics_where_it_is_asked() -> None:
+    assert step_config(Config(n_steps=2, norm_train="running"), 0) == StepConfig((0.0, 1.0), norm="running")
+
+
 @pytest.mark.parametrize(("eval_steps", "n_steps"), [(0, 5), (3, 3), (8, 8)])
 def test_evaluation_takes_its_own_number_of_steps(eval_steps: int, n_steps: int) -> None:
     config = dataclasses.replace(CONFIG, eval_steps=eval_steps)

@@ -75,6 +75,13 @@ class Config:
     max_pool: bool = _option(True, "Network", "2x2 max-pooling; off: stride-2 convolutions and one global mean.")
     per_step_bn: bool = _option(False, "Network", "Separate batch-norm weights and biases for each inner step.")
     per_step_stats: bool = _option(False, "Network", "Separate running batch-norm statistics for each inner step.")
+    norm_train: str = _option(
+        "batch",
+        "Network",
+        "Batch-norm statistics of the query sets in training. batch: the query set's own; running: the recorded "
+        "statistics, as constants.",
+        choices=("batch", "running"),
+    )
     norm_eval: str = _option(
         "batch",
         "Network",
@@ -158,6 +165,9 @@ class Config:
     )
     autocast: bool = _option(
         False, "Run", "Convolutions and matrix products in bfloat16: faster if the processor supports it, less exact."
+    )
+    tf32: bool = _option(
+        False, "Run", "Convolutions and matrix products in TF32 on CUDA: faster, less exact; other devices have none."
     )
 
     def __post_init__(self) -> None:

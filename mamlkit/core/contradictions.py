@@ -20,6 +20,7 @@ NO_INNER_DERIVATIVE = {
     "learn_inner_lrs": False,
     "adapt": "all",
     "memory": "normal",
+    "norm_train": "batch",
 }
 NO_INNER_LOOP = {
     "n_steps": 1,
@@ -29,7 +30,7 @@ NO_INNER_LOOP = {
     "inner_decay": 0.0,
     "adapt_norms": False,
 }
-NO_NORM = {"per_step_bn": False, "per_step_stats": False, "norm_eval": "batch"}
+NO_NORM = {"per_step_bn": False, "per_step_stats": False, "norm_train": "batch", "norm_eval": "batch"}
 NOT_DEEP = {"depth": 8, "batch_norm": True, "skips": False}
 ALLOWED: dict[tuple[str, Any], dict[str, Any]] = {
     ("backbone", "conv4"): NOT_DEEP,
@@ -89,5 +90,8 @@ def _machine(c: Any) -> Iterator[str]:
         )
     if c.autocast and c.dtype != "float32":
         yield f"autocast has no meaning where dtype = {c.dtype!r}; 'float32' is allowed"
+    if c.tf32 and (c.dtype != "float32" or c.device in ("cpu", "mps")):
+        name, value = ("device", c.device) if c.dtype == "float32" else ("dtype", c.dtype)
+        yield f"tf32 has no meaning where {name} = {value!r}; it is for float32 on cuda"
     if c.device == "mps" and c.dtype != "float32":
         yield f"dtype = {c.dtype!r} does not exist on device = 'mps'; 'float32' is allowed there"

@@ -153,8 +153,8 @@ class EpisodeSampler:
 
     def batch(self, first_index: int, n_tasks: int) -> Episode:
         """Return episodes ``first_index .. first_index + n_tasks - 1`` as one meta-batch with a leading ``[T]``."""
-        drawn, turned = zip(*(self._draw(first_index + task) for task in range(n_tasks)), strict=True)
-        images, turns = self.store.images[np.stack(drawn)], np.stack(turned)  # [T, N, k + q, H, W(, 3)], [T, N]
+        drawn, turns = self.draw(first_index, n_tasks)
+        images = self.store.images[drawn]  # [T, N, k + q, H, W(, 3)]
         for turn in np.unique(turns[turns > 0]):
             chosen = turns == turn
             images[chosen] = np.rot90(images[chosen], turn, axes=(2, 3))
@@ -165,6 +165,11 @@ class EpisodeSampler:
             _pixels(images[:, :, self.k_shot :]),
             _labels(n_tasks, self.n_way, self.q_query),
         )
+
+    def draw(self, first_index: int, n_tasks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the images of some episodes as indices in the store [T, N, k + q], and quarter turns [T, N]."""
+        drawn, turns = zip(*(self._draw(first_index + task) for task in range(n_tasks)), strict=True)
+        return np.stack(drawn), np.stack(turns)
 
     def _draw(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return an episode's image indices in the store [N, k + q], and each class's quarter turns [N]."""

@@ -106,7 +106,7 @@ def step_config(config: Config, epoch: int) -> StepConfig:
     multi_step = config.multi_step_loss and epoch < msl_epochs
     weights = msl_weights(config.n_steps, epoch, msl_epochs) if multi_step else last_step_only(config.n_steps)
     second_order = config.second_order and epoch >= first_order_epochs
-    return StepConfig(loss_weights=weights, second_order=second_order)
+    return StepConfig(loss_weights=weights, second_order=second_order, norm=config.norm_train)
 
 
 def _share(share: float, epochs: int) -> int:

@@ -2,7 +2,7 @@
 
 - ``eager``: one task at a time; ``print`` works anywhere inside, and with one thread ``breakpoint()`` too.
 - ``vmap``: several tasks at once.
-- ``compiled``: ``Conv4`` in closed form, without a graph, as code compiled for this processor.
+- ``compiled``: ``Conv4`` in closed form, compiled for this processor, or recorded as one CUDA graph.
 - ``auto``: the first of these to finish the run.
 
 An engine has the methods of ``mamlkit.engines.graph.Eager``: ``supports`` names a setting that the engine does not
@@ -12,6 +12,7 @@ add an engine: write its class, list it in ``ENGINES``, and add it to ``ORDER``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,6 @@ from mamlkit.core.episodes import Episode
 from mamlkit.core.errors import InputError
 from mamlkit.core.problem import Problem
 from mamlkit.engines.compiled import Compiled
-from mamlkit.engines.compiler import compile_parts
 from mamlkit.engines.graph import Eager, Engine, Evaluator, Vmap
 
 __all__ = ["Choice", "Engine", "Evaluator", "choose", "make", "make_evaluator", "prepare"]
@@ -84,7 +84,7 @@ def choose(problem: Problem, config: Config, batch: Episode) -> Choice:
 def prepare(
     problem: Problem, config: Config, batch: Episode, *, on_part: Callable[[int, int], None] | None = None
 ) -> Choice:
-    """Choose an engine and compile its code; if compiling fails, choose ``vmap``.
+    """Choose an engine and compile or record its code; if that fails, choose ``vmap``.
 
     Args:
         problem, config, batch: see ``choose``.
@@ -98,9 +98,10 @@ def prepare(
     choice = choose(problem, config, batch)
     if choice.engine == "compiled":
         try:
-            compile_parts(COMPILED.parts(problem, config, batch, choice.tasks_per_chunk), on_part)
+            chunk, why = COMPILED.ready(problem, config, batch, choice.tasks_per_chunk, on_part=on_part)
         except (InputError, OSError) as error:
             return _choice("vmap", config, batch, *choice.why, f"engine vmap: compiled cannot be used, {error}")
+        return dataclasses.replace(choice, tasks_per_chunk=chunk, why=(*choice.why, *([why] if why else [])))
     return choice
 
 

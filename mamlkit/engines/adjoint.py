@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from mamlkit.core.batch_norm import BatchStats
-from mamlkit.core.chunks import side_by_side, split
+from mamlkit.core.chunks import Spread, side_by_side, split
 from mamlkit.core.episodes import Episode
 from mamlkit.core.inner_loop import check_scored
 from mamlkit.core.networks import Conv4
@@ -186,6 +186,7 @@ def meta_gradient(
     make: Make,
     tasks_per_chunk: int = 1,
     keep: bool = True,
+    spread: Spread = side_by_side,
 ) -> MetaStep:
     """Return the result of ``mamlkit.core.outer_loop.meta_gradient`` for a ``Conv4`` and the cross-entropy.
 
@@ -195,6 +196,7 @@ def meta_gradient(
         tasks_per_chunk: tasks computed at once.
         keep: keep the tensors of each inner step for its second derivative; otherwise recompute them, so that each step
             adds only its weights to the memory.
+        spread: the way to compute the chunks, see ``mamlkit.core.chunks``.
 
     Raises:
         InputError: see ``mamlkit.core.inner_loop.adapt``.
@@ -209,7 +211,7 @@ def meta_gradient(
         return chunk.gradient(chunk.differentiate(steps)), chunk.loss(steps), chunk.trace(steps)
 
     with torch.no_grad():
-        gradients, losses, traces = zip(*side_by_side(differentiate, problem, split(batch, tasks_per_chunk)))
+        gradients, losses, traces = zip(*spread(differentiate, problem, split(batch, tasks_per_chunk)))
         trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
         return MetaStep(
             gradient=pytree.tree_map(lambda *parts: sum(parts) / n_tasks, *gradients),

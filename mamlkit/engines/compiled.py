@@ -1,4 +1,7 @@
-"""The engine ``compiled``: ``Conv4`` in closed form, without a graph, as code compiled for this processor.
+"""The engine ``compiled``: ``Conv4`` in closed form, without a graph of autograd.
+
+On the CPU it is code compiled for this processor, see ``mamlkit.engines.compiler``; on CUDA it is a recorded graph of
+kernels, see ``mamlkit.engines.captured``.
 
 The closed form is an exact special case of ``mamlkit.core.inner_loop`` for one network, one loss, one rule and the
 settings in ``KNOWN``. The engine rejects every setting that ``KNOWN`` does not list, so it cannot ignore a new setting.
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -26,7 +29,7 @@ from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.rules import SGD
 from mamlkit.core.schedules import StepConfig, step_config
 from mamlkit.core.transforms import Params
-from mamlkit.engines import adjoint, answers, compiler, packing
+from mamlkit.engines import adjoint, answers, captured, compiler, packing
 from mamlkit.engines.closed_form import Shape
 from mamlkit.engines.graph import Eager, Engine, Evaluator
 from mamlkit.engines.work import iteration_flop
@@ -42,14 +45,14 @@ KNOWN = {
     "learn_inner_lrs", "adapt", "n_tasks", "outer_lr", "beta2", "cosine_lr", "min_outer_lr", "second_order",
     "first_order_share", "multi_step_loss", "msl_share", "grad_clamp", "grad_clip", "on_nonfinite", "epochs",
     "iterations_per_epoch", "val_episodes", "test_episodes", "ensemble", "patience", "seed", "device", "dtype",
-    "engine", "tasks_per_chunk", "memory", "autocast",
+    "engine", "tasks_per_chunk", "memory", "autocast", "tf32",
 }
 # fmt: on
 KNOWN_STEP = StepConfig(loss_weights=(1.0,), second_order=True, track_query=True, norm="batch")
 
 
 class Compiled(Eager):
-    """The closed form of ``Conv4``, compiled."""
+    """The closed form of ``Conv4``: compiled on the CPU, recorded on CUDA."""
 
     def supports(self, problem: Problem, config: Config) -> str | None:
         """Return a description of a setting that the closed form does not know, or None."""
@@ -70,13 +73,17 @@ class Compiled(Eager):
         return None
 
     def obstacle(self, problem: Problem, config: Config, batch: Episode) -> str | None:
-        """Return the reason if compiled code cannot run here, or None."""
-        if config.device not in ("cpu", "auto") or (config.device == "auto" and torch.cuda.is_available()):
-            return "it runs only on the CPU"
-        return compiler.obstacle() or None
+        """Return the reason if the closed form cannot run on the batch's device, or None."""
+        if _is_captured(batch):
+            return None
+        return (
+            compiler.obstacle() or None if batch.support_x.device.type == "cpu" else "it runs only on the CPU and CUDA"
+        )
 
     def repays(self, problem: Problem, config: Config, batch: Episode) -> tuple[bool, str]:
-        """Return whether the run saves more time than compiling takes, and a sentence about it."""
+        """Return whether the run saves more time than compiling or recording takes, and a sentence about it."""
+        if _is_captured(batch):
+            return True, "each meta-iteration is one CUDA graph"
         settings = dataclasses.replace(config, n_tasks=count(batch), tasks_per_chunk=0)
         flop = iteration_flop(settings, step_config(config, config.epochs - 1), tuple(batch.support_x.shape[2:]))
         iterations = config.epochs * config.iterations_per_epoch
@@ -85,8 +92,39 @@ class Compiled(Eager):
         return worth, f"{iterations} iterations of {flop / 1e9:.3g} GFLOP {verb} half a minute of compiling"
 
     def tasks_per_chunk(self, config: Config, batch: Episode) -> int:
-        """Return 2 for an even number of small tasks, else 1."""
+        """Return on the CPU 2 for an even number of small tasks, else 1; on CUDA the number of all tasks."""
+        if _is_captured(batch):
+            return min(config.tasks_per_chunk or count(batch), count(batch))
         return _tasks_per_chunk(config, count(batch))
+
+    def ready(
+        self,
+        problem: Problem,
+        config: Config,
+        batch: Episode,
+        chunk: int,
+        *,
+        on_part: Callable[[int, int], None] | None = None,
+    ) -> tuple[int, str]:
+        """Compile the code on the CPU; on CUDA, compare a recording with ``eager``.
+
+        Args:
+            problem, config, batch: see ``mamlkit.engines.choose``.
+            chunk: tasks computed at once.
+            on_part: see ``mamlkit.engines.prepare``.
+
+        Returns:
+            The tasks that can be computed at once, and a sentence if they are fewer than ``chunk``.
+
+        Raises:
+            InputError: see ``mamlkit.engines.compiler.compile_parts`` and ``mamlkit.engines.captured.largest_chunk``.
+
+        Writes: the cache of compiled code.
+        """
+        if _is_captured(batch):
+            return captured.largest_chunk(problem, config, batch, chunk=chunk)
+        compiler.compile_parts(self.parts(problem, config, batch, chunk), on_part)
+        return chunk, ""
 
     def parts(self, problem: Problem, config: Config, batch: Episode, chunk: int) -> list[compiler.Part]:
         """Return the parts to compile for batches of this shape."""
@@ -100,9 +138,12 @@ class Compiled(Eager):
     def make(self, problem: Problem, config: Config, tasks_per_chunk: int) -> Engine:
         """Return the function ``(meta, buffers, batch, step) -> MetaStep``."""
         load = functools.cache(functools.partial(compiler.load, autocast=config.autocast))  # once per shape
+        recorded = captured.make(problem, config, tasks_per_chunk)
 
         def engine(meta: MetaParams, buffers: Params, batch: Episode, step: StepConfig) -> MetaStep:
             _check_step(step)
+            if _is_captured(batch):
+                return recorded(meta, buffers, batch, step)
             return adjoint.meta_gradient(
                 problem,
                 meta,
@@ -128,11 +169,20 @@ class Compiled(Eager):
         def evaluator(meta: MetaParams, buffers: Params, batch: Episode, steps: Sequence[StepConfig]) -> torch.Tensor:
             for step in steps:
                 _check_step(dataclasses.replace(step, norm=KNOWN_STEP.norm))  # the last query pass accepts any norm
+            if _is_captured(batch):
+                at_once = count(batch)
+                return answers.query_logits(
+                    problem, meta, buffers, batch, steps, make=captured.uncompiled, tasks_per_chunk=at_once
+                )
             if config.autocast or count(batch) % chunk:
                 return cast(torch.Tensor, through_the_graph(meta, buffers, batch, steps))
             return answers.query_logits(problem, meta, buffers, batch, steps, make=load, tasks_per_chunk=chunk)
 
         return evaluator
+
+
+def _is_captured(batch: Episode) -> bool:
+    return batch.support_x.device.type in captured.DEVICES
 
 
 def _tasks_per_chunk(config: Config, n_tasks: int) -> int:

@@ -22,6 +22,7 @@ from mamlkit.core.randomness import drawn_from
 from mamlkit.core.rules import flat, rule_of
 from mamlkit.core.schedules import eval_config, outer_lr, step_config
 from mamlkit.core.system.devices import pick_device
+from mamlkit.core.system.precision import precision
 from mamlkit.engines import Choice, Engine, Evaluator
 from mamlkit.engines.trial import try_one_task
 
@@ -135,7 +136,8 @@ class MetaLearner:
                 own = self.meta, self.buffers, self.to_device(batch)
                 self.problem.check_forward(*own)
                 try_one_task(self.problem, self.config, *own)
-                choice = engines.prepare(self.problem, self.config, batch, on_part=on_part)
+                with precision(self.device, tf32=self.config.tf32):
+                    choice = engines.prepare(self.problem, self.config, own[2], on_part=on_part)
             for sentence in choice.why:
                 log.info(sentence)
             self.use(choice)
@@ -149,7 +151,8 @@ class MetaLearner:
         if self._engine is None:
             self.choose_engine(batch)
         step = step_config(self.config, epoch)
-        return cast(Engine, self._engine)(self.meta, self.buffers, self.to_device(batch), step)
+        with precision(self.device, tf32=self.config.tf32):
+            return cast(Engine, self._engine)(self.meta, self.buffers, self.to_device(batch), step)
 
     def query_logits(self, batch: Episode, norms: Sequence[str]) -> Any:
         """Return the query outputs [M, T, Q, ...] after adapting to each task, in evaluation mode.
@@ -164,7 +167,9 @@ class MetaLearner:
                 asked = "vmap" if self.config.engine == "auto" else self.config.engine
                 choice = engines.choose(problem, replace(self.config, engine=asked), batch)
             self._evaluator = engines.make_evaluator(choice, problem, self.config)
-        return self._evaluator(self.meta, self.buffers, batch, [eval_config(self.config, norm) for norm in norms])
+        steps = [eval_config(self.config, norm) for norm in norms]
+        with precision(self.device, tf32=self.config.tf32):
+            return self._evaluator(self.meta, self.buffers, batch, steps)
 
     def learned(self, meta: MetaParams) -> list[Tensor]:
         """Return the tensors of ``meta``, or of a gradient with its structure, that Adam updates."""

@@ -21,6 +21,7 @@ from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import Problem
 from mamlkit.core.randomness import drawn_from
 from mamlkit.core.schedules import outer_lr, step_config
+from mamlkit.training import on_device
 from mamlkit.training.evaluation import evaluate
 from mamlkit.training.history import EpochRecord, Iteration, best_epochs
 from mamlkit.training.learner import MetaLearner
@@ -108,7 +109,8 @@ class Trainer:
         """
         train, val = make_sampler(store, config, "train", training=True), make_sampler(store, config, "val")
         learner = MetaLearner(problem or Problem.from_config(config, train.image_shape), config)
-        return cls(learner, train, val, ranks=ranks, on_part=on_part)
+        train_near, val_near = (on_device.near(sampler, learner.device) for sampler in (train, val))
+        return cls(learner, train_near, val_near, ranks=ranks, on_part=on_part)
 
     @property
     def stopped_early(self) -> bool:

@@ -44,8 +44,8 @@ class CellRun(Stage):
     """
 
     def __init__(self, config: Config, store: ImageStore) -> None:
-        super().__init__()
-        self.config, self.store = config, store
+        super().__init__(config)
+        self.store = store
         self.trainer = Trainer.from_config(config, store)
         self.outcome: Outcome | None = None
         self.accuracy = math.nan
@@ -53,11 +53,6 @@ class CellRun(Stage):
         self._validation: list[float] = []
         self._best: dict[str, Tensor] = {}
         self._inner = np.zeros((0, 0))
-
-    @property
-    def total(self) -> int:
-        """The number of meta-iterations of the whole training."""
-        return self.config.epochs * self.config.iterations_per_epoch
 
     @property
     def done(self) -> int:

@@ -11,27 +11,33 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from mamlkit.core.config import Config
+
 BREATH = 0.002  # seconds of sleep after each meta-iteration, so that other threads get their turn
 
 
 class Stage(abc.ABC):
-    """A training for an audience; a subclass defines ``total``, ``done``, ``snapshot`` and ``train``.
+    """A training for an audience; a subclass defines ``done``, ``snapshot`` and ``train``.
+
+    Args:
+        config: the configuration of the training.
 
     Attributes:
         error: the exception that ended the training, or None.
         lock: guards the measurements, which the thread writes and ``snapshot`` reads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
+        self.config = config
         self.error: Exception | None = None
         self.lock = threading.Lock()
         self._halting = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
-    @abc.abstractmethod
     def total(self) -> int:
         """The number of meta-iterations of the whole training."""
+        return self.config.epochs * self.config.iterations_per_epoch
 
     @property
     @abc.abstractmethod

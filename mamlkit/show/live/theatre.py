@@ -60,8 +60,8 @@ class Theatre(Stage):
     def __init__(self, config: Config, store: ImageStore, *, look_every: int = 10) -> None:
         if look_every < 1:
             raise InputError(f"look_every = {look_every} is not positive; 1 or more is allowed")
-        super().__init__()
-        self.config, self.look_every = config, look_every
+        super().__init__(config)
+        self.look_every = look_every
         val = make_sampler(store, config, "val")
         self.trainer = Trainer.from_config(config, store)  # loads torch._dynamo: not in the thread
         self.learner = self.trainer.learner
@@ -71,11 +71,6 @@ class Theatre(Stage):
         self.history: list[Passed] = []
         self.looks = [look(self.learner, self.task, self.query, at=0)]
         self.changes: list[tuple[int, float]] = []
-
-    @property
-    def total(self) -> int:
-        """The number of meta-iterations of the whole training."""
-        return self.config.epochs * self.config.iterations_per_epoch
 
     @property
     def done(self) -> int:

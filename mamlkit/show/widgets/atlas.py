@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mamlkit.core.errors import InputError
-from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script
+from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script, read_style
 
 AXES = ("network", "method", "inner steps", "inner rate")
 CURVES = ("loss", "grad_norm")
@@ -43,6 +43,7 @@ class AtlasExplorer(Explorer):
     """
 
     _esm = read_script("curves.js", "atlas_map.js", "atlas.js", "explorer.js")
+    _css = read_style("curves.css")
 
     def __init__(
         self,
@@ -60,15 +61,10 @@ class AtlasExplorer(Explorer):
         title: str = "Where training breaks",
         at: Sequence[int] = (0, 0, 0, 0, 0),
     ) -> None:
-        if dead.shape != tuple(map(len, axes)):
-            raise InputError(f"dead has shape {dead.shape}; the names ask for {tuple(map(len, axes))}")
+        controls = cell_controls(dead, axes, at)
         total, epochs = curves["loss"].shape[-1], next(iter(inner_norms.values())).shape[3]
         arrays, ranges = _levels(curves, inner_norms)
         arrays |= {"dead": dead.astype(np.uint8), "accuracy": accuracy, "shown": shown.astype(np.uint8)}
-        controls = [
-            Control(label, list(names), place, "slider" if label.startswith("inner") else "choice")
-            for label, names, place in zip(AXES, axes, at)
-        ]
         controls.append(Control("meta-iteration", [str(i + 1) for i in range(total)], at[-1]))
         spec = {
             "runs": runs,
@@ -101,6 +97,23 @@ class AtlasExplorer(Explorer):
         paint_map(axes, *cells, runs=self.spec["runs"], steps=steps, rates=rates)
         axes.plot(*chosen, "s", ms=22, mfc="none", mec="#d96b00", mew=2)
         axes.set_title(f"{methods[method]}: dead runs · accuracy (%)", fontsize="small")
+
+
+def cell_controls(dead: NDArray[Any], axes: Sequence[Sequence[str]], at: Sequence[int]) -> list[Control]:
+    """Return the controls that choose a cell: network, method, inner steps and inner rate.
+
+    Args:
+        dead: [N, M, K, R] a value of each cell.
+        axes: the names along its axes.
+        at: initial positions.
+
+    Raises:
+        InputError: the names do not match the shape of ``dead``.
+    """
+    if dead.shape != tuple(map(len, axes)):
+        raise InputError(f"dead has shape {dead.shape}; the names ask for {tuple(map(len, axes))}")
+    kinds = ("choice", "choice", "slider", "slider")
+    return [Control(label, list(names), start, kind) for label, names, start, kind in zip(AXES, axes, at, kinds)]
 
 
 def paint_map(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mamlkit.core.errors import InputError
 from mamlkit.show.live.cell import CellRun
-from mamlkit.show.widgets.atlas import AXES, paint_map
+from mamlkit.show.widgets.atlas import cell_controls, paint_map
 from mamlkit.show.widgets.explorer import Control, read_script, read_style
 from mamlkit.show.widgets.stage import StageFigure
 from mamlkit.training.stability import DIVERGED
@@ -45,7 +45,7 @@ class CellTheatre(StageFigure[CellRun]):
     """
 
     _esm = read_script("curves.js", "atlas_map.js", "cell.js", "stage.js")
-    _css = read_style("cell.css")
+    _css = read_style("curves.css", "cell.css")
 
     def __init__(
         self,
@@ -59,17 +59,13 @@ class CellTheatre(StageFigure[CellRun]):
         at: Sequence[int] = (0, 0, 0, 0, 0),
         title: str = "Train a cell of the atlas",
     ) -> None:
-        if dead.shape != tuple(map(len, axes)):
-            raise InputError(f"dead has shape {dead.shape}; the names ask for {tuple(map(len, axes))}")
+        controls = cell_controls(dead, axes, at)
+        controls.append(Control("seed", [str(seed) for seed in seeds], at[4], "choice"))
         self.make, self.seeds, self.marks = make, list(seeds), list[tuple[int, ...]]()
         self.place: Place = (at[0], at[1], at[2], at[3])
         self.seed = self.seeds[at[4]]
         self.theatre = make(self.place, self.seed)
         self.take_the_stage()
-        controls = [
-            Control(label, list(names), start, "slider" if label.startswith("inner") else "choice")
-            for label, names, start in zip((*AXES, "seed"), (*axes, [str(seed) for seed in seeds]), at)
-        ]
         spec = {"classes": ["cell"], "runs": runs, "total": self.theatre.total, "range": list(RANGE)}
         super().__init__(
             {"dead": dead.astype(np.uint8), "accuracy": accuracy}, title=title, controls=controls, spec=spec

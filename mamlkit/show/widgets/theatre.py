@@ -45,7 +45,7 @@ class TrainingTheatre(StageFigure[Theatre]):
     """
 
     _esm = read_script("classes.js", "curves.js", "theatre.js", "stage.js")
-    _css = read_style("theatre.css")
+    _css = read_style("curves.css", "theatre.css")
 
     def __init__(
         self,

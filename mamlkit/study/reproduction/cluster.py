@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import secrets
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster, wait
-from distributed.client import FIRST_COMPLETED, FuturesCancelledError
+from distributed import Client, Future, LocalCluster, as_completed
 from distributed.system import MEMORY_LIMIT
 
 from mamlkit import __version__
@@ -25,7 +26,7 @@ from mamlkit.study.reproduction.plan import Cell
 CELL_BYTES = 3e9  # memory of one cell with 20 classes and 64 filters, if nothing is compiled
 CONNECT_SECONDS = 15
 WORKERS = "dask worker ADDRESS --nthreads 1 --nworkers N"
-TICK_SECONDS = 1.0
+TICK_SECONDS, LOOK_SECONDS = 1.0, 0.05
 
 
 class Size(NamedTuple):
@@ -182,15 +183,17 @@ def run_cells(
     for number, cell in enumerate(cells):
         key = f"{cell.name}-{once}"
         pending[client.submit(run_cell, folder.absolute(), cell, notebook, key=key, priority=-number)] = cell.name
+    ended, ticked = as_completed(list(pending)), -math.inf
     try:
         while pending:
-            with contextlib.suppress(TimeoutError):
-                wait(list(pending), timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
-            for future in [future for future in pending if future.done()]:
+            for future in ended.next_batch(block=False):
+                if future.cancelled():
+                    raise InputError("the cluster was restarted or lost; the same command continues from here")
                 on_outcome(_outcome(future, pending.pop(future)))
-            on_tick()
-    except FuturesCancelledError as error:
-        raise InputError("the cluster was restarted or lost; the same command continues from here") from error
+            if time.monotonic() - ticked >= TICK_SECONDS or not pending:
+                on_tick()
+                ticked = time.monotonic()
+            time.sleep(LOOK_SECONDS)
     finally:
         client.cancel(list(pending))
 
