@@ -24,6 +24,7 @@ WORDS = {
     "W3": "20-way 1-shot, MAML++",
     "W4": "20-way 1-shot, first order",
     "W5": "5-way 5-shot, MAML",
+    "W0": "5-way 1-shot, MAML, 8 filters",
 }
 
 

@@ -37,13 +37,19 @@ MIB = 2**20
         ("W3", (20, 1, 1, 8), 188),
         ("W4", (20, 1, 1, 8), 56.5),
         ("W5", (5, 5, 15, 4), 106),
+        ("W0", (5, 1, 1, 4), 0.389),
     ],
 )
 def test_each_work_has_its_episodes_and_its_arithmetic(name: str, sizes: tuple[int, ...], gflop: float) -> None:
     work = WORKLOADS[name]
     config, step = work.config, step_config(work.config, EPOCH)
     assert (config.n_way, config.k_shot, config.q_query, config.n_tasks) == sizes
-    assert (config.filters, config.image_size, config.n_steps, config.inner_lr) == (64, 28, 5, 0.1)
+    assert (config.filters, config.image_size, config.n_steps, config.inner_lr) == (
+        8 if name == "W0" else 64,
+        28,
+        5,
+        0.1,
+    )
     assert step.second_order == (name != "W4")
     assert step.loss_weights == ((0.2,) * 5 if name == "W3" else (0, 0, 0, 0, 1))
     assert (config.learn_inner_lrs, config.per_step_bn, config.per_step_stats) == (name == "W3",) * 3
@@ -51,7 +57,7 @@ def test_each_work_has_its_episodes_and_its_arithmetic(name: str, sizes: tuple[i
 
 
 def test_an_unknown_work_is_named_with_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"work = 'W6' is unknown.* choose one of W1, W2, W3, W4, W5"):
+    with pytest.raises(InputError, match=r"work = 'W6' is unknown.* choose one of W1, W2, W3, W4, W5, W0"):
         workloads.choose("W1,W6")
 
 

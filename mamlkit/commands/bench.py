@@ -59,12 +59,13 @@ def command(
     W3  MAML++ with a loss at every step; otherwise as W2
     W4  first-order MAML; otherwise as W2
     W5  5-way 5-shot, 15 queries per class, 4 tasks; MAML
+    W0  5-way 1-shot, 1 query per class, 4 tasks; MAML, 8 filters: the size of the course's notebooks
 
-    All works use Conv4 with 64 filters, 28x28 glyphs and 5 inner steps. The engines are naive (the textbook loop),
-    eager, vmap and compiled. Each engine has a fresh process, and the engines take turns, one iteration each. ms is the
-    median, IQR the interquartile range. GFLOP/s counts the arithmetic of the work; share compares it with the fastest
-    64-to-64 3x3 convolution on 14x14 on this machine. Memory is the peak of the whole process, including Python and
-    torch.
+    All works use Conv4, with 64 filters but for W0, 28x28 glyphs and 5 inner steps. The engines are naive (the textbook
+    loop), eager, vmap and compiled. Each engine has a fresh process, and the engines take turns, one iteration each. ms
+    is the median, IQR the interquartile range. GFLOP/s counts the arithmetic of the work; share compares it with the
+    fastest 64-to-64 3x3 convolution on 14x14 on this machine. Memory is the peak of the whole process, including Python
+    and torch.
 
     Afterwards, measure time and memory against inner steps and tasks on the first work, and break down the compiled
     engine's time for each work. The folder gets records.json, growth.json, growth.png and profile.json.

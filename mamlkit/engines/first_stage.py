@@ -1,6 +1,7 @@
 """The first stage of ``Conv4`` in closed form; its input does not depend on the weights.
 
-A 3x3 convolution of few channels is slow; the same 1x1 convolution of the images' 3x3 neighbourhoods, z = W P, is fast.
+A 3x3 convolution of few channels is slow; the product of matrices z = W P, with the images' 3x3 neighbourhoods P, is
+fast. It has full precision, because the statistics below are computed from W.
 The batch statistics of z, and all terms of batch norm's derivative, follow from the mean p and the covariance C of the
 neighbourhoods, without a pass over the largest activation:
 
@@ -76,7 +77,7 @@ def forward(h: Patches, w: Tensor, layer: Layer) -> tuple[Half, Tensor]:
     """Forward pass: return the saved tensors and the output, for weights ``w`` [G, F, 9 C]."""
     cw = w @ h.cov
     mean, var = _times_mean(w, h), (w * cw).sum(2)
-    picked, top = stage.pick_largest(_convolve(h, w, layer), layer)
+    picked, top = stage.pick_largest(_convolve(h, w), layer)
     u = (top - mean) * stage.inverse(var)
     return Half(cw, mean, var, picked, u), layer.activate(u)
 
@@ -96,7 +97,7 @@ def forward_tangent(
     """Forward tangent: return the tangents of the saved tensors and of the output."""
     (h, _), (_, w_t) = inputs, tangents
     sd_t = saved.r * (saved.cw * w_t).sum(2)
-    top_t = stage.pick(_convolve(h, w_t, layer), saved.picked, layer)
+    top_t = stage.pick(_convolve(h, w_t), saved.picked, layer)
     u_t = saved.r * (top_t - _times_mean(w_t, h) - saved.u * sd_t)
     return HalfTangent(sd_t, u_t), layer.through_leaky(layer.gamma * u_t, saved.u)
 
@@ -119,19 +120,19 @@ def backward_tangent(
     return None, dw_t, dgamma_t, dbeta_t
 
 
-def _convolve(h: Patches, w: Tensor, layer: Layer) -> Tensor:
-    return stage.convolve(h.p, w[:, :, None, None], _pointwise(layer))  # [G, F, 9 C] -> [G, F, 1, 1, 9 C]
+def _convolve(h: Patches, w: Tensor) -> Tensor:
+    """Return W P, [B, H, W, G, F], as one product of matrices per task; in memory the tasks come first."""
+    z = torch.bmm(_rows(h.p), w.transpose(1, 2))  # [G, B H W, F]
+    return z.view(-1, *h.p.shape[:3], z.shape[2]).permute(1, 2, 3, 0, 4)
 
 
 def _convolve_backward(h: Patches, du: Tensor, picked: Tensor, layer: Layer) -> Tensor:
     dz = stage.unpool(du, picked, h.p.shape[1:3], layer)
-    w = du.new_empty(*dz.shape[3:], 1, 1, h.p.shape[4])  # only its shape matters
-    return stage.convolve_backward_by_weight(dz, h.p, w, _pointwise(layer))[:, :, 0, 0]
+    return torch.bmm(_rows(h.p).transpose(1, 2), _rows(dz)).transpose(1, 2)  # [G, F, 9 C]; the other order is slow
 
 
-def _pointwise(layer: Layer) -> Layer:
-    """Return the settings of the 1x1 convolution, in full precision because its statistics are computed from W."""
-    return layer._replace(stride=1, autocast=False)
+def _rows(x: Tensor) -> Tensor:
+    return x.permute(3, 0, 1, 2, 4).flatten(1, 3)  # [B, H, W, G, C] -> [G, B H W, C]
 
 
 def _times_mean(w: Tensor, h: Patches) -> Tensor:

@@ -156,13 +156,10 @@ def convolve(h: Tensor, w: Tensor, layer: Layer) -> Tensor:
 
 def convolve_backward(dz: Tensor, h: Tensor, w: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
     """Given dL/dz [B, H, W, G, F], return dL/dh and dL/dw."""
-    dh, dw = _convolution_backward(dz, h, w, layer, [True, True, False])
+    tensors = _cast(layer, _image(dz), _image(h), _kernel(w))
+    wanted = [True, True, False]
+    dh, dw, _ = torch.ops.aten.convolution_backward(*tensors, None, *_geometry(w, layer), wanted)
     return _activation(dh.to(h.dtype), len(w)), _weight(dw, w)
-
-
-def convolve_backward_by_weight(dz: Tensor, h: Tensor, w: Tensor, layer: Layer) -> Tensor:
-    """Given dL/dz, return only dL/dw; of ``w`` only the shape matters."""
-    return _weight(_convolution_backward(dz, h, w, layer, [False, True, False])[1], w)
 
 
 def pick_largest(z: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
@@ -211,12 +208,6 @@ def _through_norm(saved: Saved, layer: Layer) -> Tensor:
 def _corners(z: Tensor) -> tuple[Tensor, ...]:
     height, width = z.shape[1] // 2 * 2, z.shape[2] // 2 * 2  # an odd last row or column belongs to no window
     return tuple(z[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1))
-
-
-def _convolution_backward(dz: Tensor, h: Tensor, w: Tensor, layer: Layer, wanted: list[bool]) -> tuple[Tensor, Tensor]:
-    tensors = _cast(layer, _image(dz), _image(h), _kernel(w))
-    dh, dw, _ = torch.ops.aten.convolution_backward(*tensors, None, *_geometry(w, layer), wanted)
-    return dh, dw
 
 
 def _geometry(w: Tensor, layer: Layer) -> tuple[list[int], list[int], list[int], bool, list[int], int]:

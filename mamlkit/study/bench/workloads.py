@@ -1,4 +1,4 @@
-"""The meta-iterations that are timed: Conv4 with 64 filters on 28x28 glyphs, five inner steps."""
+"""The meta-iterations that are timed: Conv4 with 64 filters (W0: 8) on 28x28 glyphs, five inner steps."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Work(NamedTuple):
         return f"{self.name}: {c.n_way}-way {c.k_shot}-shot, {queries} per class, {c.n_tasks} tasks; {self.words}"
 
 
-def _work(name: str, recipe: str, words: str, sizes: tuple[int, int, int, int]) -> Work:
+def _work(name: str, recipe: str, words: str, sizes: tuple[int, int, int, int], **changes: Any) -> Work:
     episodes = dict(zip(("n_way", "k_shot", "q_query", "n_tasks"), sizes))
-    return Work(name, words, configure(recipe, **SIZES, **episodes))
+    return Work(name, words, configure(recipe, **SIZES | episodes | changes))
 
 
 WORKLOADS = {
@@ -50,6 +50,7 @@ WORKLOADS = {
         _work("W3", "mamlpp-authors", "MAML++", (20, 1, 1, 8)),
         _work("W4", "fomaml", "first-order MAML", (20, 1, 1, 8)),
         _work("W5", "maml", "plain MAML", (5, 5, 15, 4)),
+        _work("W0", "maml", "plain MAML, 8 filters", (5, 1, 1, 4), filters=8),
     )
 }
 
