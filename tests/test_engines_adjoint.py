@@ -13,15 +13,10 @@ from torch.utils import _pytree as pytree
 from mamlkit.core.errors import InputError
 from mamlkit.core.outer_loop import MetaStep, meta_gradient
 from mamlkit.core.schedules import StepConfig
-from mamlkit.engines import adjoint, closed_form
+from mamlkit.engines import adjoint
 from mamlkit.engines.adjoint import Functions
+from mamlkit.engines.captured import uncompiled
 from mamlkit.engines.closed_form import Shape
-
-
-def uncompiled(support: Shape, query: Shape) -> Functions:
-    gradient, product = closed_form.gradient, closed_form.hessian_product
-    parts = (gradient, support), (gradient, query), (product, support)
-    return Functions(*(functools.partial(function, shape) for function, shape in parts))
 
 
 def closed(tasks: Tasks, config: StepConfig, *, make: Any = uncompiled, **settings: Any) -> MetaStep:
@@ -86,11 +81,7 @@ def test_recomputing_keeps_nothing_and_keeping_recomputes_nothing() -> None:
     for keep, passes in ((True, 3), (False, 6)):  # K = 3 steps, a query pass after each
         calls.clear()
         closed(Tasks(), MSL, make=counting, keep=keep, tasks_per_chunk=3)
-        assert {name: calls.count(name) for name in set(calls)} == {
-            "support": passes,
-            "query": 3,
-            "hessian_product": 3,
-        }
+        assert {name: calls.count(name) for name in set(calls)} == {"support": passes, "query": 3, "back": 3}
 
 
 def test_bad_settings_are_refused_as_everywhere() -> None:

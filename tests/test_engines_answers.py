@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_engines_adjoint import uncompiled
 from test_outer_loop import Tasks
 from tiny import AS_GOLDEN
 
@@ -19,6 +18,7 @@ from mamlkit.core.schedules import StepConfig
 from mamlkit.engines import COMPILED, ENGINES, compiler
 from mamlkit.engines.adjoint import Functions
 from mamlkit.engines.answers import query_logits
+from mamlkit.engines.captured import uncompiled
 from mamlkit.engines.closed_form import Shape
 from mamlkit.training.learner import MetaLearner
 
@@ -94,5 +94,5 @@ def test_an_evaluation_needs_no_code_but_that_of_training(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     training = batch(config.n_tasks, config.q_query)
     parts = COMPILED.parts(learner.problem, config, training, COMPILED.tasks_per_chunk(config, training))
-    assert {(name, shape) for shape in loaded for name in ("gradient", "hessian_product")} <= {*parts}
+    assert {(name, shape) for shape in loaded for name in ("inner_step", "back_step")} <= {*parts}
     assert bool(loaded) == through_code

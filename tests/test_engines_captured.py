@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from mamlkit import Config, Episode, InputError, MetaLearner
 from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.schedules import StepConfig
-from mamlkit.engines import captured, closed_form
+from mamlkit.engines import captured, closed_form, inner_step
 from mamlkit.engines.captured import Recording
 from mamlkit.training import learner
 
@@ -142,14 +142,14 @@ def test_a_task_that_does_not_fit_alone_leaves_the_engine(recorder: Recorder, mo
 
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, fits: int) -> None:
     """Let the closed form raise as a GPU does if more than ``fits`` tasks are computed at once."""
-    gradient = closed_form.gradient
+    whole = inner_step.inner_step
 
-    def scarce(shape: closed_form.Shape, *arguments: Any) -> closed_form.Gradient:
+    def scarce(shape: closed_form.Shape, *arguments: Any, rates: torch.Tensor) -> inner_step.InnerStep:
         if shape.n_tasks > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return gradient(shape, *arguments)
+        return whole(shape, *arguments, rates=rates)
 
-    monkeypatch.setattr(closed_form, "gradient", scarce)
+    monkeypatch.setattr(inner_step, "inner_step", scarce)
 
 
 def test_no_tensor_is_made_elsewhere_and_no_number_is_read(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

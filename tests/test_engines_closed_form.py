@@ -163,7 +163,7 @@ def test_packing_and_unpacking_are_transposes() -> None:
     back = packing.unpack_sum(shape, packed)
     assert all(torch.equal(back[name], shape.n_tasks * value) for name, value in params.items())
     norms = packing.task_norms(shape, packed)
-    assert all(torch.allclose(norms[name], value.norm().expand(2)) for name, value in params.items())
+    assert all(torch.allclose(row, value.norm().expand(2)) for row, value in zip(norms, params.values(), strict=True))
     products = packing.products(shape, packed, packed)
     assert torch.allclose(products, torch.stack([2 * value.square().sum() for value in params.values()]))
 

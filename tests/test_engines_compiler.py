@@ -26,7 +26,7 @@ def packages(cache: Path) -> list[Path]:
 
 
 def test_equal_support_and_query_sets_share_a_function() -> None:
-    assert PARTS == [("gradient", SHAPE), ("hessian_product", SHAPE)]
+    assert PARTS == [("inner_step", SHAPE), ("back_step", SHAPE)]
     other = dataclasses.replace(SHAPE, n_images=4)
     assert len(compiler.parts(SHAPE, other)) == 3
 
@@ -49,15 +49,16 @@ def test_code_is_compiled_once_and_gives_the_numbers_of_its_source(
     compiler.compile_parts(PARTS, lambda done, parts: heard.append((done, parts)))
     assert len(heard) == 3
     functions = compiler.load(SHAPE, SHAPE)
-    theta, gamma, beta, p, mean, cov, y, v, *_ = build.example("hessian_product", SHAPE)
+    example = build.example("back_step", SHAPE)
+    theta, gamma, beta, p, mean, cov, y, rates, adjoint, slope, *_ = example
     arguments = theta, (gamma, beta), compiler.Patches(p, mean, cov), y
-    found = functions.support(*arguments)
-    expected = compiler.call_flat("gradient", SHAPE, [theta, gamma, beta, p, mean, cov, y])
-    for a, b in zip((*found[:-1], *found.saved), expected):
+    found, *step = functions.support(*arguments, rates=rates)
+    expected = compiler.call_flat("inner_step", SHAPE, example[:8])
+    for a, b in zip((*step, *found[:-1], *found.saved), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
-    product = functions.hessian_product(*arguments, v=v, saved=found.saved)
-    flat = [theta, gamma, beta, p, mean, cov, y, v, *found.saved]
-    for a, b in zip(product, compiler.call_flat("hessian_product", SHAPE, flat)):
+    back = functions.back(*arguments, rates=rates, adjoint=adjoint, slope=slope, saved=found.saved)
+    flat = [*example[:10], *found.saved]
+    for a, b in zip(back, compiler.call_flat("back_step", SHAPE, flat), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
 
 
@@ -81,25 +82,25 @@ def test_a_part_that_is_needed_twice_at_once_is_compiled_once(own_cache: Path, m
 
 
 def test_a_package_is_named_by_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {compiler.package(("gradient", SHAPE)), compiler.package(("hessian_product", SHAPE))}
+    names = {compiler.package(("inner_step", SHAPE)), compiler.package(("back_step", SHAPE))}
     for field, value in {"n_images": 3, "dtype": "float32", "autocast": True, "pool": False}.items():
-        names.add(compiler.package(("gradient", dataclasses.replace(SHAPE, **{field: value}))))
+        names.add(compiler.package(("inner_step", dataclasses.replace(SHAPE, **{field: value}))))
     for facts in ({"source": "other"}, {"torch": "0"}, {"processor": "other"}, {"constants": "other"}):
         with monkeypatch.context() as patch:
             patch.setattr(compiler, "facts", lambda changed=facts: changed)
-            names.add(compiler.package(("gradient", SHAPE)))
+            names.add(compiler.package(("inner_step", SHAPE)))
     assert len(names) == 10
     assert set(compiler.facts()) == {"torch", "processor", "source", "constants"}
 
 
 def test_code_that_differs_from_its_source_is_refused() -> None:
-    expected = compiler.call_flat("gradient", SHAPE, build.example("gradient", SHAPE))
+    expected = compiler.call_flat("inner_step", SHAPE, build.example("inner_step", SHAPE))
     build.check(list(expected), expected, SHAPE)
     wrong = [tensor.clone() for tensor in expected]
-    wrong[2][0] += 1e-6
+    wrong[0][0] += 1e-6
     with pytest.raises(InputError, match=r"the results of the compiled code are .* away from those of its source"):
         build.check(wrong, expected, SHAPE)
-    wrong[2][0] = torch.nan
+    wrong[0][0] = torch.nan
     with pytest.raises(InputError, match="the results of the compiled code are nan away"):
         build.check(wrong, expected, SHAPE)
 
@@ -159,7 +160,7 @@ def test_the_packages_used_last_are_kept(
     invented_code: list[compiler.Part], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiler, "KEPT", 3)
-    parts = [("gradient", dataclasses.replace(SHAPE, n_images=n)) for n in range(1, 6)]
+    parts = [("inner_step", dataclasses.replace(SHAPE, n_images=n)) for n in range(1, 6)]
     for age, part in enumerate(reversed(parts[:3])):
         compiler.compile_parts([part])
         os.utime(compiler.package(part), (1e9 - age, 1e9 - age))

@@ -32,16 +32,17 @@ from mamlkit.core.schedules import StepConfig
 from mamlkit.core.trace import InnerTrace, Stats
 from mamlkit.core.transforms import Params
 from mamlkit.engines import packing
-from mamlkit.engines.closed_form import STAGES, Gradient, HessianProduct, Shape
+from mamlkit.engines.closed_form import STAGES, Gradient, Shape
 from mamlkit.engines.first_stage import Patches
+from mamlkit.engines.inner_step import BackStep, InnerStep
 
 
 class Functions(NamedTuple):
-    """``gradient`` on support and query sets, and ``hessian_product``, each for the shape of a chunk."""
+    """The functions of ``mamlkit.engines.inner_step`` for the shapes of a chunk's support and query images."""
 
-    support: Callable[..., Gradient]
-    query: Callable[..., Gradient]
-    hessian_product: Callable[..., HessianProduct]
+    support: Callable[..., InnerStep]
+    query: Callable[..., InnerStep]
+    back: Callable[..., BackStep]  # through a support pass
 
 
 Make = Callable[[Shape, Shape], Functions]
@@ -54,7 +55,7 @@ class Step(NamedTuple):
     norms: tuple[Tensor, Tensor]  # [L, F] each
     support: Gradient  # ``theta`` [0] and ``saved`` () if the backward pass recomputes both
     query: Gradient | None
-    grad_norms: dict[str, Tensor]  # [G] of each packed tensor's support gradient
+    grad_norms: Tensor  # [P, G] of each packed tensor's support gradient
 
 
 class Sums(NamedTuple):
@@ -77,18 +78,18 @@ class Chunk:
         self.functions = make(self.shape, query)
         self.support = Patches.of(batch.support_x, self.shape.stride), batch.support_y
         self.query = Patches.of(batch.query_x, self.shape.stride), batch.query_y
+        self.rates = packing.rates(self.shape, meta.inner_lrs, self.names, len(step.loss_weights))  # [K, P]
 
     def adapt(self, *, keep: bool) -> list[Step]:
         """Take the inner steps; with ``keep``, keep the tensors that the backward pass would otherwise recompute."""
         theta, steps = packing.pack(self.shape, self.meta.model), []
         for k, weight in enumerate(self.settings.loss_weights):
             norms = packing.norms(self.meta.model, k)
-            support = self.functions.support(theta, norms, *self.support)
-            grad_norms = packing.task_norms(self.shape, support.theta)
-            after = theta - self.scale(support.theta, k)
+            support, after, grad_norms = self.functions.support(theta, norms, *self.support, rates=self.rates[k])
             query = None
             if weight != 0 or self.settings.track_query:
-                query = self.functions.query(after, norms, *self.query)._replace(saved=())
+                passed = self.functions.query(after, norms, *self.query, rates=self.rates[k])
+                query = passed.gradient._replace(saved=())
             if not self.settings.second_order:
                 support = support._replace(saved=())
             elif not keep:
@@ -97,33 +98,32 @@ class Chunk:
             theta = after
         return steps
 
-    def scale(self, vector: Tensor, k: int) -> Tensor:
-        """Return a packed vector [D] times the rates of inner step ``k``; 0 for tensors that do not adapt."""
-        return packing.scale(self.shape, vector, dict(zip(self.names, self.meta.inner_lrs[:, k])))
-
     def differentiate(self, steps: list[Step]) -> Sums:
         """Backward pass: go through the steps from the last to the first."""
         adjoint = torch.zeros_like(steps[0].theta)
         rates, gammas, betas = [], [], []
         for k, step in reversed(list(enumerate(steps))):
             gamma, beta = torch.zeros_like(step.norms[0]), torch.zeros_like(step.norms[1])
-            weight = self.settings.loss_weights[k]
             if step.query is not None:
-                adjoint = adjoint + weight * step.query.theta
+                weight = self.settings.loss_weights[k]
+                adjoint = torch.add(adjoint, step.query.theta, alpha=weight)
                 gamma, beta = weight * step.query.gamma.sum(1), weight * step.query.beta.sum(1)
-            support, arguments = step.support, (step.theta, step.norms, *self.support)
-            if not support.theta.numel():
-                support = self.functions.support(*arguments)
-            rates.append(-packing.products(self.shape, adjoint, support.theta))
             if self.settings.second_order:
-                v = self.scale(adjoint, k)
-                product = self.functions.hessian_product(*arguments, v=v, saved=support.saved)
-                adjoint = adjoint - product.theta
-                gamma, beta = gamma - product.gamma.sum(1), beta - product.beta.sum(1)
+                back = self._back(step, self.rates[k], adjoint)
+                adjoint, gamma, beta = back.adjoint, gamma + back.gamma, beta + back.beta
+                rates.append(back.rates)
+            else:
+                rates.append(-packing.products(self.shape, adjoint, step.support.theta))
             gammas.append(gamma)
             betas.append(beta)
         stacks = (torch.stack(rows[::-1], dim) for rows, dim in ((rates, 1), (gammas, 0), (betas, 0)))
         return Sums(adjoint, *stacks)
+
+    def _back(self, step: Step, rates: Tensor, adjoint: Tensor) -> BackStep:
+        support, arguments = step.support, (step.theta, step.norms, *self.support)
+        if not support.theta.numel():
+            support = self.functions.support(*arguments, rates=rates).gradient
+        return self.functions.back(*arguments, rates=rates, adjoint=adjoint, slope=support.theta, saved=support.saved)
 
     def gradient(self, sums: Sums) -> MetaParams:
         """Return the derivatives by name; the derivative of a bias before batch norm is exactly 0."""
@@ -145,30 +145,31 @@ class Chunk:
         """Return the trace, with a leading [G]."""
         support, query = [step.support for step in steps], [step.query for step in steps]
         last = next(q for q in reversed(query) if q is not None)
-        absent, zero = torch.full_like(last.loss, torch.nan), torch.zeros_like(last.loss)
+        absent = torch.full_like(last.loss, torch.nan)
         hits = [absent if q is None else _accuracy(q.logits, self.batch.query_y) for q in query]
-        rows = [torch.stack([step.grad_norms.get(name, zero) for name in self.names], 1) for step in steps]
+        packed = dict(zip(self.shape.tensors, torch.stack([step.grad_norms for step in steps], 2)))  # [P, G, K]
+        zero = torch.zeros_like(next(iter(packed.values())))
         return InnerTrace(
             support_loss=torch.stack([s.loss for s in support], 1),
             query_loss=torch.stack([absent if q is None else q.loss for q in query], 1),
             query_metric=torch.stack(hits, 1),
             query_logits=last.logits,
-            grad_norm=torch.stack(rows, 1),
+            grad_norm=torch.stack([packed.get(name, zero) for name in self.names], 2),  # [G, K, n_adapted]
             support_stats=self._stats(support, self.batch.support_x),
             query_stats=self._stats(query, self.batch.query_x),
         )
 
     def _stats(self, passes: Sequence[Gradient | None], images: Tensor) -> Stats:
+        absent = images.new_full((len(STAGES), self.shape.n_tasks, self.shape.filters), torch.nan)
+        means, variances = (
+            torch.stack([absent if p is None else getattr(p, name) for p in passes], 2) for name in ("mean", "var")
+        )  # [L, G, K, F]
         stats, side = {}, images.shape[-1]
-        for i in range(len(STAGES)):
+        for i, (mean, var) in enumerate(zip(means, variances)):
             side = side if self.shape.pool else -(-side // 2)
             n = images.shape[1] * side**2
             side = side // 2 if self.shape.pool else side
-            bias = self.meta.model[f"convs.{i}.bias"]
-            absent = bias.new_full((self.shape.n_tasks, *bias.shape), torch.nan)
-            means = torch.stack([absent if p is None else p.mean[i] + bias for p in passes], 1)  # [G, K, F]
-            variances = [absent if p is None else p.var[i] * (n / max(n - 1, 1)) for p in passes]
-            stats[f"norms.{i}"] = BatchStats(means, torch.stack(variances, 1))
+            stats[f"norms.{i}"] = BatchStats(mean + self.meta.model[f"convs.{i}.bias"], var * (n / max(n - 1, 1)))
         return stats
 
 

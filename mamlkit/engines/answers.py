@@ -1,4 +1,4 @@
-"""The query logits of evaluation, without a trace, from the compiled support gradient."""
+"""The query logits of evaluation, without a trace, from compiled inner steps."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def query_logits(
 
     def answer(own: Problem, tasks: Episode) -> Tensor:
         shape = packing.shape_of(cast(Conv4, own.network), meta.model, tasks.support_x)
-        gradient, patches = make(shape, shape).support, Patches.of(tasks.support_x, shape.stride)
-        theta = packing.pack(shape, meta.model)
+        inner_step, patches = make(shape, shape).support, Patches.of(tasks.support_x, shape.stride)
+        theta, rates = packing.pack(shape, meta.model), packing.rates(shape, meta.inner_lrs, names, n_steps)
         for k in range(n_steps):
-            slope = gradient(theta, packing.norms(meta.model, k), patches, tasks.support_y).theta
-            theta = theta - packing.scale(shape, slope, dict(zip(names, meta.inner_lrs[:, k])))
+            norms = packing.norms(meta.model, k)
+            theta = inner_step(theta, norms, patches, tasks.support_y, rates=rates[k]).after
         logits = []
         for adapted, x in zip(packing.unpack_tasks(shape, theta), tasks.query_x):
             weights = {**meta.model, **adapted}

@@ -1,6 +1,6 @@
-"""Compile one function of ``mamlkit.engines.closed_form`` for one shape; run in a separate process.
+"""Compile one function of ``mamlkit.engines.inner_step`` for one shape; run in a separate process.
 
-    python -m mamlkit.engines.build gradient '{"n_tasks": 2, ...}' out.pt2
+    python -m mamlkit.engines.build inner_step '{"n_tasks": 2, ...}' out.pt2
 
 The compiler takes hundreds of megabytes and many seconds; the compiled package takes neither. The package is tested on
 an example, and rejected if its results differ from the results of its source function.
@@ -17,9 +17,10 @@ from torch import Tensor
 from torch._inductor import aoti_compile_and_package
 
 from mamlkit.core.errors import InputError
-from mamlkit.engines.closed_form import Shape
+from mamlkit.engines.closed_form import Gradient, Shape
 from mamlkit.engines.compiler import call_flat, runner
 from mamlkit.engines.first_stage import Patches
+from mamlkit.engines.inner_step import InnerStep
 
 SETTINGS = {"cpp.enable_kernel_profile": True}  # a profiler then shows the fused kernels by name
 # Allowed relative l2 difference between package and source. In float32 a value near a kink, of the leaky ReLU or
@@ -39,10 +40,12 @@ def example(function: str, shape: Shape) -> list[Tensor]:
     norms = 1 + noise(4, shape.filters) / 10, noise(4, shape.filters) / 10
     images = noise(shape.n_tasks, shape.n_images, shape.channels, shape.size, shape.size)
     y = torch.arange(shape.n_images).remainder(shape.n_way).repeat(shape.n_tasks, 1)
-    arguments = [theta, *norms, *Patches.of(images, shape.stride), y]
-    if function == "gradient":
+    rates = torch.linspace(0.1, 0.4, len(shape.sizes), dtype=dtype)
+    arguments = [theta, *norms, *Patches.of(images, shape.stride), y, rates]
+    if function == "inner_step":
         return arguments
-    return [*arguments, noise(sum(shape.sizes)), *call_flat("gradient", shape, arguments)[7:]]
+    adjoint, slope, saved = noise(sum(shape.sizes)), noise(sum(shape.sizes)), call_flat("inner_step", shape, arguments)
+    return [*arguments, adjoint, slope, *saved[len(InnerStep._fields) + len(Gradient._fields) - 2 :]]
 
 
 class Module(torch.nn.Module):

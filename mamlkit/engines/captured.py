@@ -24,7 +24,7 @@ from mamlkit.core.outer_loop import MetaStep
 from mamlkit.core.problem import MetaParams, Problem
 from mamlkit.core.schedules import StepConfig, step_config
 from mamlkit.core.transforms import Params
-from mamlkit.engines import adjoint, closed_form
+from mamlkit.engines import adjoint, inner_step
 from mamlkit.engines.adjoint import Functions
 from mamlkit.engines.closed_form import Shape
 from mamlkit.engines.graph import Eager, Engine
@@ -64,9 +64,9 @@ def uncompiled(support: Shape, query: Shape) -> Functions:
     """Return the functions of the closed form for a chunk's shapes, as torch operations."""
     partial = functools.partial
     return Functions(
-        partial(closed_form.gradient, support),
-        partial(closed_form.gradient, query),
-        partial(closed_form.hessian_product, support),
+        partial(inner_step.inner_step, support),
+        partial(inner_step.inner_step, query),
+        partial(inner_step.back_step, support),
     )
 
 

@@ -1,4 +1,4 @@
-"""Compiled functions of ``mamlkit.engines.closed_form``: built once, kept in the cache folder, loaded in milliseconds.
+"""Compiled functions of ``mamlkit.engines.inner_step``: built once, kept in the cache folder, loaded in milliseconds.
 
 torch's AOTInductor compiles a package in a separate process (see ``mamlkit.engines.build``). The package's name has a
 digest of shape, source, torch and processor. The code uses one thread: chunks of tasks run side by side.
@@ -30,13 +30,17 @@ from mamlkit.core.batch_norm import NORM_EPS
 from mamlkit.core.errors import InputError
 from mamlkit.core.networks import LEAK
 from mamlkit.core.system.files import BAD_ARCHIVE, cache_dir, check_writable, discard, replace, why
-from mamlkit.engines import closed_form, native
+from mamlkit.engines import native
 from mamlkit.engines.adjoint import Functions
-from mamlkit.engines.closed_form import Gradient, HessianProduct, Shape
+from mamlkit.engines.closed_form import Gradient, Shape
 from mamlkit.engines.first_stage import Patches
+from mamlkit.engines.inner_step import BackStep, InnerStep, back_step, inner_step
 from mamlkit.engines.native import Run
 
-SOURCES = tuple(f"engines/{name}.py" for name in ("closed_form", "first_stage", "stage", "build", "compiler", "native"))
+SOURCES = tuple(
+    f"engines/{name}.py"
+    for name in ("inner_step", "closed_form", "packing", "first_stage", "stage", "build", "compiler", "native")
+)
 
 KEPT = 60  # packages of about 2 MB; the least recently used are deleted
 # Exceptions of a loader from another version of torch, or for a damaged file.
@@ -70,7 +74,7 @@ def obstacle() -> str:
 
 def parts(support: Shape, query: Shape) -> list[Part]:
     """Return the parts for a chunk with these support and query sets."""
-    return list(dict.fromkeys([("gradient", support), ("gradient", query), ("hessian_product", support)]))
+    return list(dict.fromkeys([("inner_step", support), ("inner_step", query), ("back_step", support)]))
 
 
 def missing(wanted: list[Part]) -> list[Part]:
@@ -119,28 +123,31 @@ def load(support: Shape, query: Shape, *, autocast: bool = False) -> Functions:
     """
     support, query = (dataclasses.replace(shape, autocast=autocast) for shape in (support, query))
     compile_parts(parts(support, query))
-    support_run, query_run, product_run = (
-        runner(package(part)) for part in (("gradient", support), ("gradient", query), ("hessian_product", support))
+    support_run, query_run, back_run = (
+        runner(package(part)) for part in (("inner_step", support), ("inner_step", query), ("back_step", support))
     )
 
-    def product(*arguments: Any, v: Tensor, saved: tuple[Tensor, ...]) -> HessianProduct:
-        return HessianProduct(*product_run(_flat(*arguments, v, *saved)))
+    def step(run: Run, *arguments: Any, rates: Tensor) -> InnerStep:
+        after, grad_norms, *numbers = run(_flat(*arguments, rates))
+        n = len(Gradient._fields) - 1
+        return InnerStep(Gradient._make([*numbers[:n], tuple(numbers[n:])]), after, grad_norms)
 
-    def gradient(run: Run, *arguments: Any) -> Gradient:
-        loss, logits, theta, gamma, beta, mean, var, *saved = run(_flat(*arguments))
-        return Gradient(loss, logits, theta, gamma, beta, mean, var, tuple(saved))
+    def back(*arguments: Any, rates: Tensor, adjoint: Tensor, slope: Tensor, saved: tuple[Tensor, ...]) -> BackStep:
+        return BackStep(*back_run(_flat(*arguments, rates, adjoint, slope, *saved)))
 
-    return Functions(functools.partial(gradient, support_run), functools.partial(gradient, query_run), product)
+    return Functions(functools.partial(step, support_run), functools.partial(step, query_run), back)
 
 
 def call_flat(function: str, shape: Shape, flat: list[Tensor]) -> tuple[Tensor, ...]:
-    """Call a function of ``closed_form`` with flat arguments and return its tensors flat."""
-    theta, gamma, beta, p, mean, cov, y, *rest = flat
+    """Call a function of ``inner_step`` with flat arguments and return its tensors flat, those of the gradient last."""
+    theta, gamma, beta, p, mean, cov, y, rates, *rest = flat
     arguments = shape, theta, (gamma, beta), Patches(p, mean, cov), y
-    if function == "gradient":
-        *results, saved = closed_form.gradient(*arguments)
-        return *results, *saved
-    return tuple(closed_form.hessian_product(*arguments, v=rest[0], saved=tuple(rest[1:])))
+    if function == "inner_step":
+        gradient, *step = inner_step(*arguments, rates=rates)
+        *numbers, saved = gradient
+        return *step, *numbers, *saved
+    adjoint, slope, *kept = rest
+    return tuple(back_step(*arguments, rates=rates, adjoint=adjoint, slope=slope, saved=tuple(kept)))
 
 
 @functools.lru_cache(maxsize=64)

@@ -6,6 +6,8 @@ All conversions are linear and keep every number, so derivatives are packed and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,13 @@ def norms(params: Params, step: int) -> tuple[Tensor, Tensor]:
     return gamma, beta
 
 
+def rates(shape: Shape, inner_lrs: Tensor, names: Sequence[str], n_steps: int) -> Tensor:
+    """Return the rates of each packed tensor, [K, P], from the rows of the tensors that adapt; 0 for the others."""
+    none = torch.zeros_like(inner_lrs[0, :n_steps])
+    rows = [inner_lrs[names.index(name), :n_steps] if name in names else none for name in shape.tensors]
+    return torch.stack(rows, 1)
+
+
 def unpack_norms(params: Params, gamma: Tensor, beta: Tensor) -> Params:
     """Return derivatives [K, L, F] by name, in the shapes of ``params``; summed over steps if these share a row."""
     found = {}
@@ -59,10 +68,10 @@ def unpack_norms(params: Params, gamma: Tensor, beta: Tensor) -> Params:
     return found
 
 
-def scale(shape: Shape, vector: Tensor, rates: dict[str, Tensor]) -> Tensor:
-    """Return a packed vector with each tensor times its own rate; a tensor without a rate becomes 0."""
-    parts = zip(shape.tensors, torch.split(vector, shape.sizes))
-    return torch.cat([part * rates[name] if name in rates else torch.zeros_like(part) for name, part in parts])
+def scale(shape: Shape, vector: Tensor, rates: Tensor) -> Tensor:
+    """Return a packed vector with each tensor times its own rate [P]; with rate 0 it becomes 0, whatever it holds."""
+    parts = zip(torch.split(vector, shape.sizes), rates)
+    return torch.cat([torch.where(rate == 0, 0.0, part * rate) for part, rate in parts])
 
 
 def products(shape: Shape, a: Tensor, b: Tensor) -> Tensor:
@@ -70,9 +79,9 @@ def products(shape: Shape, a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([torch.dot(*pair) for pair in zip(torch.split(a, shape.sizes), torch.split(b, shape.sizes))])
 
 
-def task_norms(shape: Shape, vector: Tensor) -> dict[str, Tensor]:
-    """Return the l2 norm of each packed tensor, per task [G], by name."""
-    return {name: part.flatten(1).norm(dim=1) for name, part in zip(shape.tensors, shape.unpack(vector))}
+def task_norms(shape: Shape, vector: Tensor) -> Tensor:
+    """Return the l2 norm of each packed tensor, per task: [P, G]."""
+    return torch.stack([part.flatten(1).norm(dim=1) for part in shape.unpack(vector)])
 
 
 def _inwards(shape: Shape, name: str, w: Tensor) -> Tensor:
