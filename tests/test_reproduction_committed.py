@@ -17,7 +17,12 @@ from mamlkit.study.reproduction import measurements, summary
 from mamlkit.study.reproduction.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
-RUNS = {"omniglot-ablation-omniglot": (7, 3), "omniglot-ablation-glyphs": (7, 3), "stability-omniglot": (2, 10)}
+RUNS = {
+    "omniglot-ablation-omniglot": (7, 3),
+    "omniglot-ablation-glyphs": (7, 3),
+    "stability-omniglot": (2, 10),
+    "atlas-glyphs": (315, 3),
+}
 SMALL = 300_000  # bytes
 
 
