@@ -133,7 +133,7 @@ def budget() -> str:
 
 def section() -> str:
     """Return the text between the marks in the README."""
-    return "\n\n".join([budget(), ablation_table(), lead(), stability_table(), atlas_table()])
+    return f"{budget()}\n\n{ablation_table()}\n\n{lead()}\n\n{stability_table()}\n\n{atlas_table()}"
 
 
 def draw(name: str) -> Figure:
