@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 
 from mamlkit.core.config import Config
 from mamlkit.show.numbers import percent
-from mamlkit.study.reproduction import figures, measurements, paper, report, summary
+from mamlkit.study.reproduction import atlas_views, figures, measurements, paper, report, summary
+from mamlkit.study.stored import atlas
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "data" / "results" / "reproduction"
@@ -25,11 +26,13 @@ README = ROOT / "README.md"
 SECTION = re.compile(r"(?<=<!-- reproduction -->\n).*?(?=\n<!-- end of reproduction -->)", re.DOTALL)
 ABLATIONS = {"Omniglot": "omniglot-ablation-omniglot", "glyphs": "omniglot-ablation-glyphs"}
 STABILITY = "stability-omniglot"
+ATLAS = "atlas-glyphs"
 DPI = 110
 PICTURES = {
     **{f"{name}-accuracy": (name, figures.accuracies) for name in ABLATIONS.values()},
     **{f"{name}-effects": (name, figures.differences) for name in ABLATIONS.values()},
     f"{STABILITY}-curves": (STABILITY, figures.curves),
+    f"{ATLAS}-map": (ATLAS, atlas_views.atlas_map),
 }
 
 
@@ -99,6 +102,20 @@ def stability_table() -> str:
     return "\n".join(lines)
 
 
+def atlas_table() -> str:
+    """Return the dead runs of each network and method, at 5 or 10 inner steps and inner rates from 0.1 on."""
+    stored = atlas.read()
+    lines = ["| dead runs | " + " | ".join(stored.networks.values()) + " |", "|---" * (1 + len(stored.networks)) + "|"]
+    for method, label in stored.methods.items():
+        cells = [label]
+        for network in stored.networks:
+            dead, n = stored.runs(network, method, least_steps=5, least_rate=0.1)
+            found = summary.share(dead, n)
+            cells.append(f"{dead} of {n} ({100 * found['low']:.0f} to {100 * found['high']:.0f} %)")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def budget() -> str:
     """Return a sentence that compares the budget with the paper's."""
     plan = measurements.plan_of(read(ABLATIONS["Omniglot"]))
@@ -116,7 +133,7 @@ def budget() -> str:
 
 def section() -> str:
     """Return the text between the marks in the README."""
-    return f"{budget()}\n\n{ablation_table()}\n\n{lead()}\n\n{stability_table()}"
+    return f"{budget()}\n\n{ablation_table()}\n\n{lead()}\n\n{stability_table()}\n\n{atlas_table()}"
 
 
 def draw(name: str) -> Figure:
