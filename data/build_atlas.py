@@ -48,7 +48,8 @@ def outcomes(frame: pd.DataFrame, seeds: list[int]) -> dict[str, NDArray[Any]]:
     if len(missing):
         raise InputError(f"{len(missing)} of {len(order)} runs are missing, such as {missing[0]}; run the grid again")
     shape = (*AXES, len(seeds))
-    columns = {"accuracy": runs.accuracy, "dead": runs.state == DIVERGED, "why": runs.why, "largest": largest}
+    dead = runs.state == DIVERGED
+    columns = {"accuracy": runs.accuracy, "dead": dead, "why": runs.why.where(dead, ""), "largest": largest}
     return {name: column.loc[order].to_numpy().reshape(shape) for name, column in columns.items()}
 
 
