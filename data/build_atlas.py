@@ -1,13 +1,12 @@
 """Store the stability atlas in the package: ``python data/build_atlas.py results/atlas-glyphs-laptop``.
 
-The folder is the one that ``mamlkit reproduce atlas`` filled. Its table of measurements becomes
-``data/results/reproduction/atlas-glyphs.parquet``, and what notebook 03 and the live pages show becomes
-``mamlkit/study/stored/atlas.safetensors``.
+The folder is the one that ``mamlkit reproduce atlas`` filled. Its table of measurements, without the rows of single
+epochs by tensor, becomes ``data/results/reproduction/atlas-glyphs.parquet``. The courses of the runs that are shown
+become ``mamlkit/study/stored/atlas.safetensors``.
 """
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from mamlkit.study.stored import atlas
 from mamlkit.training.history import EpochRecord
 from mamlkit.training.stability import DIVERGED
 
+BY_TENSOR = ("inner gradient norm", "inner rate")  # measures left out of the committed table
+KEPT = ("versions", "seconds")  # of a run's record; the plan has its configuration
 RESULTS = Path(__file__).parent / "results" / "reproduction" / "atlas-glyphs.parquet"
 AXES = tuple(map(len, (NETWORKS, METHODS, STEPS, RATES)))
 
@@ -47,7 +48,8 @@ def outcomes(frame: pd.DataFrame, seeds: list[int]) -> dict[str, NDArray[Any]]:
     if len(missing):
         raise InputError(f"{len(missing)} of {len(order)} runs are missing, such as {missing[0]}; run the grid again")
     shape = (*AXES, len(seeds))
-    columns = {"accuracy": runs.accuracy, "dead": runs.state == DIVERGED, "why": runs.why, "largest": largest}
+    dead = runs.state == DIVERGED
+    columns = {"accuracy": runs.accuracy, "dead": dead, "why": runs.why.where(dead, ""), "largest": largest}
     return {name: column.loc[order].to_numpy().reshape(shape) for name, column in columns.items()}
 
 
@@ -107,12 +109,21 @@ def make(folder: Path) -> atlas.Atlas:
     )
 
 
+def short(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of measurements for the repository."""
+    kept = frame[~frame.measure.isin(BY_TENSOR)]
+    cells = {name: {key: record[key] for key in KEPT} for name, record in frame.attrs["cells"].items()}
+    kept.attrs = frame.attrs | {"cells": cells}
+    return kept
+
+
 @click.command(help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path))
 def main(folder: Path) -> None:
     """Write both files."""
     atlas.write(make(folder))
-    shutil.copyfile(folder / "results.parquet", RESULTS)
+    frame = short(measurements.read(folder / "results.parquet"))
+    frame.to_parquet(RESULTS, index=False, compression="zstd")
     click.echo(f"{atlas.FILE.name}: {atlas.FILE.stat().st_size} bytes; {RESULTS.name}: {RESULTS.stat().st_size} bytes")
 
 

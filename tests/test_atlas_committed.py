@@ -44,6 +44,18 @@ def test_the_package_shows_the_runs_of_the_table(frame: pd.DataFrame) -> None:
     assert (np.array(dead) == shown.dead.any(-1).ravel()).all()
 
 
+def test_what_the_readme_says_of_it_is_so() -> None:
+    shown = atlas.read()
+    assert all(shown.runs("norm", method, least_steps=5, least_rate=0.1) == (0, 12) for method in shown.methods)
+    assert all(shown.runs("plain", method, least_steps=5, least_rate=0.4) == (6, 6) for method in shown.methods)
+    assert shown.runs("plain", "maml", least_steps=5, least_rate=0.1) == (9, 12)  # 3 of 6 at 0.1
+    others = [method for method in shown.methods if method != "maml"]
+    at_a_tenth = [shown.runs("plain", method, least_steps=5, least_rate=0.1)[0] - 6 for method in others]
+    assert (min(at_a_tenth), max(at_a_tenth)) == (0, 1)
+    skips = {method: shown.runs("skips", method, least_steps=5, least_rate=0.1)[0] for method in shown.methods}
+    assert (skips.pop("first-order"), min(skips.values()), max(skips.values())) == (11, 4, 6)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "dies"), AGAIN.items())
 def test_a_cell_that_is_trained_again_has_the_committed_numbers(

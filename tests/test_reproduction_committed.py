@@ -24,6 +24,7 @@ RUNS = {
     "atlas-glyphs": (315, 3),
 }
 SMALL = 300_000  # bytes
+LARGE = {"atlas-glyphs.parquet": 4_000_000}  # 945 runs with their configurations, which git compresses to a fifth
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_every_table_has_all_of_its_runs_and_a_picture_is_small(script: ModuleTy
         assert (plan.scale, plan.parameters, plan.seeds) == ("laptop", {}, tuple(range(seeds)))
         assert frame.attrs["cells"].keys() == {cell.name for cell in plan.cells}
         assert summary.settings(frame).n_seeds.tolist() == [seeds] * settings
-    assert all(path.stat().st_size < SMALL for path in script.RESULTS.iterdir())
+    assert all(path.stat().st_size < LARGE.get(path.name, SMALL) for path in script.RESULTS.iterdir())
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone: git does not know its commits")
