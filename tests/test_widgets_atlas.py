@@ -59,7 +59,7 @@ def test_every_cell_is_shipped_with_its_course_and_a_control_for_each_axis() -> 
     ]
     assert [len(control["values"]) for control in controls] == [2, 2, 2, 2, 6]
     assert [control["kind"] for control in controls] == ["choice", "choice", "slider", "slider", "slider"]
-    assert explorer.spec["ranges"] == {"loss": [0, 1], "grad_norm": [-3, 9], "inner_norms": [0, 2]}
+    assert explorer.spec["ranges"] == {"loss": [0, 1], "grad_norm": [-3, 9], "inner_norms": [-4, 6]}
     assert (explorer.spec["total"], explorer.spec["epochs"]) == (6, 3)
 
 

@@ -29,7 +29,7 @@ const view = {
       ...(why ? ["it died:", ...wrapped(why, 30)] : ["it lives"]),
     ];
     const scale = ranges.inner_norms.map((power) => say(10 ** power, 1));
-    svg.append(shape("text", { x: 510, y: 262 }, `dark ${scale[0]}, light ${scale[1]}`));
+    svg.append(shape("text", { x: 510, y: 262 }, `dark: up to ${scale[0]}, light: from ${scale[1]}`));
     lines.forEach((line, i) => svg.append(shape("text", { x: 510, y: 290 + 17 * i }, line)));
     const words = `${networks[network]}, ${methods[method]}, ${steps[k]} inner steps at rate ${rates[r]}: ${lines.join(", ")}. `
       + `Meta-iteration ${moments[now]}: meta-loss ${say(loss[now])}, norm of the meta-gradient ${say(norm[now])}, `

@@ -19,6 +19,7 @@ from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_scrip
 
 AXES = ("network", "method", "inner steps", "inner rate")
 CURVES = ("loss", "grad_norm")
+HEAT = (-4, 6)  # powers of ten of the colours for norms of the support gradient; norms outside have the end's colour
 
 
 class AtlasExplorer(Explorer):
@@ -133,7 +134,7 @@ def _levels(
 ) -> tuple[dict[str, NDArray[Any]], dict[str, list[int]]]:
     """Return the curves and the norms as bytes by name, and the decades of their levels."""
     ranges = {name: decades(curves[name], 1e-6) for name in CURVES}
-    ranges["inner_norms"] = decades(np.concatenate([norms.ravel() for norms in inner_norms.values()]), 1e-6)
+    ranges["inner_norms"] = list(HEAT)
     arrays = {name: as_levels(curves[name], ranges[name]) for name in CURVES}
     inner = {f"inner_norms.{steps}": as_levels(norms, ranges["inner_norms"]) for steps, norms in inner_norms.items()}
     return {**arrays, **inner}, ranges
