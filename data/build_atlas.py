@@ -73,9 +73,8 @@ def padded(values: Any, n: int, axis: int = 0) -> NDArray[Any]:
     return np.pad(array, widths, constant_values=np.nan)
 
 
-def make(folder: Path) -> atlas.Atlas:
-    """Return the atlas of a finished grid."""
-    frame = measurements.read(folder / "results.parquet")
+def make(folder: Path, frame: pd.DataFrame) -> atlas.Atlas:
+    """Return the atlas of a finished grid with this table of measurements."""
     plan = measurements.plan_of(frame)
     seeds = sorted(plan.seeds)
     runs = outcomes(frame, seeds)
@@ -89,7 +88,7 @@ def make(folder: Path) -> atlas.Atlas:
         together = np.stack([padded(x, most, -1) for x in own])
         inner[steps] = together.reshape(AXES[0], AXES[1], AXES[3], *together.shape[1:])
     cells = frame.attrs["cells"].values()
-    versions = [dict(text) for text in {tuple(cell["versions"].items()) for cell in cells}]
+    versions = [dict(text) for text in sorted({tuple(cell["versions"].items()) for cell in cells})]
     return atlas.Atlas(
         networks={name: label for name, (label, _) in NETWORKS.items()},
         methods={name: label for name, (label, _, _) in METHODS.items()},
@@ -121,9 +120,9 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
 @click.argument("folder", type=click.Path(path_type=Path))
 def main(folder: Path) -> None:
     """Write both files."""
-    atlas.write(make(folder))
-    frame = short(measurements.read(folder / "results.parquet"))
-    frame.to_parquet(RESULTS, index=False, compression="zstd")
+    frame = measurements.read(folder / "results.parquet")
+    atlas.write(make(folder, frame))
+    short(frame).to_parquet(RESULTS, index=False, compression="zstd")
     click.echo(f"{atlas.FILE.name}: {atlas.FILE.stat().st_size} bytes; {RESULTS.name}: {RESULTS.stat().st_size} bytes")
 
 

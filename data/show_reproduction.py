@@ -1,7 +1,8 @@
 """Draw the committed reproductions, and write their tables into the README: ``python data/show_reproduction.py``.
 
 Every number comes from ``data/results/reproduction/*.parquet``, each the ``results.parquet`` of ``mamlkit reproduce``.
-Folders given as arguments are copied there first: ``python data/show_reproduction.py results/*-laptop``.
+Folders given as arguments are copied there first: ``python data/show_reproduction.py results/omniglot-*-laptop``. The
+table of the atlas is shortened, by ``data/build_atlas.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mamlkit.core.config import Config
-from mamlkit.show.numbers import percent
+from mamlkit.show.numbers import percent, share_of
 from mamlkit.study.reproduction import atlas_views, figures, measurements, paper, report, summary
 from mamlkit.study.stored import atlas
 
@@ -111,7 +112,7 @@ def atlas_table() -> str:
         for network in stored.networks:
             dead, n = stored.runs(network, method, least_steps=5, least_rate=0.1)
             found = summary.share(dead, n)
-            cells.append(f"{dead} of {n} ({100 * found['low']:.0f} to {100 * found['high']:.0f} %)")
+            cells.append(share_of(dead, n, low=found["low"], high=found["high"]))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

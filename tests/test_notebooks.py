@@ -26,6 +26,7 @@ from scripts import load_script
 import mamlkit.show.widgets
 from mamlkit.show.course.exercise import EXERCISES
 from mamlkit.show.widgets.explorer import EXPORT
+from mamlkit.study.reproduction.execution import STARTS
 
 ROOT = Path(__file__).parents[1]
 SANITIZER = Path(__file__).with_name("nbval_sanitize.cfg")
@@ -82,9 +83,13 @@ def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a module of this Python outside of pytest's own warnings-are-errors, with the package importable."""
     path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]))
     env = {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(folder / "ipython"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=env, capture_output=True, text=True, timeout=280
-    )
+    for _ in range(STARTS):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=folder, env=env, capture_output=True, text=True, timeout=280
+        )
+        if "Kernel died before replying" not in done.stdout + done.stderr:  # another process had taken its port
+            break
+    return done
 
 
 def run_nbval(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:

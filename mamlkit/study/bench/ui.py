@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import nbformat
 import numpy as np
-import papermill
+from nbformat import NotebookNode
 from playwright.sync_api import Page, expect
 
 from mamlkit.study.bench import gestures
 from mamlkit.study.bench.browser import PATIENCE, run_all
 from mamlkit.study.bench.stage import Stage, outputs_page
+from mamlkit.study.reproduction.execution import execute
 
 STROKE, SLIDER, ANSWER = "a stroke to its bars", "a slider to its picture", "a rate to the kernel's answer"
 LIVE, READY = "a slider to the kernel's figure", "a page's address to its first answer"
@@ -162,24 +163,16 @@ def first_figures(on: Stage) -> Iterator[Row]:
         first = next(i for i, cell in enumerate(notebook.cells) if _shows_a_figure(cell))
         notebook.cells = notebook.cells[: first + 1]
         with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / path.name
-            nbformat.write(notebook, source)  # type: ignore[no-untyped-call]
-            yield Row(FIRST, path.stem, tuple(_papermill_ms(source) for _ in range(on.few)))
+            place = Path(folder) / path.name
+            yield Row(FIRST, path.stem, tuple(_papermill_ms(notebook, place) for _ in range(on.few)))
 
 
 def _shows_a_figure(cell: Any) -> bool:
     return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
 
 
-def _papermill_ms(path: Path) -> float:
-    ran = papermill.execute_notebook(
-        path,
-        path.with_name("ran.ipynb"),
-        {"fast": True},
-        kernel_name="python3",
-        progress_bar=False,
-        extra_arguments=["--log-level=ERROR"],  # the kernel warns about its own local connection
-    )
+def _papermill_ms(notebook: NotebookNode, path: Path) -> float:
+    ran = execute(notebook, path, {"fast": True})
     begin, end = ran.metadata.papermill.start_time, ran.metadata.papermill.end_time
     return 1e3 * (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import papermill
+from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
+from tenacity import retry, retry_if_exception, stop_after_attempt
 
 QUIET = ["--IPKernelApp.log_level=CRITICAL"]  # a kernel's warnings would disturb the progress bar
 START_SECONDS = 300  # a kernel starts slowly on a busy machine
+STARTS = 3  # a kernel cannot start if another process takes one of its ports between their choice and their use
 
 
 def execute(notebook: NotebookNode, path: Path, parameters: Mapping[str, Any]) -> NotebookNode:
@@ -23,10 +26,23 @@ def execute(notebook: NotebookNode, path: Path, parameters: Mapping[str, Any]) -
 
     Raises:
         PapermillExecutionError: a cell raised.
-        DeadKernelError: the kernel died.
+        DeadKernelError: the kernel died, or did not start in three attempts.
 
     Writes: ``path``.
     """
+    try:
+        return _execute(notebook, path, parameters)
+    except RuntimeError as error:
+        raise DeadKernelError(str(error)) from error
+
+
+def _did_not_start(error: BaseException) -> bool:
+    """Return whether this is jupyter_client's error for a kernel that ended before its first answer."""
+    return isinstance(error, RuntimeError) and not isinstance(error, DeadKernelError)
+
+
+@retry(retry=retry_if_exception(_did_not_start), stop=stop_after_attempt(STARTS), reraise=True)
+def _execute(notebook: NotebookNode, path: Path, parameters: Mapping[str, Any]) -> NotebookNode:
     executed: NotebookNode = papermill.execute_notebook(
         notebook,
         str(path),
