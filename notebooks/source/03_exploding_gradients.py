@@ -327,8 +327,8 @@ check("3.2", product)
 #
 # **Run and explore.** Above, the map of plain MAML on the chosen network: in each cell the number of dead runs and the
 # mean test accuracy. Below, the map of the chosen method. The curves and the table of gradients show one run of the
-# framed cell, a dead one if there is one. Move the last slider: it replays this run, one meta-iteration after the
-# other. Red crosses are steps that were refused.
+# framed cell, a dead one if there is one. Move the last slider: it replays this run, two meta-iterations at a time. Red
+# crosses are steps that were refused.
 
 # %%
 stability = atlas.read()
