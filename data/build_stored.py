@@ -1,8 +1,8 @@
 """Train the stored starts and runs of the package: ``python data/build_stored.py`` (two hours on one core; it resumes).
 
 ``mamlkit/study/stored/runs.jsonl`` holds short runs on glyphs, one line each, with every combination of the five fixes,
-other inner rates, strided networks, ANIL and BOIL. ``mamlkit/study/stored/starts/`` holds starts to adapt from, without
-Adam's moments. Existing results are kept; delete a line or a file to train it again.
+other inner rates, ANIL and BOIL. ``mamlkit/study/stored/starts/`` holds starts to adapt from, without Adam's moments.
+Existing results are kept; delete a line or a file to train it again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ BASE = configure(
 )
 STARTS = {  # name: the fixes, and other changes
     "maml": ((), {}),
-    "maml-strided": ((), {"max_pool": False}),
     "mamlpp": (tuple(FIXES), {}),
 }
 START_BUDGET = {"epochs": 30, "iterations_per_epoch": 100, "val_episodes": 100}
@@ -63,10 +62,6 @@ Job = tuple[str, tuple[str, ...], dict[str, Any], int]
 
 def jobs() -> Iterator[Job]:
     """Yield (group, fixes, changes, seed) of every short run, one seed after another."""
-    for seed in range(4):
-        for rate in (1.0, 4.0):
-            for fixes in ((), tuple(sorted(FIXES))):
-                yield "strided", fixes, {"max_pool": False, "inner_lr": rate}, seed
     for seed in SEEDS:
         for n in range(len(FIXES) + 1):
             for fixes in itertools.combinations(sorted(FIXES), n):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import mamlkit.datasets.store
 from mamlkit.core.episodes import ImageStore
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import cache_dir
@@ -169,7 +171,14 @@ def test_a_file_size_limit_is_reported_and_leaves_nothing(tmp_path: Path) -> Non
     assert list((tmp_path / "limited").iterdir()) == []
 
 
-def test_a_progress_bar_runs_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_long_build_shows_a_bar_on_stderr(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    monkeypatch.setattr(mamlkit.datasets.store, "BAR_AFTER", 3600)
+    open_store()
+    assert capsys.readouterr() == ("", "")
+    shutil.rmtree(own_cache)
+    monkeypatch.setattr(mamlkit.datasets.store, "BAR_AFTER", 0)
     open_store()
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -38,7 +38,7 @@ ODD = {  # one unusual set of parameters for each notebook
     "00_welcome": {"seed": 3, "n_way": 3, "n_places": 2},
     "01_maml_from_scratch": {"seed": 3, "k_shot": 5, "n_steps": 4, "inner_lr": 0.02},
     "02_episodes": {"seed": 3, "n_way": 3, "k_shot": 2, "q_query": 1, "n_places": 2},
-    "03_exploding_gradients": {"seed": 3, "n_way": 3, "n_steps": 6, "inner_lr": 3.0},
+    "03_exploding_gradients": {"seed": 3, "n_way": 4, "n_steps": 6, "inner_lr": 0.2},
     "04_multi_step_loss": {"seed": 3, "n_way": 3, "n_steps": 3, "inner_lr": 0.4, "ramp": 4, "k_shot": 2},
     "05_derivative_order": {"seed": 3, "n_way": 3, "n_steps": 3, "inner_lr": 0.2, "k_shot": 2},
     "06_batch_norm": {"seed": 3, "n_tasks": 4, "n_episodes": 10},

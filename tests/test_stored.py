@@ -25,7 +25,7 @@ from mamlkit.training.evaluation import evaluate
 from mamlkit.training.trainer import make_sampler
 
 DATA = Path(__file__).parents[1] / "data"
-STARTS = ("maml", "maml-strided", "mamlpp")
+STARTS = ("maml", "mamlpp")
 DRAWINGS = ("drawings-maml", "drawings-mamlpp")
 FIXES = ("bn", "ca", "da", "lslr", "msl")
 

@@ -19,7 +19,7 @@ AXES = [["A", "B"], ["MAML", "MAML++"], ["1", "5"], ["0.1", "0.4"]]
 
 def make(**changes: Any) -> AtlasExplorer:
     norms = np.geomspace(1e-3, 1e9, 16 * 6).reshape(2, 2, 2, 2, 6)
-    norms[1, 0, 1, 1, 3:] = np.nan
+    norms[1, 0, 1, 1, 2:] = np.nan
     given: dict[str, Any] = {
         "dead": np.arange(16).reshape(2, 2, 2, 2) % 4,
         "accuracy": np.linspace(0.2, 0.9, 16).reshape(2, 2, 2, 2),
@@ -47,8 +47,9 @@ def test_every_cell_is_shipped_with_its_course_and_a_control_for_each_axis() -> 
     explorer = make()
     assert shipped(explorer, "dead").shape == (2, 2, 2, 2)
     assert shipped(explorer, "grad_norm").dtype == np.uint8
-    assert (shipped(explorer, "grad_norm") == 0).sum() == 3
-    assert shipped(explorer, "inner_norms.5").shape == (2, 2, 2, 3, 5, 2)
+    assert shipped(explorer, "grad_norm").shape == (2, 2, 2, 2, 3)  # meta-iterations 1, 3 and 5 of 6
+    assert (shipped(explorer, "grad_norm") == 0).sum() == 2
+    assert shipped(explorer, "inner_norms.5").shape == (2, 2, 2, 2, 5, 2)  # epochs 1 and 3 of 3
     controls = explorer.spec["controls"]
     assert [control["label"] for control in controls] == [
         "network",
@@ -57,16 +58,17 @@ def test_every_cell_is_shipped_with_its_course_and_a_control_for_each_axis() -> 
         "inner rate",
         "meta-iteration",
     ]
-    assert [len(control["values"]) for control in controls] == [2, 2, 2, 2, 6]
+    assert [len(control["values"]) for control in controls] == [2, 2, 2, 2, 3]
+    assert controls[-1]["values"] == ["1", "3", "5"]
     assert [control["kind"] for control in controls] == ["choice", "choice", "slider", "slider", "slider"]
-    assert explorer.spec["ranges"] == {"loss": [0, 1], "grad_norm": [-3, 9], "inner_norms": [0, 2]}
-    assert (explorer.spec["total"], explorer.spec["epochs"]) == (6, 3)
+    assert explorer.spec["ranges"] == {"loss": [0, 1], "grad_norm": [-3, 6], "inner_norms": [-4, 6]}
+    assert (explorer.spec["total"], explorer.spec["epochs"], explorer.spec["every"]) == (6, 3, 2)
 
 
 def test_the_picture_follows_the_controls_and_survives_what_is_not_finite() -> None:
     explorer = make()
     pictures = []
-    for at in ([0, 0, 0, 0, 0], [1, 0, 1, 1, 5]):
+    for at in ([0, 0, 0, 0, 0], [1, 0, 1, 1, 2]):
         explorer.at = at
         pictures.append(np.asarray(Image.open(io.BytesIO(explorer.png())).convert("L")))
     assert pictures[0].std() > 10

@@ -12,7 +12,12 @@ from test_widgets import shipped
 from mamlkit.core.errors import InputError
 from mamlkit.show.widgets import ExplosionExplorer
 
-CHOICES = [["pool", "strided"], ["random", "trained"], ["second", "first"], ["last", "every"]]
+CHOICES = {
+    "network": ["pool", "strided"],
+    "start": ["random", "trained"],
+    "derivative order": ["second", "first"],
+    "loss": ["last", "every"],
+}
 RATES = (0.1, 1.0, 4.0)
 
 
@@ -47,7 +52,7 @@ def test_the_picture_follows_the_controls_and_survives_infinity() -> None:
     assert (first != second).any()
 
 
-@pytest.mark.parametrize("changes", [{"rates": (0.1,)}, {"layers": ["a"]}, {"choices": [*CHOICES[:3], ["last"]]}])
+@pytest.mark.parametrize("changes", [{"rates": (0.1,)}, {"layers": ["a"]}, {"choices": {**CHOICES, "loss": ["last"]}}])
 def test_names_that_do_not_fit_are_refused(changes) -> None:
     with pytest.raises(InputError, match="norms has shape"):
         make(**changes)

@@ -24,6 +24,7 @@ from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import cache_dir, discard, replace
 
 FORMAT = 2
+BAR_AFTER = 2.0  # seconds until a build shows a progress bar
 
 
 class Build(NamedTuple):
@@ -98,7 +99,8 @@ def _write(name: str, index_path: Path, key: list[Any], build: Build) -> None:
     temporary = index_path.with_name(f"{index_path.stem}.{os.getpid()}.tmp")
     try:
         index_path.parent.mkdir(parents=True, exist_ok=True)
-        images = tqdm(build.images, f"building {name}", shape[0], unit=" images", leave=False, mininterval=0.5)
+        bar = {"desc": f"building {name}", "unit": " images", "leave": False, "mininterval": 0.5, "delay": BAR_AFTER}
+        images = tqdm(build.images, total=shape[0], **bar)
         array_path = index_path.with_name(f"{index_path.stem}-{_write_array(temporary, shape, images)}.npy")
         index = {
             "key": key,

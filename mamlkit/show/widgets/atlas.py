@@ -18,7 +18,9 @@ from mamlkit.core.errors import InputError
 from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script, read_style
 
 AXES = ("network", "method", "inner steps", "inner rate")
-CURVES = ("loss", "grad_norm")
+CURVES = {"loss": 1e2, "grad_norm": 1e6}  # largest value told apart; the few above it are "at least" this
+EVERY = 2  # of the meta-iterations one is shown, and of the epochs: 945 runs must fit into a page
+HEAT = (-4, 6)  # powers of ten of the colours for norms of the support gradient; norms outside have the end's colour
 
 
 class AtlasExplorer(Explorer):
@@ -36,7 +38,7 @@ class AtlasExplorer(Explorer):
         layers: [N] number of layers of each network.
         why: for each cell in the order [N, M, K, R], the reason if the run is dead, else empty.
         title: the title above the figure.
-        at: initial positions of (network, method, steps, rate, meta-iteration).
+        at: initial positions of (network, method, steps, rate, meta-iteration); a half of the meta-iterations is shown.
 
     Raises:
         InputError: the names do not match the shape of ``dead``.
@@ -63,9 +65,10 @@ class AtlasExplorer(Explorer):
     ) -> None:
         controls = cell_controls(dead, axes, at)
         total, epochs = curves["loss"].shape[-1], next(iter(inner_norms.values())).shape[3]
-        arrays, ranges = _levels(curves, inner_norms)
+        self._curves = {name: curves[name][..., ::EVERY] for name in CURVES}
+        arrays, ranges = _levels(self._curves, {steps: norms[:, :, :, ::EVERY] for steps, norms in inner_norms.items()})
         arrays |= {"dead": dead.astype(np.uint8), "accuracy": accuracy, "shown": shown.astype(np.uint8)}
-        controls.append(Control("meta-iteration", [str(i + 1) for i in range(total)], at[-1]))
+        controls.append(Control("meta-iteration", [str(i + 1) for i in range(0, total, EVERY)], at[-1]))
         spec = {
             "runs": runs,
             "seeds": list(seeds),
@@ -73,9 +76,9 @@ class AtlasExplorer(Explorer):
             "why": list(why),
             "ranges": ranges,
             "epochs": epochs,
+            "every": EVERY,
             "total": total,
         }
-        self._curves = curves
         super().__init__(arrays, title=title, controls=controls, spec=spec)
 
     def paint(self, figure: Figure, *at: int) -> None:
@@ -86,8 +89,9 @@ class AtlasExplorer(Explorer):
             self._map(axes, network, shown, (rate, steps))
         for axes, name, label in ((top[1], "loss", "meta-loss"), (below[1], "grad_norm", "norm of the meta-gradient")):
             values = np.asarray(self._curves[name][network, method, steps, rate], dtype=float)
-            axes.semilogy(np.where(np.isfinite(values), values, np.nan), color="#2077c4")
-            axes.axvline(now, color="#c65f00", lw=1, ls="--")
+            moments = 1 + EVERY * np.arange(len(values))
+            axes.semilogy(moments, np.where(np.isfinite(values), values, np.nan), color="#2077c4")
+            axes.axvline(moments[now], color="#c65f00", lw=1, ls="--")
             axes.set_ylabel(label, fontsize="small")
         below[1].set_xlabel("meta-iteration")
 
@@ -132,8 +136,8 @@ def _levels(
     curves: Mapping[str, NDArray[Any]], inner_norms: Mapping[int, NDArray[Any]]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, list[int]]]:
     """Return the curves and the norms as bytes by name, and the decades of their levels."""
-    ranges = {name: decades(curves[name], 1e-6) for name in CURVES}
-    ranges["inner_norms"] = decades(np.concatenate([norms.ravel() for norms in inner_norms.values()]), 1e-6)
+    ranges = {name: decades(curves[name], 1e-6, most) for name, most in CURVES.items()}
+    ranges["inner_norms"] = list(HEAT)
     arrays = {name: as_levels(curves[name], ranges[name]) for name in CURVES}
     inner = {f"inner_norms.{steps}": as_levels(norms, ranges["inner_norms"]) for steps, norms in inner_norms.items()}
     return {**arrays, **inner}, ranges

@@ -18,14 +18,16 @@ function atlasMap(svg, { left, top, title, dead, accuracy, runs, steps, rates, c
   });
 }
 
-// A curve over meta-iterations on a logarithmic axis, with a line at the present one.
-function course(svg, { left, top, width, values, total, now, label }) {
-  const done = values.map((_, i) => i + 1);
+// A curve over meta-iterations, of which one of `every` is known, on a logarithmic axis, with a line at the present one.
+function course(svg, { left, top, width, values, total, every = 1, now, label }) {
+  const done = values.map((_, i) => 1 + i * every);
   const x = { xRange: [0, total], xTicks: [0, total / 2, total], xLabel: "meta-iteration" };
   const box = panel(svg, { left, top, width, height: 96, ...x, ...logAxis(values), yLabel: label });
   box.line(done, values, "series-0");
-  crosses(box, done.filter((i) => !Number.isFinite(values[i - 1])));
-  if (now) box.inside.append(shape("line", { class: "change", x1: box.x(now), x2: box.x(now), y1: 0, y2: 96 }));
+  crosses(box, done.filter((_, i) => !Number.isFinite(values[i])));
+  if (now !== undefined) {
+    box.inside.append(shape("line", { class: "change", x1: box.x(done[now]), x2: box.x(done[now]), y1: 0, y2: 96 }));
+  }
 }
 
 // Norms of the support gradient: a row for each layer, a column for each inner step.

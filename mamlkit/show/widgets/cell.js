@@ -42,11 +42,11 @@ function drawCell(figure, numbers, data, network, method, k, r) {
     });
   }
   const scale = data.range.map((power) => say(10 ** power, 1));
-  svg.append(shape("text", { x: 510, y: 262 }, `dark ${scale[0]}, light ${scale[1]}`));
   const validation = Array.from(numbers.validation, (share) => `${Math.round(100 * share)} %`);
   const trained = `${networks[was]}, ${methods[mode]}, ${count} inner steps at rate ${rates[place[1]]}`;
   const lines = [`validation after each epoch:`, validation.join(", ") || "none yet"];
-  lines.forEach((line, i) => svg.append(shape("text", { x: 510, y: 290 + 17 * i }, line)));
+  const all = [`dark: up to ${scale[0]}`, `light: from ${scale[1]}`, "", ...lines];
+  all.forEach((line, i) => svg.append(shape("text", { x: 510, y: 262 + 17 * i }, line)));
   figure.replaceChildren(svg);
   const bad = [...loss, ...norm].filter((value) => !Number.isFinite(value)).length;
   const now = loss.length

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from mamlkit.core.errors import InputError
 from mamlkit.show.live.cell import CellRun
-from mamlkit.show.widgets.atlas import cell_controls, paint_map
+from mamlkit.show.widgets.atlas import HEAT, cell_controls, paint_map
 from mamlkit.show.widgets.explorer import Control, read_script, read_style
 from mamlkit.show.widgets.stage import StageFigure
 from mamlkit.training.stability import DIVERGED
-
-RANGE = (-4, 6)  # powers of ten of the colours for norms of the support gradient
 
 Place = tuple[int, int, int, int]
 
@@ -66,7 +64,7 @@ class CellTheatre(StageFigure[CellRun]):
         self.seed = self.seeds[at[4]]
         self.theatre = make(self.place, self.seed)
         self.take_the_stage()
-        spec = {"classes": ["cell"], "runs": runs, "total": self.theatre.total, "range": list(RANGE)}
+        spec = {"classes": ["cell"], "runs": runs, "total": self.theatre.total, "range": list(HEAT)}
         super().__init__(
             {"dead": dead.astype(np.uint8), "accuracy": accuracy}, title=title, controls=controls, spec=spec
         )

@@ -1,5 +1,6 @@
 // Left, the total norm for every rate and number of steps; right, the chosen cell layer by layer, on a log axis.
 const short = (value) => {
+  if (value >= 1e9) return value.toExponential(0).replace("+", "");
   if (value >= 1e6) return `${Number((value / 1e6).toPrecision(2))}M`;
   if (value >= 1e3) return `${Number((value / 1e3).toPrecision(2))}k`;
   return value >= 10 ? String(Math.round(value)) : String(Number(value.toPrecision(1)));
@@ -25,9 +26,9 @@ const view = {
     const every = Math.ceil(ticks.length / 7);
     const bars = panel(svg, {
       left: 490, top: 34, width: 200, height: 244, xRange: [-0.6, layers.length - 0.4], yRange: [10 ** low, 10 ** high],
-      xTicks: layers.map((_, i) => [i, i < layers.length - 2 ? `c${i + 1}` : ["head", "total"][i - layers.length + 2]]),
+      xTicks: layers.map((_, i) => [i, i < layers.length - 2 ? `c${i + 1}` : ["h", "all"][i - layers.length + 2]]),
       yTicks: ticks.filter((_, i) => i % every === 0).map((power) => [10 ** power, `1e${power}`]),
-      xLabel: "layer (c: convolution)", yLabel: `${steps[step]} steps at rate ${rates[rate]} (log)`, log: true,
+      xLabel: "layer (c: convolution, h: head)", yLabel: `${steps[step]} steps at rate ${rates[rate]} (log)`, log: true,
     });
     const norms = cell(rate, step);
     norms.forEach((value, i) => { bars.bar(i, value, 22, i === layers.length - 1 ? "series-1" : "series-0"); });

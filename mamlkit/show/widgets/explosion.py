@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,18 @@ from numpy.typing import NDArray
 from mamlkit.core.errors import InputError
 from mamlkit.show.widgets.explorer import Control, Explorer, decades, read_script
 
-CHOICES = ("network", "start", "derivative order", "loss")
-
 
 class ExplosionExplorer(Explorer):
-    """Vary the inner steps and the inner rate; choose network, start, derivative order and loss.
+    """Vary the inner steps and the inner rate; make further choices, such as network and derivative order.
 
     Args:
-        norms: [networks, starts, orders, losses, R, K + 1, layers + 1] l2 norm of the meta-gradient in each layer, the
-            total last, after 0..K inner steps at each of R rates. NaN and inf are marked in the figure.
-        choices: the names along each of the first four axes.
+        norms: [*choices, R, K + 1, layers + 1] l2 norm of the meta-gradient in each layer, the total last, after 0..K
+            inner steps at each of R rates. NaN and inf are marked in the figure.
+        choices: the label of each of the first axes, and the names along it.
         rates: [R] the inner rates.
         layers: names of the layers, without the total.
         title: the title above the figure.
-        at: initial positions of (steps, rate, and the four choices).
+        at: initial positions of steps, rate and each choice; empty: all 0.
 
     Raises:
         InputError: the names do not match the shape of ``norms``.
@@ -38,21 +36,22 @@ class ExplosionExplorer(Explorer):
         self,
         norms: NDArray[Any],
         *,
-        choices: Sequence[Sequence[str]],
+        choices: Mapping[str, Sequence[str]],
         rates: Sequence[float],
         layers: Sequence[str],
         title: str = "The norm of the meta-gradient",
-        at: Sequence[int] = (0, 0, 0, 0, 0, 0),
+        at: Sequence[int] = (),
     ) -> None:
-        shape = (*map(len, choices), len(rates), norms.shape[-2], len(layers) + 1)
+        shape = (*map(len, choices.values()), len(rates), norms.shape[-2], len(layers) + 1)
         if norms.shape != shape:
             raise InputError(f"norms has shape {norms.shape}; choices, rates and layers ask for {shape}")
         self.layers, self.rates = [*layers, "total"], [f"{rate:g}" for rate in rates]
         low, high = decades(norms, 1e-3)
+        at = at or [0] * (2 + len(choices))
         controls = [
             Control("inner steps", [str(k) for k in range(norms.shape[-2])], at[0]),
             Control("inner rate", self.rates, at[1]),
-            *(Control(label, list(names), place, "choice") for label, names, place in zip(CHOICES, choices, at[2:])),
+            *(Control(label, list(names), place, "choice") for (label, names), place in zip(choices.items(), at[2:])),
         ]
         spec = {"layers": self.layers, "rates": self.rates, "range": [low, high]}
         super().__init__({"norms": norms}, title=title, controls=controls, spec=spec)

@@ -70,3 +70,50 @@ TrainingTheatre(make, {"maml": "MAML", "mamlpp": "MAML++"}, ahead=20)
 # finite, the curve has a gap and a red cross, the step is skipped, and the training goes on. It has one core, in a
 # thread of the kernel: while another cell runs the figure waits, and the training does not. Only one theatre trains at
 # a time. Load the page again, and it begins anew.
+
+# %% [markdown]
+# ## Train a cell of the atlas
+#
+# Notebook 03 shows the *stability atlas*: 945 short trainings over network, method, inner steps and inner rate, and
+# which of them died. Here you can train any of its cells yourself. Choose one, and press Start. It is the training of
+# the atlas with all its settings: 120 meta-iterations on 16 x 16 glyphs, a validation after each 24, and a test.
+
+# %%
+from mamlkit.core.config import Config
+from mamlkit.show.live.cell import CellRun
+from mamlkit.show.widgets import CellTheatre
+from mamlkit.study.reproduction.atlas import Place
+from mamlkit.study.reproduction.plan import make_plan
+from mamlkit.study.stored import atlas
+
+stability = atlas.read()
+small = load("glyphs", image_size=16)
+settings = {setting["name"]: setting["config"] for setting in make_plan("atlas", "laptop", "", (), {}).settings}
+names = [list(stability.networks), list(stability.methods), stability.steps, stability.rates]
+
+
+def make_cell(place, seed):
+    name = Place(*(axis[i] for axis, i in zip(names, place))).name
+    return CellRun(Config(**{**settings[name], "seed": seed, "engine": "vmap", "device": "cpu"}), small)
+
+
+# %%
+CellTheatre(
+    make_cell,
+    dead=stability.dead.sum(-1),
+    accuracy=stability.accuracy.mean(-1),
+    axes=stability.axes,
+    runs=len(stability.seeds),
+    seeds=stability.seeds,
+    at=(2, 0, 1, 2, 0),
+)
+
+# %% [markdown]
+# **Watch.** The map on the left is the committed one; below it is the map of the method, if you choose another than
+# MAML. In the middle are the meta-loss and the norm of the meta-gradient, with a red cross where one is not finite. On
+# the right is the largest norm of the support gradient in the present epoch, by layer and inner step: it shows where
+# a gradient explodes first.
+#
+# **At the end** a sign on the map says whether your training lived (○) or died (✕), by the definition of the atlas. The
+# line below compares it with the committed runs. With one of their seeds you repeat that run. The engine computes in
+# another order here, so the last digits differ; a run on the border may end on the other side of it.
