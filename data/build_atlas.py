@@ -122,7 +122,7 @@ def main(folder: Path) -> None:
     """Write both files."""
     frame = measurements.read(folder / "results.parquet")
     atlas.write(make(folder, frame))
-    short(frame).to_parquet(RESULTS, index=False, compression="zstd")
+    measurements.write(short(frame), RESULTS)
     click.echo(f"{atlas.FILE.name}: {atlas.FILE.stat().st_size} bytes; {RESULTS.name}: {RESULTS.stat().st_size} bytes")
 
 

@@ -32,7 +32,8 @@ def atlas_map(frame: pd.DataFrame) -> Figure:
     for network, row in zip(NETWORKS, panels):
         for method, axes in zip(METHODS, row):
             _panel(axes, cells[(cells.network == network) & (cells.method == method)])
-        row[0].set_ylabel(f"{NETWORKS[network][0]}\ninner steps", fontsize="small")
+        label = NETWORKS[network][0].replace(", ", ",\n")
+        row[0].set_ylabel(f"{label}\ninner steps", fontsize="small")
     for method, axes in zip(METHODS, panels[0]):
         axes.set_title(textwrap.fill(METHODS[method][0], 18), fontsize="small")
     figure.supxlabel("inner rate", fontsize="small")

@@ -39,6 +39,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from mamlkit.core.errors import InputError
@@ -107,8 +109,12 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 
     Writes: ``path``.
     """
+    table = pa.Table.from_pandas(bare(frame), preserve_index=False)
+    attrs = {"PANDAS_ATTRS": json.dumps(frame.attrs)}  # where pandas reads them; to_parquet would write them thrice
     stream = io.BytesIO()
-    frame.to_parquet(stream, engine="pyarrow", index=False)
+    with pq.ParquetWriter(stream, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({**table.schema.metadata, **attrs})
     write_whole(path, stream.getvalue())
 
 
