@@ -29,7 +29,9 @@ Work = Callable[[Problem, Episode], Result]  # a computation with a problem and 
 class Spread(Protocol):
     """A way to compute chunks: ``in_turn`` or ``side_by_side``."""
 
-    def __call__(self, work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
+    def __call__(
+        self, work: Work[Result], problem: Problem, chunks: Sequence[Episode], *, calls_network: bool = True
+    ) -> Iterator[Result]:
         """Yield ``work(problem, chunk)`` for each chunk, in order."""
 
 
@@ -39,12 +41,17 @@ def split(batch: Episode, tasks_per_chunk: int) -> list[Episode]:
     return [pytree.tree_map(lambda x, i=first: x[i : i + tasks_per_chunk], batch) for first in starts]
 
 
-def in_turn(work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
+def in_turn(
+    work: Work[Result], problem: Problem, chunks: Sequence[Episode], *, calls_network: bool = True
+) -> Iterator[Result]:
     """Yield ``work(problem, chunk)`` for each chunk, computed lazily on this thread."""
+    del calls_network  # one thread needs no copy
     return (work(problem, chunk) for chunk in chunks)
 
 
-def side_by_side(work: Work[Result], problem: Problem, chunks: Sequence[Episode]) -> Iterator[Result]:
+def side_by_side(
+    work: Work[Result], problem: Problem, chunks: Sequence[Episode], *, calls_network: bool = True
+) -> Iterator[Result]:
     """Yield ``work(problem, chunk)`` for each chunk, computed by at most ``torch.get_num_threads()`` threads.
 
     ``torch.func.functional_call`` puts its tensors into the module while it runs, so each thread has a copy of the
@@ -55,6 +62,7 @@ def side_by_side(work: Work[Result], problem: Problem, chunks: Sequence[Episode]
             must not draw random numbers: threads would draw them in no fixed order.
         problem: each thread copies its network.
         chunks: the chunks of one meta-batch, on the CPU.
+        calls_network: False if ``work`` computes without the network; the threads then need no copies.
     """
     cores = torch.get_num_threads()
     workers = min(cores, len(chunks))
@@ -63,7 +71,7 @@ def side_by_side(work: Work[Result], problem: Problem, chunks: Sequence[Episode]
         return
     problems: queue.SimpleQueue[Problem] = queue.SimpleQueue()
     for _ in range(workers):
-        problems.put(problem.with_network(own_modules(problem.network)))
+        problems.put(problem.with_network(own_modules(problem.network)) if calls_network else problem)
     surroundings = _surroundings()
 
     def compute(chunk: Episode) -> Result:

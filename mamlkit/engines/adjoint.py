@@ -212,7 +212,8 @@ def meta_gradient(
         return chunk.gradient(chunk.differentiate(steps)), chunk.loss(steps), chunk.trace(steps)
 
     with torch.no_grad():
-        gradients, losses, traces = zip(*spread(differentiate, problem, split(batch, tasks_per_chunk)))
+        chunks = spread(differentiate, problem, split(batch, tasks_per_chunk), calls_network=False)
+        gradients, losses, traces = zip(*chunks)
         trace = pytree.tree_map(lambda *chunks: torch.cat(chunks), *traces)  # -> [T, ...]
         return MetaStep(
             gradient=pytree.tree_map(lambda *parts: sum(parts) / n_tasks, *gradients),
