@@ -26,7 +26,8 @@ from browser import (
 from playwright.sync_api import Browser, Page, expect
 from waiting import wait_until
 
-from mamlkit.commands.lab import copy_notebooks, trust
+from mamlkit.commands.course import copy_notebooks
+from mamlkit.commands.lab import trust
 from mamlkit.show.widgets import FitExplorer
 from mamlkit.study.bench.browser import KERNEL_IS_READY, Jupyter, run_all, write_empty
 from mamlkit.study.bench.stage import outputs_page
@@ -34,7 +35,8 @@ from mamlkit.study.bench.stage import outputs_page
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 BOX = """import ipywidgets
 import numpy as np
-from mamlkit.commands.lab import copy_notebooks, trust
+from mamlkit.commands.course import copy_notebooks
+from mamlkit.commands.lab import trust
 from mamlkit.show.widgets import FitExplorer
 x = np.linspace(-5, 5, 21)
 fits = {"a": np.outer(np.arange(11), np.sin(x))}

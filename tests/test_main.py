@@ -14,6 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import mamlkit.commands
 from mamlkit import __version__
 from mamlkit.__main__ import COMMANDS, main
 from mamlkit.datasets.omniglot import ARCHIVES

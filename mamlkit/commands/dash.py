@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from mamlkit.commands.lab import copy_notebooks, find_notebook, notebooks_folder
+from mamlkit.commands.course import copy_notebooks, find_notebook, notebooks_folder
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.imports import Lazy, check_installed, lazily
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mamlkit import datasets
-from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.course import notebooks_folder
 from mamlkit.core.data_sources import SOURCES
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import cache_dir

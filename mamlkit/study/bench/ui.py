@@ -31,7 +31,7 @@ IMPORTING = """
 import time
 import numpy, torch
 begin = time.perf_counter()
-import mamlkit
+from mamlkit import Trainer
 print(1e3 * (time.perf_counter() - begin))
 """
 
