@@ -77,7 +77,7 @@ def fetch_json(url: str, process: subprocess.Popen[bytes]) -> dict[str, object]:
     raise AssertionError(f"no answer from {url}")
 
 
-def test_jupyterlab_starts_lists_the_copy_and_ends_when_asked(tmp_path: Path) -> None:
+def test_jupyterlab_starts_with_a_page_inside_the_whole_course_and_ends_when_asked(tmp_path: Path) -> None:
     pytest.importorskip("jupyterlab", reason="the lab extra is not installed")
     source, port = notebooks_folder(), free_port()
     before = hashes(source)
@@ -86,7 +86,7 @@ def test_jupyterlab_starts_lists_the_copy_and_ends_when_asked(tmp_path: Path) ->
     environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "HOME": str(tmp_path)}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", run, "--dir", "copy", "--no-browser", "--", *options],
+            [sys.executable, "-c", run, "--dir", "copy", "--no-browser", "draw", "--", *options],
             cwd=tmp_path,
             env=environment,
             stdout=log,
@@ -96,11 +96,14 @@ def test_jupyterlab_starts_lists_the_copy_and_ends_when_asked(tmp_path: Path) ->
             url = f"http://127.0.0.1:{port}/api"
             assert "started" in fetch_json(f"{url}/status?token=secret", process)
             listing = fetch_json(f"{url}/contents/?token=secret", process)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/?token=secret") as first:
+                opened = first.url
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=300)
     names = {entry["name"] for entry in listing["content"]}  # type: ignore[attr-defined]
     assert {path.name for path in source.glob("*.ipynb")} <= names
+    assert "/lab/tree/live/draw.ipynb" in opened
     assert hashes(source) == before
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"{url}/status", timeout=5)

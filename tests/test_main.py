@@ -31,7 +31,7 @@ def test_both_ways_to_start_it_give_the_version(start: list[str], tmp_path: Path
 def test_the_help_has_each_command_with_the_first_sentence_of_its_help() -> None:
     context = click.Context(main)
     first = {name: main.get_command(context, name).get_short_help_str(200) for name in COMMANDS}
-    assert first == {name: sentence.removesuffix(".") for name, sentence in COMMANDS.items()}
+    assert first == COMMANDS
     modules = {path.stem for path in Path(mamlkit.commands.__path__[0]).glob("*.py")}
     assert COMMANDS.keys() <= modules
     text = CliRunner().invoke(main, ["--help"], terminal_width=200).stdout
@@ -58,7 +58,7 @@ finally:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "AssertionError" not in done.stderr
-    assert "mamlkit" in done.stdout or arguments == ["list"]
+    assert "mamlkit" in done.stdout + done.stderr  # without a command, the help goes to standard error
 
 
 def test_bad_input_is_one_sentence_on_standard_error_without_a_traceback(tmp_path: Path) -> None:

@@ -150,9 +150,12 @@ def _places(base: Base, cells: Sequence[Cell]) -> dict[int, int]:
 
 def _align(base: Base, keys: Sequence[tuple[str, str]]) -> dict[int, int]:
     """Return the place in ``keys`` of each cell of the base that has a version there."""
-    olds = [*map(_key, base)]
-    blocks = difflib.SequenceMatcher(None, olds, keys, autojunk=False).get_matching_blocks()
-    found = {block.a + i: block.b + i for block in blocks for i in range(block.size)}
+    olds, found = [*map(_key, base)], dict[int, int]()
+    for tag, a, a_end, b, b_end in difflib.SequenceMatcher(None, olds, keys, autojunk=False).get_opcodes():
+        paired = [*zip(range(a, a_end), range(b, b_end))]
+        corrected = tag == "replace" and a_end - a == b_end - b and all(olds[i][0] == keys[j][0] for i, j in paired)
+        if tag == "equal" or corrected:
+            found.update(paired)
     pairs = [
         (_likeness(olds[b], keys[n]), b, n)
         for b in set(range(len(olds))) - set(found)
