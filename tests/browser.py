@@ -148,6 +148,14 @@ def drag(page: Page, slider: Locator, share: float) -> None:
     page.mouse.up()
 
 
+def moves_with_its_kernel(page: Page) -> None:
+    """Move the slider of a live figure, and wait until the kernel has drawn the figure anew."""
+    before = page.locator(".mamlkit-explorer [role=img]").get_attribute("aria-label")
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("old => document.querySelector('[role=img]').ariaLabel !== old", arg=before)
+
+
 def shoot(locator: Locator, name: str) -> None:
     ARTIFACTS.mkdir(exist_ok=True)
     locator.scroll_into_view_if_needed()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browser import ARTIFACTS, ROOT, moves_by_key_and_by_drag, shoot
+from browser import ARTIFACTS, ROOT, moves_by_key_and_by_drag, moves_with_its_kernel, shoot
 from dash_server import command, kernels_end
 from playwright.sync_api import Page, expect
 
@@ -78,15 +78,11 @@ def test_a_sign_of_progress_stands_there_until_the_kernel_is_done(small: Dash, p
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_a_page_hides_its_code_and_its_figure_moves_and_computes(small: Dash, page: Page, theme: str) -> None:
     page.goto(small.page("one", theme=theme))
-    figure = page.locator(".mamlkit-explorer [role=img]")
-    figure.wait_for()
+    page.locator(".mamlkit-explorer [role=img]").wait_for()
     assert page.get_by_text("linspace").count() == 0
     assert page.locator(".jp-InputArea-editor").count() == 0
     page.locator("mjx-container").wait_for()  # MathJax is here too
-    before = figure.get_attribute("aria-label")
-    page.locator(".noUi-handle").focus()
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function("old => document.querySelector('[role=img]').ariaLabel !== old", arg=before)
+    moves_with_its_kernel(page)
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         moves_by_key_and_by_drag(page, page.locator(".mamlkit-explorer"))

@@ -22,7 +22,7 @@ def shown(dash: Dash, page: Page, request: pytest.FixtureRequest) -> Locator:
     """The figure of a page on the projector."""
     page.set_viewport_size({"width": 1600, "height": 1000})
     page.goto(dash.page(request.param))
-    figure = page.locator(".mamlkit-explorer:not([data-mamlkit])")
+    figure = page.locator(".mamlkit-explorer:not([data-mamlkit])").first
     figure.wait_for()
     return figure
 

@@ -171,12 +171,14 @@ def settings(folder: Path, place: Place, *, token: str, kernels: int) -> dict[st
         "prelaunch_hook": give_token,
         "multi_kernel_manager_class": server.Kernels,
     }
+    # A browser sends a cookie to every port of a host, so its name has the port: JupyterLab's must not take its place.
+    cookie = {"cookie_name": f"mamlkit-dash-{place.port}", "cookie_options": {"SameSite": "Strict"}}
     variables = {"jinja_template_vars": {"pages": about_pages(folder)}}
     return {
         "Dashboard": {"names": list(place.names)},
         "Voila": {**own, "base_url": place.base, "token": token, "tornado_settings": variables},
         "VoilaConfiguration": page,
-        "IdentityProvider": {"cookie_options": {"SameSite": "Strict"}},
+        "IdentityProvider": cookie,
         "Kernels": {"most": kernels},
         "MappingKernelManager": {"cull_idle_timeout": ABANDONED, "cull_interval": 60},
         "VoilaExecutor": {"cell_error_instruction": "Run the page in JupyterLab to see why: mamlkit lab"},

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from mamlkit.commands.course import FOLDER, copy_notebooks, describe, find_notebook, notebooks_folder
+from mamlkit.commands.jupyter_folders import writable_folders
 from mamlkit.core.system.imports import Lazy, check_installed
 
 nbformat = Lazy("nbformat")
@@ -81,9 +82,13 @@ def command(*, folder: Path, no_browser: bool, arguments: tuple[str, ...]) -> No
         options[0] = f"--LabApp.default_url=/lab/tree/{find_notebook(source, options[0])}"
     if no_browser:
         options.insert(0, "--no-browser")
-    ours = trusted(folder)
-    report = copy_notebooks(source, folder)
-    trust(folder, [*report.written, *(ours & report.merged.keys())])
-    for line in describe(folder, report):
-        click.echo(line)
-    click.get_current_context().exit(run_jupyterlab(folder, options))
+    with writable_folders() as sentence:
+        if sentence:
+            click.echo(sentence)
+        ours = trusted(folder)
+        report = copy_notebooks(source, folder)
+        trust(folder, [*report.written, *(ours & report.merged.keys())])
+        for line in describe(folder, report):
+            click.echo(line)
+        code = run_jupyterlab(folder, options)
+    click.get_current_context().exit(code)

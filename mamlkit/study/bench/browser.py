@@ -131,7 +131,7 @@ def jupyter_server(home: Path) -> Iterator[Jupyter]:
     (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(no_news))
     port, own = free_port(), own_environment(home)
     command = [sys.executable, "-m", "jupyterlab", *JUPYTERLAB, f"--port={port}", f"--notebook-dir={work}"]
-    with _server(command, home, f"http://127.0.0.1:{port}/api", signal.SIGTERM):
+    with running(command, home, f"http://127.0.0.1:{port}/api", signal.SIGTERM):
         yield Jupyter(f"http://127.0.0.1:{port}", work, own)
 
 
@@ -163,14 +163,15 @@ def dash_server(home: Path, command: Sequence[str] = DASHBOARD, *options: str) -
     Args:
         home: an empty folder for the settings.
         command: the command that starts it.
-        options: further options of the command.
+        options: further options of the command; ``PORT`` in them becomes the port.
 
     Raises:
         InputError: the server does not start.
     """
     dash = Dash(free_port(), secrets.token_hex(8))
-    whole = [*command, "--no-browser", "--port", str(dash.port), *options]
-    with _server(whole, home, dash.list, signal.SIGINT, JUPYTER_TOKEN=dash.token):
+    more = [option.replace("PORT", str(dash.port)) for option in options]
+    whole = [*command, "--no-browser", "--port", str(dash.port), *more]
+    with running(whole, home, dash.list, signal.SIGINT, JUPYTER_TOKEN=dash.token):
         yield dash
 
 
@@ -182,9 +183,21 @@ def own_environment(home: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _server(
+def running(
     command: Sequence[str], home: Path, address: str, farewell: signal.Signals, **variables: str
 ) -> Iterator[None]:
+    """Run a server until the end, without the user's own settings.
+
+    Args:
+        command: the command that starts it.
+        home: its folder, also for its settings and its ``log``.
+        address: an address that answers as soon as the server is ready.
+        farewell: the signal that ends it.
+        variables: further environment variables.
+
+    Raises:
+        InputError: the server does not start.
+    """
     log = home / "log"
     with log.open("w") as stream:
         environment = {**os.environ, **own_environment(home), **variables}
