@@ -18,44 +18,26 @@ The paper's terms and the names in this package:
     CA, cosine annealing            ``cosine_lr``
 """
 
+from typing import TYPE_CHECKING, Any
+
+from mamlkit.core.system.imports import Lazy
 from mamlkit.core.system.openmp import wait_briefly
+
+if TYPE_CHECKING:
+    from mamlkit.training.api import *  # noqa: F403
+
+__version__ = "0.1.0"
+_api = Lazy("mamlkit.training.api")  # with torch, which takes seconds to load
 
 wait_briefly()  # before torch is loaded
 
-from mamlkit.core.config import Config
-from mamlkit.core.episodes import Episode, EpisodeSampler, ImageStore
-from mamlkit.core.errors import InputError
-from mamlkit.core.inner_loop import adapt, inner_loop
-from mamlkit.core.outer_loop import MetaStep, meta_gradient
-from mamlkit.core.problem import MetaParams, Problem
-from mamlkit.core.recipes import RECIPES, configure
-from mamlkit.core.schedules import StepConfig
-from mamlkit.core.trace import InnerTrace
-from mamlkit.training.evaluation import Evaluation, evaluate
-from mamlkit.training.history import EpochRecord
-from mamlkit.training.learner import MetaLearner
-from mamlkit.training.trainer import Trainer
 
-__all__ = [
-    "RECIPES",
-    "Config",
-    "Episode",
-    "EpisodeSampler",
-    "EpochRecord",
-    "Evaluation",
-    "ImageStore",
-    "InnerTrace",
-    "InputError",
-    "MetaLearner",
-    "MetaParams",
-    "MetaStep",
-    "Problem",
-    "StepConfig",
-    "Trainer",
-    "adapt",
-    "configure",
-    "evaluate",
-    "inner_loop",
-    "meta_gradient",
-]
-__version__ = "0.1.0"
+def __getattr__(name: str) -> Any:
+    """Return a public name."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module 'mamlkit' has no attribute {name!r}")
+    return getattr(_api, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_api.__all__]

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Error, Locator, Page, Playwright, Route, expect
+from playwright.sync_api import Browser, BrowserType, Error, Locator, Page, Route, expect
 
 from mamlkit.core.errors import InputError
 from mamlkit.study.bench import browser
@@ -22,10 +22,10 @@ LOCAL = ("localhost", "127.0.0.1")
 expect.set_options(timeout=1e3 * PATIENCE)  # a busy machine is slow, not broken
 
 
-def launch(playwright: Playwright) -> Browser:
+def launch(chromium: BrowserType) -> Browser:
     """Start a Chromium; without one the test skips, and fails under ``CI=true``."""
     try:
-        return browser.launch(playwright)
+        return browser.launch(chromium)
     except InputError as error:
         pytest.fail(str(error)) if os.environ.get("CI") == "true" else pytest.skip(str(error))
 
@@ -146,6 +146,14 @@ def drag(page: Page, slider: Locator, share: float) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * share, middle, steps=4)
     page.mouse.up()
+
+
+def moves_with_its_kernel(page: Page) -> None:
+    """Move the slider of a live figure, and wait until the kernel has drawn the figure anew."""
+    before = page.locator(".mamlkit-explorer [role=img]").get_attribute("aria-label")
+    page.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("old => document.querySelector('[role=img]').ariaLabel !== old", arg=before)
 
 
 def shoot(locator: Locator, name: str) -> None:

@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.datasets import ImageStore, load
 from mamlkit.engines.compiler import cxx
-from mamlkit.study.bench.browser import Jupyter, dash_server, jupyter_server
+from mamlkit.study.bench.browser import Dash, Jupyter, dash_server, jupyter_server
 from mamlkit.study.bench.load import cores
 
 Server = TypeVar("Server")
@@ -200,7 +200,7 @@ def picture_folder(tmp_path: Path) -> Callable[..., Path]:
 def browser() -> Iterator[Browser]:
     """A real Chromium."""
     with sync_playwright() as playwright:
-        opened = launch(playwright)
+        opened = launch(playwright.chromium)
         yield opened
         opened.close()
 
@@ -239,8 +239,8 @@ def no_kernel_stays(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def dash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a ``mamlkit dash`` with the live pages."""
+def dash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dash]:
+    """A ``mamlkit dash`` with the live pages."""
     with started(dash_server, tmp_path_factory.mktemp("dash")) as address:
         yield address
 

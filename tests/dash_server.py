@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from mamlkit.study.bench.browser import Dash
+
 OTHER_PAGES = """
 import contextlib
 import sys
@@ -26,15 +28,14 @@ def command(pages: Path) -> list[str]:
     return [sys.executable, "-c", OTHER_PAGES, str(pages)]
 
 
-def kernels(dash: str) -> set[psutil.Process]:
+def kernels(dash: Dash) -> set[psutil.Process]:
     """Return the kernels that a server runs."""
-    port = dash.rsplit(":", 1)[1]
-    [server] = [one for one in psutil.Process().children() if port in one.cmdline()]
+    [server] = [one for one in psutil.Process().children() if str(dash.port) in one.cmdline()]
     return {one for one in server.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE}
 
 
 @contextlib.contextmanager
-def kernels_end(dash: str) -> Iterator[None]:
+def kernels_end(dash: Dash) -> Iterator[None]:
     """Wait in the end for the new kernels, whose pages have said goodbye; one whose page was left too early stays."""
     before = kernels(dash)
     yield

@@ -39,7 +39,11 @@ LOADED_ON_IMPORT = {"mamlkit", "torch", "numpy", "filelock", "platformdirs", "to
 # mamlkit/core/x.py is tested by tests/test_x.py, and mamlkit/show/widgets/x.py by tests/test_widgets_x.py: as many
 # folders of its path stand in the name as are needed; or one file, tests/test_widgets.py, tests the whole folder.
 # mamlkit/commands/x.py is tested by tests/test_command_x.py. A module without functions needs no test of its own.
-TEST_NAMES = {"commands": "test_command_{module}.py", "__main__": "test_main.py"}
+TEST_NAMES = {
+    "commands": "test_command_{module}.py",
+    "__main__.py": "test_main.py",
+    "__init__.py": "test_public_names.py",
+}
 
 # What would tie a file to one machine: absolute paths of home, work and temporary folders.
 MACHINE_PATH = re.compile(r"(?:file://|(?<![\w.+/$}~-]))/(?:work|root|home|Users|tmp|opt)/\w")
@@ -219,7 +223,7 @@ def test_a_module_has_its_test_file(path: Path) -> None:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     if not any(functions(parse(path))):
         return
-    room, module = parts[0], parts[-1]
+    room, module = path.relative_to(PACKAGE).parts[0], parts[-1]
     if room in TEST_NAMES:
         names = {TEST_NAMES[room].format(module=module)}
     else:

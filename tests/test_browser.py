@@ -20,13 +20,15 @@ from browser import (
     look,
     moves,
     moves_by_key_and_by_drag,
+    moves_with_its_kernel,
     sent,
     shoot,
 )
 from playwright.sync_api import Browser, Page, expect
 from waiting import wait_until
 
-from mamlkit.commands.lab import copy_notebooks, trust
+from mamlkit.commands.course import copy_notebooks
+from mamlkit.commands.lab import trust
 from mamlkit.show.widgets import FitExplorer
 from mamlkit.study.bench.browser import KERNEL_IS_READY, Jupyter, run_all, write_empty
 from mamlkit.study.bench.stage import outputs_page
@@ -34,7 +36,8 @@ from mamlkit.study.bench.stage import outputs_page
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 BOX = """import ipywidgets
 import numpy as np
-from mamlkit.commands.lab import copy_notebooks, trust
+from mamlkit.commands.course import copy_notebooks
+from mamlkit.commands.lab import trust
 from mamlkit.show.widgets import FitExplorer
 x = np.linspace(-5, 5, 21)
 fits = {"a": np.outer(np.arange(11), np.sin(x))}
@@ -183,12 +186,8 @@ def test_a_voila_page_moves_and_computes(course: str, browser: Browser) -> None:
     # Voila's own template asks these hosts for fonts and MathJax; it gets neither here, and our figures need neither.
     with guarded_page(browser, spared=("cdn.jsdelivr.net", "cdnjs.cloudflare.com")) as page:
         page.goto(f"{course}/voila/render/live.ipynb")
-        figure = page.locator(".mamlkit-explorer [role=img]")
-        figure.wait_for()
-        before = figure.get_attribute("aria-label")
-        page.locator(".noUi-handle").focus()
-        page.keyboard.press("ArrowRight")
-        page.wait_for_function("old => document.querySelector('[role=img]').ariaLabel !== old", arg=before)
+        page.locator(".mamlkit-explorer [role=img]").wait_for()
+        moves_with_its_kernel(page)
         moves_by_key_and_by_drag(page, page.locator(".mamlkit-explorer"))
         shoot(page.locator("body"), "voila")
 

@@ -11,17 +11,18 @@ from browser import shoot
 from dash_server import kernels
 from playwright.sync_api import Locator, Page, expect
 
+from mamlkit.study.bench.browser import Dash
 from mamlkit.study.bench.gestures import stroke
 
 pytestmark = pytest.mark.long
 
 
 @pytest.fixture
-def shown(dash: str, page: Page, request: pytest.FixtureRequest) -> Locator:
+def shown(dash: Dash, page: Page, request: pytest.FixtureRequest) -> Locator:
     """The figure of a page on the projector."""
     page.set_viewport_size({"width": 1600, "height": 1000})
-    page.goto(f"{dash}/voila/render/{request.param}.ipynb")
-    figure = page.locator(".mamlkit-explorer:not([data-mamlkit])")
+    page.goto(dash.page(request.param))
+    figure = page.locator(".mamlkit-explorer:not([data-mamlkit])").first
     figure.wait_for()
     return figure
 
@@ -44,7 +45,7 @@ def test_the_pad_is_drawn_on_and_scrubbed(shown: Locator, page: Page) -> None:
 
 
 @pytest.mark.parametrize("shown", ["draw"], indirect=True)
-def test_a_pad_whose_kernel_died_says_so_and_loses_nothing(shown: Locator, page: Page, dash: str) -> None:
+def test_a_pad_whose_kernel_died_says_so_and_loses_nothing(shown: Locator, page: Page, dash: Dash) -> None:
     expect(draw.note(shown)).to_contain_text("most likely")
     draw.draw_three(page, shown)
     for kernel in kernels(dash):
@@ -96,9 +97,9 @@ def test_training_is_watched_paused_and_resumed(shown: Locator, page: Page) -> N
     watch.expect_answers(theatre)
 
 
-def test_a_page_that_is_left_takes_its_kernel_along_and_the_training_in_it(dash: str, page: Page) -> None:
+def test_a_page_that_is_left_takes_its_kernel_along_and_the_training_in_it(dash: Dash, page: Page) -> None:
     others = kernels(dash)
-    page.goto(f"{dash}/voila/render/watch.ipynb")  # by a bookmark: the list, which has the token, was not seen
+    page.goto(dash.page("watch"))  # by a bookmark: the list, which has the token, was not seen
     watch.press(watch.ready(page), "Start")
     first = kernels(dash) - others
     assert len(first) == 1
@@ -108,6 +109,6 @@ def test_a_page_that_is_left_takes_its_kernel_along_and_the_training_in_it(dash:
     second = kernels(dash) - others
     assert len(second) == 1
     assert first != second
-    page.goto(dash)
+    page.goto(dash.list)
     psutil.wait_procs(second, timeout=20)
     assert kernels(dash) <= others

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, Page
 
 from mamlkit.__main__ import main
-from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.course import notebooks_folder
 from mamlkit.commands.site import notebook_names
 
 NAMES = notebook_names(notebooks_folder(), solutions=True)

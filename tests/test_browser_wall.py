@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from mamlkit.datasets.drawings import Sheet
 from mamlkit.show.live.wall import write_sample
-from mamlkit.study.bench.browser import Jupyter
+from mamlkit.study.bench.browser import Dash, Jupyter
 
 PAGE = ROOT / "notebooks" / "live" / "wall.ipynb"
 TITLE = "What each drawing was taken for"
@@ -110,8 +110,8 @@ def test_a_character_of_one_person_alone_is_named_and_left_out(notebook: Page, t
 
 
 @pytest.mark.long
-def test_the_wall_moves_on_a_projector(dash: str, page: Page) -> None:
+def test_the_wall_moves_on_a_projector(dash: Dash, page: Page) -> None:
     page.set_viewport_size({"width": 1920, "height": 1080})
-    page.goto(f"{dash}/voila/render/wall.ipynb")
+    page.goto(dash.page("wall"))
     moves_by_key_and_by_drag(page, explorer(page))
     page.screenshot(path=ROOT / "artifacts" / "wall_projector.png")

@@ -82,12 +82,11 @@ def test_a_missing_package_is_one_sentence_with_what_to_install(monkeypatch: pyt
 def test_without_a_chromium_the_sentence_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browsers.shutil, "which", lambda _: None)
 
-    class Driver:
-        class chromium:  # noqa: N801
-            executable_path = "nowhere"
+    class Chromium:
+        executable_path = "nowhere"
 
     with pytest.raises(InputError, match="no Chromium was found; install the system's, or run: playwright install"):
-        browsers.launch(Driver())  # type: ignore[arg-type]
+        browsers.launch(Chromium())  # type: ignore[arg-type]
 
 
 def test_a_server_that_ends_is_a_sentence_with_its_last_words(tmp_path: Path) -> None:

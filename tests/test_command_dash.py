@@ -55,11 +55,14 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     """What would have been served: the arguments, and the copies of that moment."""
     calls: Served = []
 
-    def serve(folder: Path, port: int, address: str, *, browser: bool) -> None:
+    def serve(chosen: dict[str, Any], address: str, *, browser: bool) -> None:
+        folder = Path(chosen["Voila"]["root_dir"])
         copies = {path.name: path.read_text("utf-8") for path in folder.glob("*.ipynb")}
-        calls.append({"folder": folder, "port": port, "address": address, "browser": browser, "copies": copies})
+        calls.append({"folder": folder, "address": address, "browser": browser, "copies": copies, **chosen})
 
     monkeypatch.setattr(dash, "serve", serve)
+    monkeypatch.setenv("JUPYTER_TOKEN", "secret")
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
     return calls
 
 
@@ -79,16 +82,17 @@ def test_the_pages_are_copied_to_a_folder_that_is_gone_afterwards(pages: Path, s
     assert result.exit_code == 0
     [call] = served
     assert call["copies"] == {path.name: path.read_text("utf-8") for path in pages.glob("*.ipynb")}
-    assert (call["port"], call["address"], call["browser"]) == (port, f"http://localhost:{port}/", True)
+    address = f"http://localhost:{port}/?token=secret"
+    assert (call["Voila"]["port"], call["address"], call["browser"]) == (port, address, True)
     assert not call["folder"].is_relative_to(pages)
     assert not call["folder"].exists()
-    assert result.stdout == f"The live pages are at http://localhost:{port}/ (Ctrl-C ends the server).\n"
+    assert result.stdout == f"The live pages are at {address} (Ctrl-C ends the server).\n"
 
 
 def test_a_page_may_be_opened_first_and_no_browser_at_all(pages: Path, served: Served) -> None:
     port = free_port()
     assert run("--no-browser", "--port", port, "dr").exit_code == 0
-    assert served[0]["address"] == f"http://localhost:{port}/voila/render/draw.ipynb"
+    assert served[0]["address"] == f"http://localhost:{port}/voila/render/draw.ipynb?token=secret"
     assert served[0]["browser"] is False
     assert "did you mean 'draw.ipynb'? There are: draw.ipynb, wall.ipynb" in refused("--port", port, "darw")
 
@@ -155,6 +159,45 @@ def test_the_kit_has_live_pages_and_each_says_what_the_reader_does() -> None:
     assert all(page["title"] and page["what"] for page in pages)
 
 
+@pytest.mark.parametrize(
+    ("given", "base", "origin", "names"),
+    [
+        ("", "/", "http://localhost:8866", ()),
+        ("/user/x/proxy/8866/", "/user/x/proxy/8866/", "http://localhost:8866", ()),
+        ("user/x", "/user/x/", "http://localhost:8866", ()),
+        ("https://Hub.example:8000/u//x", "/u/x/", "https://Hub.example:8000", ("hub.example:8000",)),
+        ("http://hub.example", "/", "http://hub.example", ("hub.example",)),
+    ],
+)
+def test_a_prefix_with_or_without_slashes_or_a_whole_address_is_a_place(
+    given: str, base: str, origin: str, names: tuple[str, ...], served: Served
+) -> None:
+    assert dash.place_of(8866, given) == (8866, base, origin, names)
+
+
+def test_on_a_hub_the_prefix_is_known_and_every_name_is_the_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/x/")
+    assert dash.place_of(9000, "") == (9000, "/user/x/proxy/9000/", "", ("*",))
+
+
+@pytest.mark.parametrize("given", ["//hub", "https:", "hub.example?x=1", "/a b", "/x#y", "/<script>"])
+def test_what_is_no_place_is_refused(given: str, pages: Path, served: Served) -> None:
+    assert f"--base-url {given!r} is no place; give a path such as /user/me/proxy/" in refused("--base-url", given)
+    assert served == []
+
+
+def test_without_a_token_of_ones_own_each_server_has_a_new_one(
+    pages: Path, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUPYTER_TOKEN")
+    for _ in range(2):
+        assert run("--port", free_port()).exit_code == 0
+    tokens = [call["Voila"]["token"] for call in served]
+    assert tokens[0] != tokens[1]
+    assert min(map(len, tokens)) >= 48
+    assert served[0]["address"].endswith(f"/?token={tokens[0]}")
+
+
 def hashes(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -172,12 +215,14 @@ def test_a_real_server_opens_the_browser_shows_a_page_and_ends_cleanly(
     browser = f"{sys.executable} -c \"import sys; open({str(opened)!r}, 'w').write(sys.argv[1])\" %s"
     (tmp_path / "tmp").mkdir()
     env = {**os.environ, **own_environment(tmp_path), "BROWSER": browser, "TMPDIR": str(tmp_path / "tmp")}
+    env["JUPYTER_TOKEN"] = "secret"
     with log.open("w") as stream:
         arguments = [*command(pages), "--port", str(port), "draw"]
         server = subprocess.Popen(arguments, cwd=tmp_path, env=env, stdout=stream, stderr=stream)
     try:
-        wait_for(f"http://localhost:{port}/", server, log)
-        with urllib.request.urlopen(f"http://localhost:{port}/voila/render/draw.ipynb", timeout=600) as answer:
+        wait_for(f"http://localhost:{port}/?token=secret", server, log)
+        address = f"http://localhost:{port}/voila/render/draw.ipynb?token=secret"
+        with urllib.request.urlopen(address, timeout=600) as answer:
             answer.read()
         kernel, folder = (tmp_path / "kernel").read_text().split(" ", 1)
         assert Path(folder).is_relative_to(tmp_path / "tmp")
@@ -187,7 +232,7 @@ def test_a_real_server_opens_the_browser_shows_a_page_and_ends_cleanly(
         server.kill()
         server.wait()
     assert "Traceback" not in log.read_text()
-    assert opened.read_text() == f"http://localhost:{port}/voila/render/draw.ipynb"
+    assert opened.read_text() == address
     assert hashes(pages) == before
     assert list((tmp_path / "tmp").iterdir()) == []
     with pytest.raises(ProcessLookupError):

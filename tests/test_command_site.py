@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from mamlkit.__main__ import main
 from mamlkit.commands import site
-from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.course import notebooks_folder
 from mamlkit.core.errors import InputError
 
 RESOURCES = ("src", "srcset", "poster", "data", "action", "background", "formaction", "xlink:href")

@@ -14,24 +14,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import mamlkit.commands
 from mamlkit import __version__
-from mamlkit.__main__ import main
+from mamlkit.__main__ import COMMANDS, main
 from mamlkit.datasets.omniglot import ARCHIVES
 
-COMMANDS = [
-    "tour",
-    "lab",
-    "dash",
-    "site",
-    "train",
-    "evaluate",
-    "reproduce",
-    "list",
-    "data",
-    "verify",
-    "bench",
-    "doctor",
-]
 EXECUTABLE = Path(sys.executable).with_name("mamlkit")
 
 
@@ -41,17 +28,37 @@ def test_both_ways_to_start_it_give_the_version(start: list[str], tmp_path: Path
     assert (done.returncode, done.stdout, done.stderr) == (0, f"mamlkit, version {__version__}\n", "")
 
 
-def test_the_help_names_every_command_with_what_it_does() -> None:
-    text = CliRunner().invoke(main, ["--help"]).stdout
-    named = re.findall(r"^  (\w+)  +\w.+$", text[text.index("Commands:") :], re.MULTILINE)
-    assert named == COMMANDS
+def test_the_help_has_each_command_with_the_first_sentence_of_its_help() -> None:
+    context = click.Context(main)
+    first = {name: main.get_command(context, name).get_short_help_str(200) for name in COMMANDS}
+    assert first == COMMANDS
+    modules = {path.stem for path in Path(mamlkit.commands.__path__[0]).glob("*.py")}
+    assert COMMANDS.keys() <= modules
+    text = CliRunner().invoke(main, ["--help"], terminal_width=200).stdout
+    assert re.findall(r"^  (\w+)  +(\w.+)$", text[text.index("Commands:") :], re.MULTILINE) == list(COMMANDS.items())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_help_and_every_option_in_it(name: str) -> None:
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0
-    assert all(option.help for option in main.commands[name].params if isinstance(option, click.Option))
+    command = main.get_command(click.Context(main), name)
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["lab", "--help"], ["copy", "--help"], ["list"]])
+def test_what_needs_no_torch_does_not_load_it(arguments: list[str]) -> None:
+    program = f"""
+import sys
+from mamlkit.__main__ import main
+try:
+    main({arguments!r})
+finally:
+    assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "AssertionError" not in done.stderr
+    assert "mamlkit" in done.stdout + done.stderr  # without a command, the help goes to standard error
 
 
 def test_bad_input_is_one_sentence_on_standard_error_without_a_traceback(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.course import notebooks_folder
 from mamlkit.core.errors import InputError
 from mamlkit.study.reproduction.cell import is_done, parameters_of, read_values, run_cell
 from mamlkit.study.reproduction.plan import Cell

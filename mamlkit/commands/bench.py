@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from mamlkit.commands import bench_load, bench_ui, progress
 from mamlkit.core.config import Config
-from mamlkit.core.episodes import check_choice
-from mamlkit.core.errors import InputError
+from mamlkit.core.errors import InputError, check_choice
 from mamlkit.core.system.files import check_writable, write_whole
 from mamlkit.core.system.imports import check_installed, lazily
 from mamlkit.study.bench import load

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.course import notebooks_folder
 from mamlkit.core.system.files import check_writable, write_whole
 from mamlkit.core.system.imports import check_installed, lazily
 from mamlkit.study.bench import load

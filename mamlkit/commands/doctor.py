@@ -23,7 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mamlkit import datasets
-from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.course import notebooks_folder
+from mamlkit.commands.jupyter_folders import writable_folders
 from mamlkit.core.data_sources import SOURCES
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import cache_dir
@@ -121,18 +122,22 @@ def check_kernel() -> Check:
     """Start the Jupyter kernel ``python3`` and check that it runs in this environment."""
     if not (_version("ipykernel") and _version("jupyter-client")):
         return Check("Jupyter kernel", "warn", "ipykernel is not installed", INSTALL_LAB)
-    try:
-        probe = subprocess.run(
-            [sys.executable, "-c", KERNEL_PROBE], check=False, capture_output=True, text=True, timeout=120
-        )
-    except subprocess.TimeoutExpired:
-        return Check("Jupyter kernel", "fail", "it did not answer in two minutes", INSTALL_LAB)
+    with writable_folders() as sentence:
+        try:
+            probe = subprocess.run(
+                [sys.executable, "-c", KERNEL_PROBE], check=False, capture_output=True, text=True, timeout=120
+            )
+        except subprocess.TimeoutExpired:
+            return Check("Jupyter kernel", "fail", "it did not answer in two minutes", INSTALL_LAB)
     lines = (probe.stdout if probe.returncode == 0 else probe.stderr).strip().splitlines()
     if probe.returncode:
         return Check("Jupyter kernel", "fail", f"it did not start: {lines[-1] if lines else 'no message'}", INSTALL_LAB)
     if Path(lines[-1]) != Path(sys.prefix):
         advice = "Register this Python as the kernel: python -m ipykernel install --sys-prefix"
         return Check("Jupyter kernel", "fail", f"python3 is another Python, in {lines[-1]}", advice)
+    if sentence:
+        advice = "mamlkit lab does the same. To keep settings, set HOME to a folder of yours."
+        return Check("Jupyter kernel", "warn", sentence, advice)
     return Check("Jupyter kernel", "ok", f"python3 runs this Python, ipykernel {_version('ipykernel')}")
 
 

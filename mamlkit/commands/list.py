@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mamlkit.core.config import Config
-from mamlkit.core.episodes import check_choice
+from mamlkit.core.errors import check_choice
 from mamlkit.core.recipes import RECIPES, Recipe
 
 

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from mamlkit.commands import progress
-from mamlkit.commands.lab import notebooks_folder
+from mamlkit.commands.course import notebooks_folder
 from mamlkit.commands.until import Deadline, DeadlineError, until_option
 from mamlkit.core.config import Config
 from mamlkit.core.episodes import Episode

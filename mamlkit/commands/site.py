@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from mamlkit.commands.lab import notebooks_folder, read_manifest, sha256
+from mamlkit.commands.course import notebooks_folder, read_manifest, sha256
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import replace, write_whole
 from mamlkit.core.system.imports import check_installed, lazily

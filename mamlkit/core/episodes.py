@@ -8,7 +8,6 @@ Axis letters: ``T`` tasks, ``N`` way, ``S`` support images, ``Q`` query images, 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.errors import InputError
+from mamlkit.core.errors import InputError, check_choice
 
 SPLITS = ("train", "val", "test")
 ROTATIONS = ("none", "classes", "episodes")
@@ -222,11 +221,3 @@ def as_bytes(images: Tensor) -> NDArray[np.uint8]:
     """Return images in [0, 1] as uint8 of the same shape, the format of a store."""
     pixels: NDArray[np.uint8] = (images.clamp(0, 1) * 255).round().byte().cpu().numpy()
     return pixels
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise an ``InputError`` that names the nearest choice if ``value`` is not allowed."""
-    if value not in allowed:
-        near = difflib.get_close_matches(value, allowed, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise InputError(f"{name} = {value!r} is unknown{hint}; choose one of {', '.join(allowed)}")

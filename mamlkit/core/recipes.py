@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mamlkit.core.baselines import meta_sgd, protonet, reptile
 from mamlkit.core.config import Config
-from mamlkit.core.episodes import check_choice
+from mamlkit.core.errors import check_choice
 
 # The fixes, as changes of plain MAML. A recipe has one or several of them.
 MSL: dict[str, Any] = {"multi_step_loss": True, "msl_share": 0.1}

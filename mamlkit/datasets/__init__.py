@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mamlkit.core.data_sources import SOURCES
-from mamlkit.core.episodes import ImageStore, check_choice
-from mamlkit.core.errors import InputError
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError, check_choice
 from mamlkit.core.system.imports import load_by_name
 
 __all__ = ["ImageStore", "load"]

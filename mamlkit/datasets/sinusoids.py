@@ -10,8 +10,8 @@ import math
 import numpy as np
 import torch
 
-from mamlkit.core.episodes import SPLITS, Episode, check_choice
-from mamlkit.core.errors import InputError
+from mamlkit.core.episodes import SPLITS, Episode
+from mamlkit.core.errors import InputError, check_choice
 
 AMPLITUDE, PHASE, INPUT = (0.1, 5.0), (0.0, math.pi), (-5.0, 5.0)
 

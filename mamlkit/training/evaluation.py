@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from mamlkit.core.episodes import Episode, check_choice, count
-from mamlkit.core.errors import InputError
+from mamlkit.core.episodes import Episode, count
+from mamlkit.core.errors import InputError, check_choice
 from mamlkit.core.metrics import check_metric
 from mamlkit.core.problem import Problem
 from mamlkit.core.randomness import drawn_from

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamlkit.core.episodes import Episode, check_choice
-from mamlkit.core.errors import InputError
+from mamlkit.core.episodes import Episode
+from mamlkit.core.errors import InputError, check_choice
 from mamlkit.core.inner_loop import adapt
 from mamlkit.core.methods import check_inner_loop
 from mamlkit.core.problem import MetaParams

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mamlkit.core.data_sources import SOURCES, without_a_path
-from mamlkit.core.episodes import ImageStore, check_choice
-from mamlkit.core.errors import InputError
+from mamlkit.core.episodes import ImageStore
+from mamlkit.core.errors import InputError, check_choice
 from mamlkit.datasets import load
 from mamlkit.datasets.drawings import Drawing, rasterise
 from mamlkit.datasets.drawings.tracing import trace

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -16,9 +17,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import nbformat
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, BrowserType, Page
 
 from mamlkit.core.errors import InputError
 
@@ -51,16 +53,20 @@ KERNEL_IS_READY = """() => {
 }"""
 
 
-def launch(playwright: Playwright) -> Browser:
+def launch(chromium: BrowserType, *flags: str) -> Browser:
     """Start the Chromium of the system, or else Playwright's own.
+
+    Args:
+        chromium: Playwright's ``chromium``.
+        flags: further options of its command line.
 
     Raises:
         InputError: there is no Chromium.
     """
-    found = next(filter(None, map(shutil.which, CHROMIUMS)), playwright.chromium.executable_path)
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), chromium.executable_path)
     if not Path(found).is_file():
         raise InputError("no Chromium was found; install the system's, or run: playwright install chromium")
-    return playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+    return chromium.launch(executable_path=found, args=[*FLAGS, *flags])
 
 
 def free_port() -> int:
@@ -125,24 +131,48 @@ def jupyter_server(home: Path) -> Iterator[Jupyter]:
     (home / "config" / "labconfig" / "page_config.json").write_text(json.dumps(no_news))
     port, own = free_port(), own_environment(home)
     command = [sys.executable, "-m", "jupyterlab", *JUPYTERLAB, f"--port={port}", f"--notebook-dir={work}"]
-    with _server(command, home, f"http://127.0.0.1:{port}/api", signal.SIGTERM):
+    with running(command, home, f"http://127.0.0.1:{port}/api", signal.SIGTERM):
         yield Jupyter(f"http://127.0.0.1:{port}", work, own)
 
 
+class Dash(NamedTuple):
+    """A running ``mamlkit dash``.
+
+    Attributes:
+        port: the port on this machine.
+        token: the token that opens it.
+    """
+
+    port: int
+    token: str
+
+    @property
+    def list(self) -> str:
+        """The address of the list of pages."""
+        return f"http://localhost:{self.port}/?token={self.token}"
+
+    def page(self, name: str, **query: str) -> str:
+        """Return the address of a page."""
+        return f"http://localhost:{self.port}/voila/render/{name}.ipynb?{urlencode({**query, 'token': self.token})}"
+
+
 @contextlib.contextmanager
-def dash_server(home: Path, command: Sequence[str] = DASHBOARD) -> Iterator[str]:
-    """Run ``mamlkit dash`` and yield its address; at the end, stop it as Ctrl-C does.
+def dash_server(home: Path, command: Sequence[str] = DASHBOARD, *options: str) -> Iterator[Dash]:
+    """Run ``mamlkit dash`` and yield its place; at the end, stop it as Ctrl-C does.
 
     Args:
         home: an empty folder for the settings.
         command: the command that starts it.
+        options: further options of the command; ``PORT`` in them becomes the port.
 
     Raises:
         InputError: the server does not start.
     """
-    port = free_port()
-    with _server([*command, "--no-browser", "--port", str(port)], home, f"http://localhost:{port}/", signal.SIGINT):
-        yield f"http://localhost:{port}"
+    dash = Dash(free_port(), secrets.token_hex(8))
+    more = [option.replace("PORT", str(dash.port)) for option in options]
+    whole = [*command, "--no-browser", "--port", str(dash.port), *more]
+    with running(whole, home, dash.list, signal.SIGINT, JUPYTER_TOKEN=dash.token):
+        yield dash
 
 
 def own_environment(home: Path) -> dict[str, str]:
@@ -153,10 +183,24 @@ def own_environment(home: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _server(command: Sequence[str], home: Path, address: str, farewell: signal.Signals) -> Iterator[None]:
+def running(
+    command: Sequence[str], home: Path, address: str, farewell: signal.Signals, **variables: str
+) -> Iterator[None]:
+    """Run a server until the end, without the user's own settings.
+
+    Args:
+        command: the command that starts it.
+        home: its folder, also for its settings and its ``log``.
+        address: an address that answers as soon as the server is ready.
+        farewell: the signal that ends it.
+        variables: further environment variables.
+
+    Raises:
+        InputError: the server does not start.
+    """
     log = home / "log"
     with log.open("w") as stream:
-        environment = {**os.environ, **own_environment(home)}
+        environment = {**os.environ, **own_environment(home), **variables}
         server = subprocess.Popen(command, cwd=home, env=environment, stdout=stream, stderr=stream)
     try:
         wait_for(address, server, log)

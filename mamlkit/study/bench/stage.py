@@ -11,7 +11,7 @@ from typing import NamedTuple
 import nbformat
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from mamlkit.study.bench.browser import PATIENCE, Jupyter, dash_server, jupyter_server, launch
+from mamlkit.study.bench.browser import PATIENCE, Dash, Jupyter, dash_server, jupyter_server, launch
 
 FEW = 3  # largest number of samples of measurements that take seconds
 FAREWELL = 300  # milliseconds for a page to tell the server that the reader has left it
@@ -23,7 +23,7 @@ class Stage(NamedTuple):
 
     browser: Browser
     jupyter: Jupyter
-    dash: str
+    dash: Dash
     notebooks: Path
     samples: int
 
@@ -61,7 +61,7 @@ def stage(notebooks: Path, samples: int) -> Iterator[Stage]:
     """
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mamlkit-bench-")))
-        browser = stack.enter_context(launch(stack.enter_context(sync_playwright())))
+        browser = stack.enter_context(launch(stack.enter_context(sync_playwright()).chromium))
         for name in ("jupyter", "dash"):
             (home / name).mkdir()
         jupyter = stack.enter_context(jupyter_server(home / "jupyter"))

@@ -31,7 +31,7 @@ IMPORTING = """
 import time
 import numpy, torch
 begin = time.perf_counter()
-import mamlkit
+from mamlkit import Trainer
 print(1e3 * (time.perf_counter() - begin))
 """
 
@@ -109,7 +109,7 @@ def rates(on: Stage) -> Iterator[Row]:
             if host == "JupyterLab":
                 on.jupyter.run(page, on.notebooks / "live" / "watch.ipynb")
             else:
-                page.goto(f"{on.dash}/voila/render/watch.ipynb")
+                page.goto(on.dash.page("watch"))
             theatre = page.locator(gestures.THEATRE)
             expect(theatre.locator(".note")).to_contain_text("Press Start", timeout=1e3 * PATIENCE)
             theatre.get_by_role("button", name="Start", exact=True).click()
@@ -127,7 +127,7 @@ def pages(on: Stage) -> Iterator[Row]:
         run_all(page)
 
     def on_dashboard(page: Page) -> None:
-        page.goto(f"{on.dash}/voila/render/draw.ipynb")
+        page.goto(on.dash.page("draw"))
 
     for host, go in (("JupyterLab", in_jupyterlab), ("the dashboard", on_dashboard)):
         waits = []

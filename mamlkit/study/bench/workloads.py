@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mamlkit.core.config import Config
-from mamlkit.core.episodes import check_choice
+from mamlkit.core.errors import check_choice
 from mamlkit.core.recipes import configure
 
 ENGINES = ("naive", "eager", "vmap", "compiled")

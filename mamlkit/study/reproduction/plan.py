@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mamlkit.core.config import Config
-from mamlkit.core.episodes import check_choice
-from mamlkit.core.errors import InputError
+from mamlkit.core.errors import InputError, check_choice
 from mamlkit.core.recipes import configure
 from mamlkit.core.system.files import write_whole
 from mamlkit.datasets import load

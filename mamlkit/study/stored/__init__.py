@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamlkit.core.config import Config
-from mamlkit.core.episodes import check_choice
-from mamlkit.core.errors import InputError
+from mamlkit.core.errors import InputError, check_choice
 from mamlkit.runs import checkpoints
 from mamlkit.runs.checkpoints import OLD_SUFFIX, SUFFIX
 from mamlkit.runs.configurations import read_config
