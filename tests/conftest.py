@@ -23,8 +23,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from mamlkit.datasets import ImageStore, load
 from mamlkit.engines.compiler import cxx
-from mamlkit.study.bench.browser import Dash, Jupyter, dash_server, jupyter_server
 from mamlkit.study.bench.load import cores
+from mamlkit.study.bench.servers import Dash, Jupyter, dash_server, jupyter_server
 
 Server = TypeVar("Server")
 

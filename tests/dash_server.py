@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from mamlkit.study.bench.browser import Dash
+from mamlkit.study.bench.servers import Dash
 
 OTHER_PAGES = """
 import contextlib

@@ -30,7 +30,8 @@ from waiting import wait_until
 from mamlkit.commands.course import copy_notebooks
 from mamlkit.commands.lab import trust
 from mamlkit.show.widgets import FitExplorer
-from mamlkit.study.bench.browser import KERNEL_IS_READY, Jupyter, run_all, write_empty
+from mamlkit.study.bench.browser import KERNEL_IS_READY, run_all, write_empty
+from mamlkit.study.bench.servers import Jupyter
 from mamlkit.study.bench.stage import outputs_page
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))

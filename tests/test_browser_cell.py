@@ -8,7 +8,7 @@ import pytest
 from browser import ROOT, run_again, shoot
 from playwright.sync_api import Page, expect
 
-from mamlkit.study.bench.browser import Jupyter
+from mamlkit.study.bench.servers import Jupyter
 
 PAGE = ROOT / "notebooks" / "live" / "watch.ipynb"
 

@@ -12,7 +12,7 @@ from dash_server import command, kernels_end
 from playwright.sync_api import Page, expect
 
 from mamlkit.commands.dash import about_pages
-from mamlkit.study.bench.browser import Dash, dash_server
+from mamlkit.study.bench.servers import Dash, dash_server
 
 LIVE = """import ipywidgets
 import numpy as np

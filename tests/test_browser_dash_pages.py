@@ -11,8 +11,8 @@ from browser import shoot
 from dash_server import kernels
 from playwright.sync_api import Locator, Page, expect
 
-from mamlkit.study.bench.browser import Dash
 from mamlkit.study.bench.gestures import stroke
+from mamlkit.study.bench.servers import Dash
 
 pytestmark = pytest.mark.long
 

@@ -15,8 +15,9 @@ from mamlkit.datasets.drawings import Sheet, read_sheet
 from mamlkit.show.widgets import DrawingPad
 from mamlkit.show.widgets.explorer import EXPORT
 from mamlkit.study import stored
-from mamlkit.study.bench.browser import Jupyter, run_all
+from mamlkit.study.bench.browser import run_all
 from mamlkit.study.bench.gestures import stroke
+from mamlkit.study.bench.servers import Jupyter
 
 PAGE = ROOT / "notebooks" / "live" / "draw.ipynb"
 SHAPES = {  # of 100 x 100

@@ -22,7 +22,7 @@ from mamlkit.core.episodes import ImageStore
 from mamlkit.show.live.game import Game
 from mamlkit.show.widgets import GamePlayer
 from mamlkit.show.widgets.explorer import EXPORT
-from mamlkit.study.bench.browser import Jupyter
+from mamlkit.study.bench.servers import Jupyter
 
 PAGE = ROOT / "notebooks" / "live" / "play.ipynb"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -13,7 +13,7 @@ from dash_server import command
 from playwright.sync_api import Page, expect
 from test_browser_dash import LIVE
 
-from mamlkit.study.bench.browser import JUPYTERLAB, dash_server, free_port, running
+from mamlkit.study.bench.servers import JUPYTERLAB, dash_server, free_port, running
 
 pytest.importorskip("jupyter_server_proxy", reason="the test extra is not installed")
 pytestmark = pytest.mark.long

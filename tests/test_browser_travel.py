@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from test_widgets_travel import TWO, make
 
 from mamlkit.commands import lab
-from mamlkit.study.bench.browser import Jupyter
+from mamlkit.study.bench.servers import Jupyter
 from mamlkit.study.bench.stage import outputs_page
 
 PAGE = ROOT / "notebooks" / "live" / "travel.ipynb"

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from mamlkit.datasets.drawings import Sheet
 from mamlkit.show.live.wall import write_sample
-from mamlkit.study.bench.browser import Dash, Jupyter
+from mamlkit.study.bench.servers import Dash, Jupyter
 
 PAGE = ROOT / "notebooks" / "live" / "wall.ipynb"
 TITLE = "What each drawing was taken for"

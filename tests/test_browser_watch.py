@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from mamlkit.show.widgets import TrainingTheatre
 from mamlkit.show.widgets.explorer import EXPORT
-from mamlkit.study.bench.browser import Jupyter, run_all
+from mamlkit.study.bench.browser import run_all
+from mamlkit.study.bench.servers import Jupyter
 
 PAGE = ROOT / "notebooks" / "live" / "watch.ipynb"
 BROKEN = """from mamlkit.datasets import load

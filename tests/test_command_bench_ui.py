@@ -17,7 +17,7 @@ from playwright.sync_api import Browser
 from mamlkit.__main__ import main
 from mamlkit.core.errors import InputError
 from mamlkit.study.bench import browser as browsers
-from mamlkit.study.bench import load, stage, ui
+from mamlkit.study.bench import load, servers, stage, ui
 from mamlkit.study.bench.stage import Stage
 
 
@@ -92,7 +92,7 @@ def test_without_a_chromium_the_sentence_says_how_to_get_one(monkeypatch: pytest
 def test_a_server_that_ends_is_a_sentence_with_its_last_words(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match=r"did not start: .*No module named never_there"),
-        browsers.dash_server(tmp_path, [*browsers.DASHBOARD[:2], "never_there"]),
+        servers.dash_server(tmp_path, [*servers.DASHBOARD[:2], "never_there"]),
     ):
         pass
 

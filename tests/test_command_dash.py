@@ -24,7 +24,7 @@ from mamlkit.commands import dash
 from mamlkit.core.errors import InputError
 from mamlkit.datasets.drawings import Sheet
 from mamlkit.datasets.wall import read_sheets
-from mamlkit.study.bench.browser import free_port, own_environment, wait_for
+from mamlkit.study.bench.servers import free_port, own_environment, wait_for
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 

@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from mamlkit.commands import dash_server as closed
-from mamlkit.study.bench.browser import Dash, dash_server, launch
+from mamlkit.study.bench.browser import launch
+from mamlkit.study.bench.servers import Dash, dash_server
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 MOST = 2  # kernels

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mamlkit.commands import jupyter_folders
-from mamlkit.study.bench.browser import free_port, wait_for
+from mamlkit.study.bench.servers import free_port, wait_for
 
 VARIABLES = (*jupyter_folders.FUNCTIONS, "IPYTHONDIR")
 

@@ -22,7 +22,7 @@ from nbformat.sign import NotebookNotary
 from mamlkit.commands import lab
 from mamlkit.commands.course import notebooks_folder
 from mamlkit.core.errors import InputError
-from mamlkit.study.bench.browser import free_port
+from mamlkit.study.bench.servers import free_port
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class Watch:
 
 found, KEYS = {}, json.loads(sys.argv[1])
 sys.meta_path.insert(0, Watch())
-import mamlkit
+import mamlkit; mamlkit.Trainer
 print(json.dumps(found["then"]))
 """
 KEYS = (openmp.POLICY, *openmp.BRIEF)

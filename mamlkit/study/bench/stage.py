@@ -11,7 +11,8 @@ from typing import NamedTuple
 import nbformat
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from mamlkit.study.bench.browser import PATIENCE, Dash, Jupyter, dash_server, jupyter_server, launch
+from mamlkit.study.bench.browser import PATIENCE, launch
+from mamlkit.study.bench.servers import Dash, Jupyter, dash_server, jupyter_server
 
 FEW = 3  # largest number of samples of measurements that take seconds
 FAREWELL = 300  # milliseconds for a page to tell the server that the reader has left it
