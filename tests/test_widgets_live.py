@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
 
+import anywidget
 import ipywidgets
 import numpy as np
+import pytest
+from anywidget import _util as anywidget_util
 from PIL import Image
 
 from mamlkit.show.widgets import FitExplorer, Live
+from mamlkit.show.widgets.explorer import KernelFigure
 
 X = np.linspace(-5, 5, 21)
 
@@ -91,3 +98,34 @@ def test_without_a_kernel_its_picture_is_shown_with_what_to_do() -> None:
     assert "<img alt=" in bundle["text/html"]
     assert np.asarray(Image.open(io.BytesIO(bundle["image/png"])).convert("L")).std() > 10
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+@pytest.fixture
+def colab(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stand-in for Colab's own module, by which anywidget knows where it is."""
+    output = SimpleNamespace(
+        enable_custom_widget_manager=lambda: None, _widgets=SimpleNamespace(_installed_url="https://manager.example")
+    )
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    yield
+    anywidget_util.enable_custom_widget_manager_once.cache_clear()
+
+
+class Plain(anywidget.AnyWidget):
+    _esm = "export default {}"
+
+
+class Kernel(KernelFigure, FitExplorer):
+    """A figure that needs the kernel."""
+
+
+def test_on_colab_a_figure_names_the_manager_of_foreign_widgets_as_a_plain_anywidget_does(colab: None) -> None:
+    wanted = Plain()._repr_mimebundle_()[1]
+    assert "https://manager.example" in str(wanted)
+    figure = Kernel(X, np.sin(X), {"MAML": [np.sin(X)]}, losses={"MAML": [1.0]}, support=(X[::5], np.sin(X[::5])))
+    assert figure._repr_mimebundle_()[1] == wanted
+    assert make_live()[0]._repr_mimebundle_()[1] == wanted
+
+
+def test_elsewhere_a_figure_has_no_such_metadata() -> None:
+    assert make_live()[0]._repr_mimebundle_()[1] == {}

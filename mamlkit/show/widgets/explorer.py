@@ -164,9 +164,15 @@ class KernelFigure(Explorer):
     """A figure that needs the kernel; without a kernel it behaves like an explorer."""
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        view = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})
-        still, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**view[0], **still}, metadata
+        view, metadata = widget_view(self)
+        still, _ = super()._repr_mimebundle_(**kwargs)
+        return {**view, **still}, metadata
+
+
+def widget_view(widget: anywidget.AnyWidget) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the output that shows a widget, and its metadata: Colab finds its manager of foreign widgets there."""
+    view: tuple[dict[str, Any], dict[str, Any]] = anywidget.AnyWidget._repr_mimebundle_(widget) or ({}, {})
+    return view
 
 
 def decades(values: NDArray[Any], least: float = 0.0, most: float = np.inf) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets
 
-from mamlkit.show.widgets.explorer import Explorer
+from mamlkit.show.widgets.explorer import Explorer, widget_view
 
 NOTE = "This figure is computed while you move it: run this cell, and it lives."
 
@@ -49,7 +49,7 @@ class Live(ipywidgets.VBox):  # type: ignore[misc]
         live = dict(view[0] if isinstance(view, tuple) else view)
         png = self.figure.png()
         still = {"text/plain": repr(self), "text/html": self.figure.still(NOTE, png), "image/png": png}
-        return {**live, **still}, {}
+        return {**live, **still}, widget_view(self.figure)[1]
 
     def __repr__(self) -> str:
         return f"Live({self.control.description} {self.control.value}, {self.figure!r})"
