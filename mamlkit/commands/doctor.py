@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import re
@@ -13,7 +12,6 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import torch
@@ -24,6 +22,7 @@ from rich.text import Text
 
 from mamlkit import datasets
 from mamlkit.commands.course import notebooks_folder
+from mamlkit.commands.installation import Check, check_platform, check_python, check_versions, version
 from mamlkit.commands.jupyter_folders import writable_folders
 from mamlkit.core.data_sources import SOURCES
 from mamlkit.core.errors import InputError
@@ -33,7 +32,7 @@ from mamlkit.engines import compiler
 from mamlkit.study.bench import load
 
 INSTALL_LAB = 'Install the notebooks\' packages: pip install "mamlkit[lab]"'
-OLDEST_PYTHON, OLDEST_TORCH = (3, 10), (2, 6)
+OLDEST_TORCH = (2, 6)
 OLDEST_FIGURES = {"matplotlib": (3, 10), "anywidget": (0, 9), "ipywidgets": (8, 1)}
 LITTLE_DISK, NO_DISK = 1e9, 5e7  # bytes
 LOOK, BUSY = 1.0, 0.4  # seconds of measurement; share of all cores from which on other programs count as a load
@@ -46,23 +45,6 @@ with run_kernel(kernel_name="python3") as client:
     reply = client.execute_interactive("", user_expressions=ask, timeout=60)
     print(ast.literal_eval(reply["content"]["user_expressions"]["prefix"]["data"]["text/plain"]))
 """
-
-
-class Check(NamedTuple):
-    """One line of the report; ``advice`` is one sentence, or empty if ``status`` is ok."""
-
-    name: str
-    status: str  # ok, warn or fail
-    found: str
-    advice: str = ""
-
-
-def check_python() -> Check:
-    """Check that mamlkit supports this version of Python."""
-    found = f"{'.'.join(map(str, sys.version_info[:3]))} in {sys.prefix}"
-    if sys.version_info < OLDEST_PYTHON:
-        return Check("Python", "fail", found, "Make the environment anew with Python 3.10 or later.")
-    return Check("Python", "ok", found)
 
 
 def check_torch() -> Check:
@@ -120,7 +102,7 @@ def check_accelerators() -> Check:
 
 def check_kernel() -> Check:
     """Start the Jupyter kernel ``python3`` and check that it runs in this environment."""
-    if not (_version("ipykernel") and _version("jupyter-client")):
+    if not (version("ipykernel") and version("jupyter-client")):
         return Check("Jupyter kernel", "warn", "ipykernel is not installed", INSTALL_LAB)
     with writable_folders() as sentence:
         try:
@@ -138,12 +120,12 @@ def check_kernel() -> Check:
     if sentence:
         advice = "mamlkit lab does the same. To keep settings, set HOME to a folder of yours."
         return Check("Jupyter kernel", "warn", sentence, advice)
-    return Check("Jupyter kernel", "ok", f"python3 runs this Python, ipykernel {_version('ipykernel')}")
+    return Check("Jupyter kernel", "ok", f"python3 runs this Python, ipykernel {version('ipykernel')}")
 
 
 def check_figures() -> Check:
     """Check the versions of the packages for still and interactive figures."""
-    versions = {name: _version(name) for name in OLDEST_FIGURES}
+    versions = {name: version(name) for name in OLDEST_FIGURES}
     found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
     if not all(versions.values()):
         return Check("Figures", "warn", found, INSTALL_LAB)
@@ -195,14 +177,6 @@ def check_folder(name: str, folder: Path, remedy: str) -> Check:
     return Check(name, "ok", found)
 
 
-def _version(package: str) -> str:
-    """Return the installed version of a package, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
 def _release(version: str) -> tuple[int, ...]:
     """Return the first two numbers of a version: ``"2.13.0+cpu"`` becomes (2, 13)."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
@@ -210,6 +184,8 @@ def _release(version: str) -> tuple[int, ...]:
 
 CHECKS: tuple[Callable[[], Check], ...] = (
     check_python,
+    check_platform,
+    check_versions,
     check_torch,
     check_threads,
     check_load,
