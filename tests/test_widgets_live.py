@@ -12,6 +12,7 @@ import ipywidgets
 import numpy as np
 import pytest
 from anywidget import _util as anywidget_util
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 from mamlkit.show.widgets import FitExplorer, Live
@@ -129,3 +130,14 @@ def test_on_colab_a_figure_names_the_manager_of_foreign_widgets_as_a_plain_anywi
 
 def test_elsewhere_a_figure_has_no_such_metadata() -> None:
     assert make_live()[0]._repr_mimebundle_()[1] == {}
+
+
+def test_the_display_of_ipywidgets_7_does_not_come_before_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        ipywidgets.Widget, "_ipython_display_", lambda self: pytest.fail("shown as a bare widget"), False
+    )
+    live, _ = make_live()
+    for figure in (live, live.figure):
+        data, _ = DisplayFormatter().format(figure)
+        assert {"text/html", "image/png"} <= data.keys()
+    assert DisplayFormatter().format(live)[0]["application/vnd.jupyter.widget-view+json"]["model_id"] == live.model_id

@@ -101,6 +101,8 @@ class Explorer(anywidget.AnyWidget):
         shared = {"title": title, "controls": shown, "arrays": layout, **(spec or {})}
         super().__init__(spec=shared, payload=payload, at=[control.start for control in controls])
 
+    _ipython_display_ = None  # ipywidgets 7 has this method, and IPython would prefer it to _repr_mimebundle_
+
     def open(self) -> None:
         """Open the comm lazily: the HTML already holds all data."""
 

@@ -9,6 +9,7 @@ import ipywidgets
 
 from mamlkit.show.widgets.explorer import Explorer, widget_view
 
+VIEW = "application/vnd.jupyter.widget-view+json"
 NOTE = "This figure is computed while you move it: run this cell, and it lives."
 
 
@@ -44,12 +45,13 @@ class Live(ipywidgets.VBox):  # type: ignore[misc]
         if moves:
             self.figure.at = made.at
 
+    _ipython_display_ = None  # see Explorer
+
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        view = super()._repr_mimebundle_(**kwargs)
-        live = dict(view[0] if isinstance(view, tuple) else view)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         png = self.figure.png()
         still = {"text/plain": repr(self), "text/html": self.figure.still(NOTE, png), "image/png": png}
-        return {**live, **still}, widget_view(self.figure)[1]
+        return {VIEW: view, **still}, widget_view(self.figure)[1]
 
     def __repr__(self) -> str:
         return f"Live({self.control.description} {self.control.value}, {self.figure!r})"
