@@ -18,9 +18,10 @@ The paper's terms and the names in this package:
     CA, cosine annealing            ``cosine_lr``
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from mamlkit.core.system.imports import Lazy
+from mamlkit.core.system.imports import Lazy, load
 from mamlkit.core.system.openmp import wait_briefly
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ wait_briefly()  # before torch is loaded
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name."""
+    """Return a public name, or import a room of the package."""
     if name.startswith("__") and name != "__all__":
         raise AttributeError(f"module 'mamlkit' has no attribute {name!r}")
-    return getattr(_api, name)
+    return load(f"mamlkit.{name}") if find_spec(f"mamlkit.{name}") else getattr(_api, name)
 
 
 def __dir__() -> list[str]:

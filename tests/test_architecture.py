@@ -156,7 +156,7 @@ def test_imports_stand_at_the_top_of_a_module(path: Path) -> None:
         or (isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"))
     ]
     if path == PACKAGE / "core" / "system" / "imports.py":  # what it is for
-        assert len(hidden) == 2
+        assert len(hidden) == 1
         return
     assert hidden == []
 
@@ -204,7 +204,7 @@ def test_importing_mamlkit_loads_only_torch_and_numpy_and_what_torch_loads() -> 
 import json, sys
 import numpy, torch
 before = set(sys.modules)
-import mamlkit
+from mamlkit import Trainer
 print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

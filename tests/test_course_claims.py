@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import nbformat
-import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
@@ -17,17 +16,16 @@ def printed(name: str) -> str:
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
-def growth(remedy: str) -> float:
-    return float(re.search(rf"{remedy} +norm grows +([\d.,]+) times", printed("03"))[1].replace(",", ""))
+def test_at_a_usual_rate_the_meta_gradient_of_the_plain_deep_network_alone_grows_a_million_times() -> None:
+    rows = re.findall(r"^(.+?) +grows a million times in (\d) of 4 tasks$", printed("03"), re.MULTILINE)
+    assert {name for name, count in rows if count != "0"} == {"8 layers, plain"}
+    assert len(rows) == 4
 
 
-def test_the_meta_gradient_of_plain_maml_grows_by_two_orders_of_magnitude() -> None:
-    assert growth("plain MAML") >= 100
-
-
-@pytest.mark.parametrize("remedy", ["first order", "smaller rate, 0.1"])
-def test_with_the_fix_it_stays_within_one(remedy: str) -> None:
-    assert growth(remedy) < 10
+def test_of_all_remedies_batch_norm_alone_brings_the_dead_runs_to_a_tenth() -> None:
+    rows = re.findall(r"^(8 layers, .+?) +(\d+) of 12 died \(\d+ to \d+ %\)( +saves it)?$", printed("03"), re.MULTILINE)
+    assert len(rows) == 9  # MAML, six methods on the same network, and two other networks
+    assert [name for name, _, saves in rows if saves] == ["8 layers, batch norm: MAML"]
 
 
 def test_drift_grows_with_depth() -> None:

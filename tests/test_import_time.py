@@ -14,7 +14,7 @@ PROGRAM = """
 import json, sys
 import numpy, torch
 before = set(sys.modules)
-import mamlkit
+from mamlkit import Trainer
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 

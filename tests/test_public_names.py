@@ -27,6 +27,14 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         _ = mamlkit.__wrapped__
 
 
+@pytest.mark.parametrize(
+    "first",
+    ["import mamlkit.training.learner", "from mamlkit import datasets", "import mamlkit; mamlkit.engines.prepare"],
+)
+def test_any_module_may_be_the_first(first: str) -> None:
+    subprocess.run([sys.executable, "-c", first], check=True)
+
+
 def test_torch_waits_until_a_name_is_used() -> None:
     program = "import sys, mamlkit; assert 'torch' not in sys.modules; mamlkit.Trainer; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -14,6 +14,15 @@ from typing import Any
 from mamlkit.core.errors import InputError, described
 
 
+def load(name: str) -> Any:
+    """Import a module, and return it.
+
+    Raises:
+        ModuleNotFoundError: there is no module of that name.
+    """
+    return importlib.import_module(name)
+
+
 def load_by_name(name: str) -> Any:
     """Import a module and return its attribute, both named by ``"module:attribute"``.
 
@@ -31,7 +40,7 @@ def load_by_name(name: str) -> Any:
     if not colon or not all(part.isidentifier() for part in parts) or module_name.endswith(".py"):
         raise InputError(f"{name!r} is not of the form module:attribute, such as 'my_networks:make'")
     try:
-        module = importlib.import_module(module_name)
+        module = load(module_name)
     except (Exception, SystemExit) as error:
         raise InputError(f"{name!r}: {_why_not_imported(module_name, error)}") from error
     try:
@@ -68,7 +77,7 @@ class Lazy:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(importlib.import_module(self._name), attribute)
+        return getattr(load(self._name), attribute)
 
 
 def lazily(name: str) -> Any:
