@@ -127,7 +127,7 @@ def test_a_command_of_an_extra_says_how_to_get_it_and_writes_nothing(tmp_path: P
 
 
 def test_doctor_warns_of_what_the_extras_would_bring_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    version, absent = doctor._version, set(only_in_extras()) | {"jupyter-client"}
-    monkeypatch.setattr(doctor, "_version", lambda package: "" if package in absent else version(package))
+    version, absent = doctor.version, set(only_in_extras()) | {"jupyter-client"}
+    monkeypatch.setattr(doctor, "version", lambda package: "" if package in absent else version(package))
     checks = [doctor.check_kernel(), doctor.check_figures()]
     assert [(check.status, 'pip install "mamlkit[lab]"' in check.advice) for check in checks] == [("warn", True)] * 2
