@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import mounted
 
 from mamlkit.commands import jupyter_folders
 from mamlkit.study.bench.servers import free_port, wait_for
@@ -20,15 +21,8 @@ VARIABLES = (*jupyter_folders.FUNCTIONS, "IPYTHONDIR")
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A home on a read-only file system."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip("mounting a read-only file system needs root")
-    try:
+    with mounted(tmp_path / "home", "ro") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

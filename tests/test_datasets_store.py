@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import mounted
 from numpy.typing import NDArray
 
 import mamlkit.datasets.store
@@ -149,19 +150,12 @@ def build_a_megabyte(cache: Path, prelude: str = "") -> str:
 
 
 def test_a_full_disk_is_reported_with_the_file_and_the_need(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip("mounting a small disk needs root; the file-size limit below stands for it")
-    try:
+    with mounted(tmp_path / "disk", "size=200k") as disk:
         said = build_a_megabyte(disk)
         assert "InputError: cannot write the cache file" in said
         assert f"{disk}/big-" in said
         assert "(No space left on device); it needs 1.0 MB" in said
         assert list(disk.iterdir()) == []
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file-size limit")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from disks import mounted
 
 from mamlkit.__main__ import main
 from mamlkit.core.system.files import cache_dir
@@ -73,13 +74,6 @@ def test_a_run_goes_on_whatever_the_environment_says(tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_with_a_full_temporary_folder_and_threads_that_are_no_number(tmp_path: Path) -> None:
-    full = tmp_path / "full"
-    full.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", full], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
+    with mounted(tmp_path / "full", "size=4k") as full:
         (full / "rubbish").write_bytes(b"x" * 4096)
         run(tmp_path / "run", TMPDIR=str(full), OMP_NUM_THREADS="many")
-    finally:
-        subprocess.run(["umount", full], check=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from disks import mounted
 
 from mamlkit.core.errors import InputError
 from mamlkit.core.system.files import append_whole, cache_dir, check_writable, write_whole
@@ -34,15 +35,8 @@ def largest_file(size: int) -> Iterator[None]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 200 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip("mounting a small disk needs root; the file-size limit stands for it")
-    try:
+    with mounted(tmp_path / "disk", "size=200k") as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:

@@ -149,7 +149,7 @@ def place_of(port: int, base_url: str) -> Place:
         )
     base = "/".join(["", *filter(None, parts.path.split("/")), ""])
     # The browsers of a hub are on other machines: none of their pages can lead a name to loopback here.
-    names = (parts.netloc.lower(),) if parts.netloc else ("*",) if hub else ()
+    names = (parts.netloc.lower(),) if parts.netloc else (server.ANY,) if hub else ()
     origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else "" if hub else f"http://localhost:{port}"
     return Place(port, base, origin, names)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Cell = dict[str, Any]
-Base = list[dict[str, Any]]  # cells of the original at the time of copying: type, source, and id in the reader's copy
+Base = list[dict[str, Any]]  # type and source of the copied original's cells, each with its id in the reader's copy
 NAMED = 5  # since minor version 5 of the format, cells have ids
 ALIKE = 0.6  # smallest similarity of two sources that count as versions of one cell
 MARKS = {
@@ -61,7 +61,7 @@ def _is_cell(cell: Any) -> bool:
 def base_of(notebook: Mapping[str, Any] | None) -> Base:
     """Return the cells of an original for a later merge; empty if it is no notebook."""
     cells = notebook["cells"] if notebook else []
-    return [{"type": cell["cell_type"], "source": source_of(cell), "id": cell.get("id")} for cell in cells]
+    return [{"cell_type": cell["cell_type"], "source": source_of(cell), "id": cell.get("id")} for cell in cells]
 
 
 def source_of(cell: Mapping[str, Any]) -> str:
@@ -130,7 +130,7 @@ def _marked(cell: Cell, marks: Mapping[str, str]) -> Cell:
 
 
 def _key(cell: Mapping[str, Any]) -> tuple[str, str]:
-    return (cell["cell_type"], source_of(cell)) if "cell_type" in cell else (cell["type"], cell["source"])
+    return cell["cell_type"], source_of(cell)
 
 
 def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
